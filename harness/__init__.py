@@ -1,0 +1,1 @@
+"""A resource-aware AutoML benchmark harness for music genre classifiers."""

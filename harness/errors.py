@@ -1,0 +1,50 @@
+"""Every error that a user can meet, as one tree.
+
+HarnessError
+├── UsageError          the command line or a configuration file asks for something impossible
+│   └── FamilyError     no such family, or one that cannot be loaded
+├── DataError           the data set cannot serve: unreadable files, too few genres, a broken table
+│   └── ProtocolError   the protocol cannot split this data set
+├── WorkspaceError      the workspace is unusable, or another run owns it
+├── DeviceError         the device asked for is not there or cannot be measured
+└── TrackingError       the tracking server or its store refuses to work
+
+A message has three parts: what is wrong, where, what to do. `str(error)` is what the user reads; the
+command line prints it without a traceback and exits with `exit_code`.
+"""
+
+from __future__ import annotations
+
+
+class HarnessError(Exception):
+    """Base of all errors that are the user's to mend; prints without a traceback."""
+
+    exit_code = 2
+
+
+class UsageError(HarnessError):
+    """The command line or a configuration file asks for something impossible."""
+
+
+class FamilyError(UsageError):
+    """A family is unknown, or its entry point cannot be loaded."""
+
+
+class DataError(HarnessError):
+    """The data set cannot be used as it is."""
+
+
+class ProtocolError(DataError):
+    """The protocol cannot split this data set."""
+
+
+class WorkspaceError(HarnessError):
+    """The workspace is unusable, or another run owns it."""
+
+
+class DeviceError(HarnessError):
+    """The device that was asked for is not there, or cannot be measured."""
+
+
+class TrackingError(HarnessError):
+    """The tracking server, or its store, cannot be used."""

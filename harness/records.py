@@ -1,0 +1,223 @@
+"""What a benchmark leaves behind: the frozen records that cross every border.
+
+The child process fills them, the ledger stores them as JSON, MLflow carries them, `reports` reads them.
+A unit stands in the field's name: `_bytes`, `_seconds`; scores are fractions in [0, 1].
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+
+class Outcome(StrEnum):
+    """How a trial ended."""
+
+    COMPLETED = "completed"
+    PRUNED = "pruned"
+    REFUSED = "refused"
+    OVER_BUDGET = "over_budget"
+    OOM = "oom"
+    HOST_OOM = "host_oom"
+    TIMEOUT = "timeout"
+    DIVERGED = "diverged"
+    CRASHED = "crashed"
+    INTERRUPTED = "interrupted"
+
+
+class Source(StrEnum):
+    """Where a reading of GPU memory comes from; `none` means that nothing was measured."""
+
+    ACCOUNTING = "accounting"
+    PROCESS = "process"
+    DEVICE_DELTA = "device_delta"
+    NONE = "none"
+
+
+class Kind(StrEnum):
+    """What a tracked run stands for."""
+
+    STUDY = "study"
+    TRIAL = "trial"
+    FINAL = "final"
+
+
+Value = bool | int | float | str | None
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, and strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Reading(Record):
+    """The peak GPU memory that a trial's process tree held, as NVML counts it."""
+
+    peak_bytes: int | None = None
+    source: Source = Source.NONE
+
+
+class EpochRecord(Record):
+    """One training epoch. `val_*` are over tracks (crops voted), the others over training crops."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    val_macro_f1: float
+    seconds: float
+
+
+class TrialRecord(Record):
+    """One trial as it ended. `params` are the sampled hyperparameters by their names in the space."""
+
+    family: str
+    study: str
+    number: int
+    outcome: Outcome
+    params: dict[str, Value]
+    message: str = ""
+    micro_batch: int | None = None
+    accumulation: int | None = None
+    epochs: tuple[EpochRecord, ...] = ()
+    best_epoch: int | None = None
+    valid_accuracy: float | None = None
+    valid_macro_f1: float | None = None
+    train_accuracy: float | None = None
+    reading: Reading = Reading()
+    allocator_peak_bytes: int | None = None
+    footprint_bytes: int | None = None
+    parameters: int | None = None
+    train_seconds: float | None = None
+    epoch_seconds: float | None = None
+    constraints: dict[str, float] = {}
+    started: str = ""
+    ended: str = ""
+
+    @property
+    def completed(self) -> bool:
+        return self.outcome is Outcome.COMPLETED
+
+
+class Published(Record):
+    """What the original author reported for a family, on a split of their own."""
+
+    accuracy: float
+    macro_f1: float
+    limitation: str
+
+
+class DatasetRecord(Record):
+    """The data set that a study ran on. `fingerprint` changes when any track's audio or genre changes."""
+
+    name: str
+    fingerprint: str
+    genres: tuple[str, ...]
+    tracks: int
+    synthetic: bool
+    replicas: tuple[tuple[str, ...], ...] = ()
+    quarantined: dict[str, str] = {}
+
+
+class ProtocolRecord(Record):
+    """The split that a study ran on. `sizes` counts tracks by partition; `fingerprint` identifies the assignment."""
+
+    name: str
+    fingerprint: str
+    sizes: dict[str, int]
+    grouped: bool
+    warning: str | None = None
+
+
+class Provenance(Record):
+    """Where and with what a study ran."""
+
+    commit: str
+    versions: dict[str, str]
+    backend: str
+    device: str
+    driver: str | None
+    platform: str
+    cpu_count: int
+
+
+class StudyRecord(Record):
+    """All that defines one study: the trials of one family under one protocol, budget, epochs, seed and space."""
+
+    family: str
+    study: str
+    description: str
+    input: str
+    space: str
+    dataset: DatasetRecord
+    protocol: ProtocolRecord
+    budget_bytes: int
+    epochs: int
+    seed: int
+    quick: bool
+    trial_time_limit_seconds: float | None
+    published: Published | None
+    provenance: Provenance
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """A model's track-level answers on one partition.
+
+    Attributes:
+        tracks: track ids, length N.
+        genres: class names, length C; the order of the columns.
+        labels: true class indices, int64, shape (N,).
+        probabilities: mean crop probabilities, float32, shape (N, C); rows sum to 1.
+    """
+
+    tracks: tuple[str, ...]
+    genres: tuple[str, ...]
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Predicted class indices, int64, shape (N,)."""
+        return self.probabilities.argmax(axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResults:
+    """A study with its trials, in order of number, and the stored predictions of its completed trials by number."""
+
+    study: StudyRecord
+    trials: tuple[TrialRecord, ...]
+    predictions: Mapping[int, Predictions]
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The completed trial with the highest validation macro F1; of equals, the first."""
+        completed = [trial for trial in self.trials if trial.completed]
+        return max(completed, key=lambda trial: (trial.valid_macro_f1 or 0.0, -trial.number), default=None)
+
+    @property
+    def baseline(self) -> TrialRecord | None:
+        """Trial 0, when it ended."""
+        return next((trial for trial in self.trials if trial.number == 0), None)
+
+
+def short_hash(value: Any, length: int = 8) -> str:
+    """Return the first `length` hexadecimal digits of the SHA-256 of `value` as canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def is_finite(value: float | None) -> bool:
+    """Whether `value` is a number that JSON, Optuna and MLflow can all store."""
+    return value is not None and math.isfinite(value)
