@@ -1,0 +1,1 @@
+"""Files to tracks, tracks to features, features to crops."""

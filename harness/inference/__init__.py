@@ -1,0 +1,1 @@
+"""A trained model in use: audio files in, genres out."""

@@ -1,0 +1,1 @@
+"""One trial, isolated: a child process trains it, the parent watches, ends and judges it."""

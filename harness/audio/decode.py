@@ -1,0 +1,87 @@
+"""One audio file in, its samples out, or the reason why it cannot serve."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from harness.audio.features import SAMPLE_RATE, Samples
+from harness.errors import DataError
+
+MIN_SECONDS = 3.1
+"""The shortest track that serves: the shortest crop, 130 frames, is 3.0 s, and resampling may cost a few samples."""
+
+AUDIO_SUFFIXES = (".au", ".wav", ".flac", ".mp3", ".ogg")
+
+_SILENCE = 1 / 32_768
+"""One step of 16 bits: what moves less than that is stored as a constant."""
+
+_BLOCK = 1 << 18
+
+
+def load(path: Path) -> Samples:
+    """Return the whole of an audio file as float32, shape (n,), mono at 22,050 Hz.
+
+    Raises:
+        DataError: the file is unreadable, empty, silent, not finite or shorter than `MIN_SECONDS`.
+    """
+    try:
+        return resample(*decode(path))
+    except DataError as error:
+        raise DataError(f"{path}: {error}. Remove it, or replace it with a good copy.") from None
+
+
+def decode(path: Path) -> tuple[Samples, int]:
+    """Return the samples of an audio file, float32, shape (n,), mixed down to mono, and their rate in Hz.
+
+    Raises:
+        DataError: the file cannot serve; the message is the reason alone, without the file's name.
+    """
+    import soundfile
+
+    try:
+        if path.stat().st_size == 0:
+            raise DataError("empty file")
+        with soundfile.SoundFile(path) as file:
+            rate: int = file.samplerate
+            # Block by block: a damaged header may claim any length, and only one channel need be kept.
+            blocks = []
+            while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+                blocks.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32))
+    except soundfile.LibsndfileError as error:
+        raise DataError(f"not audio that libsndfile can read ({error.error_string.strip().rstrip('.')})") from None
+    except OSError as error:
+        raise DataError(f"not readable ({error.strerror})") from None
+    samples = np.concatenate(blocks) if blocks else np.empty(0, np.float32)
+    if fault := _fault(samples, rate):
+        raise DataError(fault)
+    return samples, rate
+
+
+def _fault(samples: Samples, rate: int) -> str | None:
+    if not len(samples):
+        return "empty: it holds no samples"
+    if len(samples) < MIN_SECONDS * rate:
+        return f"too short: {len(samples) / rate:.2f} s, and a track needs {MIN_SECONDS} s"
+    if not np.isfinite(samples).all():
+        return "not finite: it holds NaN or infinite samples"
+    if np.ptp(samples) < _SILENCE:
+        return "silent: its samples are all the same"
+    return None
+
+
+def resample(samples: Samples, rate: int) -> Samples:
+    """Return float32 samples, shape (n,), at 22,050 Hz instead of `rate`; the very same ones when the rates agree."""
+    if rate == SAMPLE_RATE:
+        return samples
+    import soxr
+
+    resampled: Samples = soxr.resample(samples, rate, SAMPLE_RATE, quality="HQ")
+    return resampled
+
+
+def content_address(samples: Samples, rate: int) -> str:
+    """Return the content address of decoded mono audio, its SHA-256: equal audio, equal address, whatever the file."""
+    return hashlib.sha256(rate.to_bytes(8, "little") + samples.astype("<f4", copy=False).tobytes()).hexdigest()

@@ -1,0 +1,103 @@
+"""What a family is, and how it is found.
+
+A family is a module-level `Family` that an entry point of the group `harness.families` names; any
+installed package may add one. This module knows no family by name.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Protocol
+
+from harness.audio.features import InputView
+from harness.errors import FamilyError
+from harness.models import Config, Shapes
+from harness.records import Published
+
+if TYPE_CHECKING:
+    import keras
+
+GROUP = "harness.families"
+
+
+class Suggest(Protocol):
+    """The part of an Optuna trial that a space may use."""
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float: ...
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int: ...
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Family:
+    """An architecture with its input, its search space and its baseline.
+
+    Attributes:
+        name: as in the command line and the entry point.
+        description: one line for readers.
+        view: the part of the stored features, or the waveform, that a crop holds.
+        space: suggests every hyperparameter; `quick=True` asks for the small space of `--quick`, which
+            has the same names, narrower ranges, and still contains the baseline.
+        baseline: the original author's configuration, a point of both spaces; always trial 0.
+        build: configuration and shapes to an uncompiled `keras.Model` that answers with probabilities.
+        published: the original author's scores, if there are any.
+        optional: left out of `run all`.
+    """
+
+    name: str
+    description: str
+    view: InputView
+    space: Callable[[Suggest, bool], Config]
+    baseline: Config
+    build: Callable[[Config, Shapes], keras.Model]
+    published: Published | None = None
+    optional: bool = False
+
+
+def families() -> dict[str, Family]:
+    """Return every installed family by name, in the order of their entry points' names.
+
+    Raises:
+        FamilyError: an entry point cannot be loaded, or does not name a `Family`.
+    """
+    found: dict[str, Family] = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            family = entry.load()
+        except Exception as error:
+            raise FamilyError(
+                f"family {entry.name!r} ({entry.value}) cannot be loaded: {error}. Mend or uninstall its package."
+            ) from error
+        if not isinstance(family, Family):
+            raise FamilyError(f"family {entry.name!r}: {entry.value} is no harness.families.Family. Mend its package.")
+        found[entry.name] = family
+    return found
+
+
+def select(names: Iterable[str]) -> tuple[Family, ...]:
+    """Return the families that `names` asks for, without repeats; `all` means every one that is not optional.
+
+    Raises:
+        FamilyError: a name is unknown; the message suggests the nearest.
+    """
+    known = families()
+    chosen: dict[str, Family] = {}
+    for name in names:
+        if name == "all":
+            chosen.update({key: family for key, family in known.items() if not family.optional})
+        elif name in known:
+            chosen[name] = known[name]
+        else:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise FamilyError(f"no family is called {name!r}.{hint} There are: {', '.join(known)}, or all.")
+    if not chosen:
+        raise FamilyError(f"no family was named. Name one or more of: {', '.join(known)}, or all.")
+    return tuple(chosen.values())

@@ -1,0 +1,121 @@
+"""Answers that need no run: which families there are, what will be measured, what a data set can serve."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from harness.audio.protocols import offered
+from harness.audio.tracks import scan
+from harness.families import Family, families
+from harness.search.benchmark import SELF_TEST_BYTES
+from harness.search.space import distributions
+from harness.settings import RunSettings
+from harness.trials import framework
+from harness.trials.pool import Pool
+from harness.vram.device import DeviceKind, describe, resolve_device
+from harness.vram.probes import choose_probe
+
+
+def describe_families(as_json: bool) -> str:
+    """Return every family with its input, its baseline and its space, for a reader or as JSON lines."""
+    described = [_describe(family) for family in families().values()]
+    if as_json:
+        return "\n".join(json.dumps(each) for each in described)
+    return "\n\n".join(_paragraph(each) for each in described)
+
+
+def _describe(family: Family) -> dict[str, Any]:
+    return {
+        "family": family.name,
+        "description": family.description,
+        "input": family.view.describe(),
+        "optional": family.optional,
+        "baseline": dict(family.baseline),
+        "space": {name: _range(part) for name, part in distributions(family, quick=False).items()},
+    }
+
+
+def _range(distribution: Any) -> str:
+    """Return a distribution for a reader: `16 to 64 by 8`, `0.0001 to 0.003 (log)`, `flatten | average | max`."""
+    if hasattr(distribution, "choices"):
+        return " | ".join(map(str, distribution.choices))
+    step = f" by {distribution.step}" if distribution.step not in (None, 1) else ""
+    return f"{distribution.low:g} to {distribution.high:g}{step}{' (log)' if distribution.log else ''}"
+
+
+def _paragraph(described: dict[str, Any]) -> str:
+    names = described["space"]
+    width = max(map(len, names))
+    rows = [
+        f"    {name:{width}}  {described['baseline'].get(name, '–')!s:>10}  {reach}" for name, reach in names.items()
+    ]
+    head = f"{described['family']}: {described['description']}\n  input {described['input']}"
+    return "\n".join([head, f"    {'hyperparameter':{width}}  {'baseline':>10}  space", *rows])
+
+
+def diagnose(choice: str) -> Iterator[str]:
+    """Yield sentences on what will be measured here, and how.
+
+    Raises:
+        DeviceError: the device asked for is not there.
+    """
+    device = resolve_device(choice, os.environ)
+    yield from describe(device)
+    backend = framework.backend()
+    package = framework.BACKENDS.get(backend)
+    if package is None or find_spec(package) is None:
+        yield (
+            f"The Keras back end {backend!r} is not installed. Install it with: pip install 'harness[jax]', or unset "
+            "KERAS_BACKEND for tensorflow."
+        )
+        return
+    versions = framework.versions()
+    yield f"Keras {versions.get('keras')} trains on {backend} {versions.get(package, '')}."
+    os.environ.update(device.environment())
+    with closing(Pool()) as pool:
+        pool.check()
+        yield "A child of the warm fork server started and answered."
+        if device.kind is DeviceKind.GPU:
+            yield from choose_probe(device, lambda: pool.hold(SELF_TEST_BYTES), SELF_TEST_BYTES)[1]
+        else:
+            yield (
+                "GPU memory is not measured, because there is no GPU to measure: reports say 'not measured'. The budget "
+                "is held against the predicted footprint instead."
+            )
+    settings = RunSettings()
+    yield f"Optuna keeps its studies in {_relative(settings.storage_url)}, MLflow its runs in {_relative(settings.tracking)}."
+
+
+def _relative(url: str) -> str:
+    return url.replace(f"{Path.cwd()}/", "")
+
+
+def check_data(directory: Path, groups: Path | None, seed: int) -> Iterator[str]:
+    """Yield lines on what a folder holds, what is quarantined and why, replicas, and the protocols that it can serve.
+
+    Raises:
+        DataError: the folder holds no usable data set.
+    """
+    dataset = scan(directory, skip_bad=True, groups=groups)
+    synthetic = " (synthetic)" if dataset.synthetic else ""
+    hours = sum(track.seconds for track in dataset.tracks) / 3600
+    yield f"{dataset.name}{synthetic}: {len(dataset.tracks)} tracks, {len(dataset.genres)} genres, {hours:.1f} hours"
+    for genre in dataset.genres:
+        yield f"  {genre}: {sum(track.genre == genre for track in dataset.tracks)}"
+    yield f"artists: {len(set(dataset.groups.values())) if dataset.groups else 'unknown'}"
+    yield f"quarantined: {len(dataset.quarantined)}"
+    for path, reason in dataset.quarantined.items():
+        yield f"  {path}: {reason}"
+    yield f"replicas: {len(dataset.replicas)}"
+    for names in dataset.replicas:
+        yield f"  the same audio: {', '.join(names)}"
+    yield "protocols:"
+    for protocol, offer in offered(dataset, seed):
+        sizes = offer if isinstance(offer, str) else ", ".join(f"{size} {name}" for name, size in offer.items())
+        yield f"  {protocol}: {sizes}"

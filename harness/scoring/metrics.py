@@ -1,0 +1,129 @@
+"""Scores count tracks: the vote of a track's crops, accuracy, macro F1, the per-genre table and an interval."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.records import Predictions
+
+
+class Scores(NamedTuple):
+    """Fractions in [0, 1]; macro F1 is the plain mean of F1 over all genres of the data set."""
+
+    accuracy: float
+    macro_f1: float
+
+
+class GenreScore(NamedTuple):
+    """One genre's scores as fractions in [0, 1]; `support` counts its true tracks."""
+
+    genre: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class Interval(NamedTuple):
+    """The two ends of a confidence interval of a proportion, fractions in [0, 1]."""
+
+    low: float
+    high: float
+
+    @property
+    def width(self) -> float:
+        return self.high - self.low
+
+
+def vote(probabilities: np.ndarray, owners: np.ndarray, n_tracks: int) -> np.ndarray:
+    """Return each track's mean crop probabilities, float32, shape (n_tracks, C).
+
+    Args:
+        probabilities: the model's answer for each crop, shape (crops, C).
+        owners: the index of the track that each crop was cut from, integers in [0, n_tracks), shape (crops,).
+        n_tracks: number of tracks; each must own at least one crop.
+
+    Raises:
+        ValueError: the shapes disagree, an owner is no track, or a track has no crop.
+    """
+    if probabilities.ndim != 2 or owners.shape != probabilities.shape[:1]:
+        raise ValueError(
+            f"probabilities {probabilities.shape} and owners {owners.shape} are not (crops, C) and (crops,)"
+        )
+    if owners.size and not 0 <= owners.min() <= owners.max() < n_tracks:
+        raise ValueError(f"owners must lie in [0, {n_tracks}), got {owners.min()} to {owners.max()}")
+    crops = np.bincount(owners, minlength=n_tracks)
+    if not crops.all():
+        raise ValueError(f"track {int(crops.argmin())} has no crop to vote with")
+    sums = np.zeros((n_tracks, probabilities.shape[1]), dtype=np.float64)
+    np.add.at(sums, owners, probabilities)
+    return (sums / crops[:, None]).astype(np.float32)
+
+
+def track_scores(predictions: Predictions) -> Scores:
+    """Return accuracy and macro F1 over tracks.
+
+    A genre that is neither true nor predicted anywhere counts as F1 = 0, so that scores on different partitions of
+    one data set are means over the same genres.
+
+    Raises:
+        ValueError: there is no track.
+    """
+    from sklearn.metrics import f1_score
+
+    labels, predicted = predictions.labels, predictions.predicted
+    if labels.size == 0:
+        raise ValueError("there is no track to score")
+    classes = range(len(predictions.genres))
+    macro_f1 = f1_score(labels, predicted, labels=classes, average="macro", zero_division=0)
+    return Scores(accuracy=float(np.mean(labels == predicted)), macro_f1=float(macro_f1))
+
+
+def confusion(predictions: Predictions) -> np.ndarray:
+    """Return the counts of tracks, int64, shape (C, C): rows are the true genre, columns the predicted one."""
+    n_genres = len(predictions.genres)
+    matrix = np.zeros((n_genres, n_genres), dtype=np.int64)
+    np.add.at(matrix, (predictions.labels, predictions.predicted), 1)
+    return matrix
+
+
+def per_genre(predictions: Predictions) -> list[GenreScore]:
+    """Return precision, recall, F1 and support for each genre, in the order of `predictions.genres`.
+
+    A ratio without cases (a genre never predicted, or never true) is 0.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    columns = precision_recall_fscore_support(
+        predictions.labels, predictions.predicted, labels=range(len(predictions.genres)), zero_division=0
+    )
+    return [
+        GenreScore(genre, float(precision), float(recall), float(f1), int(support))
+        for genre, precision, recall, f1, support in zip(predictions.genres, *columns, strict=True)
+    ]
+
+
+def wilson(successes: int, total: int, confidence: float = 0.95) -> Interval:
+    """Return Wilson's score interval of a proportion.
+
+    With p = successes / total, n = total and z the normal quantile of (1 + confidence) / 2, its ends are
+    (p + z²/2n ± z √(p(1 - p)/n + z²/4n²)) / (1 + z²/n).
+    Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927),
+    209-212; computed by scipy.
+
+    Args:
+        successes: number of tracks answered correctly, in [0, total].
+        total: number of tracks, at least 1.
+        confidence: coverage, in (0, 1).
+
+    Raises:
+        ValueError: `successes` lies outside [0, total], or `total` is not positive.
+    """
+    from scipy.stats import binomtest
+
+    if total < 1:
+        raise ValueError("an interval needs at least one track")
+    ends = binomtest(successes, total).proportion_ci(confidence_level=confidence, method="wilson")
+    return Interval(low=float(ends.low), high=float(ends.high))

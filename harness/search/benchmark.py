@@ -1,0 +1,306 @@
+"""A whole run: data, split, store, children, one study after another, champions, report."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import optuna
+
+import harness
+from harness.audio import demo
+from harness.audio.crops import Example
+from harness.audio.protocols import Partition, Split, assign, verify
+from harness.audio.store import Store
+from harness.audio.tracks import Dataset, scan
+from harness.errors import TrackingError, UsageError
+from harness.families import Family, select
+from harness.inference.pipeline import write_bundle
+from harness.records import Predictions, Provenance, StudyRecord, StudyResults, TrialRecord, short_hash
+from harness.search.events import Note, Notify, Progress
+from harness.search.space import space_hash
+from harness.search.study import Plan, Study
+from harness.settings import RunSettings, default_artifact_root, default_tracking_uri
+from harness.tracking.ledger import Ledger, lock_workspace
+from harness.trials import framework
+from harness.trials.pool import Pool
+from harness.vram.device import Device, resolve_device
+from harness.vram.probes import choose_probe
+from reports.figures import confusion_matrix_png
+from reports.render import write
+from reports.tables import confusion_json, per_genre_csv
+
+SELF_TEST_BYTES = 256 * 2**20
+"""What the self-test child of a GPU meter holds."""
+
+# The built-in set: whole artists split 60/20/20, and it is made in well under a minute.
+DEMO_ARTISTS, DEMO_TRACKS = 5, 2
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The data that all studies of a run share."""
+
+    dataset: Dataset
+    split: Split
+    store: Store
+
+    def examples(self, partition: Partition) -> tuple[Example, ...]:
+        """Return the tracks of a partition as training sees them, by id."""
+        tracks = {track.id: track for track in self.dataset.tracks}
+        label = {genre: index for index, genre in enumerate(self.dataset.genres)}
+        chosen = (tracks[name] for name in self.split.tracks(partition))
+        return tuple(Example(track.id, track.digest, label[track.genre]) for track in chosen)
+
+
+def run(settings: RunSettings, notify: Notify) -> tuple[StudyResults, ...]:
+    """Run a benchmark in its workspace, or go on with one, and return the studies that were asked for.
+
+    Raises:
+        HarnessError: something is the user's to mend; nothing finished is lost.
+        KeyboardInterrupt: the user stopped the run, which can be taken up again.
+    """
+    chosen = select(settings.families)
+    with lock_workspace(settings.workspace):
+        device = resolve_device(settings.device, os.environ)
+        os.environ.update(device.environment())
+        # The server of the children imports the framework while the data is read.
+        with closing(Pool()) as pool:
+            prepared = prepare(settings, notify)
+            probe, sentences = choose_probe(device, lambda: pool.hold(SELF_TEST_BYTES), SELF_TEST_BYTES)
+            pool.probe = probe
+            notify(Note(sentences[-1]))
+            results = _studies(settings, chosen, prepared, device, pool, notify)
+    return results
+
+
+def prepare(settings: RunSettings, notify: Notify) -> Prepared:
+    """Scan the data set (the built-in one, unless told otherwise), split it, and fill the store.
+
+    Raises:
+        DataError: the data set cannot serve, or the protocol cannot split it.
+    """
+    folder = settings.data or _demo_set(notify)
+    dataset = scan(
+        folder, skip_bad=settings.skip_bad, groups=settings.groups, progress=_progress(notify, "reading tracks")
+    )
+    for path, reason in dataset.quarantined.items():
+        notify(Note(f"skipped {path}: {reason}", warning=True))
+    for names in dataset.replicas:
+        notify(Note(f"the same audio, kept on one side: {', '.join(names)}", warning=True))
+    split = assign(dataset, settings.protocol, settings.seed)
+    verify(dataset, split)
+    sizes = ", ".join(f"{size} {name}" for name, size in split.sizes.items())
+    notify(Note(f"{dataset.name}: {len(dataset.tracks)} tracks, protocol {split.protocol}: {sizes}"))
+    if split.warning:
+        notify(Note(split.warning, warning=True))
+    store = Store(settings.workspace / "store")
+    used = [track for track in dataset.tracks if split.assignment[track.id] is not Partition.EXCLUDED]
+    store.prepare(used, progress=_progress(notify, "extracting features"))
+    return Prepared(dataset, split, store)
+
+
+def study_record(settings: RunSettings, family: Family, prepared: Prepared, device: Device) -> StudyRecord:
+    """Describe the study of one family. Its name is the family and a hash of all that makes results comparable."""
+    dataset, protocol, space = prepared.dataset.record(), prepared.split.record(), space_hash(family, settings.quick)
+    identity = {
+        "dataset": dataset.fingerprint,
+        "protocol": protocol.fingerprint,
+        "budget": settings.vram_budget,
+        "epochs": settings.epochs,
+        "seed": settings.seed,
+        "space": space,
+    }
+    return StudyRecord(
+        family=family.name,
+        study=f"{family.name}-{short_hash(identity)}",
+        description=family.description,
+        input=family.view.describe(),
+        space=space,
+        dataset=dataset,
+        protocol=protocol,
+        budget_bytes=settings.vram_budget,
+        epochs=settings.epochs,
+        seed=settings.seed,
+        quick=settings.quick,
+        trial_time_limit_seconds=settings.trial_time_limit,
+        published=family.published,
+        provenance=provenance(device),
+    )
+
+
+def provenance(device: Device) -> Provenance:
+    """Describe this machine and what is installed on it."""
+    return Provenance(
+        commit=_commit(),
+        versions=framework.versions(),
+        backend=framework.backend(),
+        device=device.name,
+        driver=device.driver,
+        platform=platform.platform(),
+        cpu_count=os.cpu_count() or 1,
+    )
+
+
+def trial_artifacts(study: StudyRecord, trial: TrialRecord, predictions: Predictions) -> dict[str, bytes]:
+    """Make the artifacts of a completed trial, by file name."""
+    from harness.scoring.metrics import confusion
+
+    title = f"{study.family}, trial {trial.number}: validation tracks"
+    return {
+        "confusion_matrix.png": confusion_matrix_png(confusion(predictions), predictions.genres, title),
+        "confusion_matrix.json": confusion_json(predictions).encode(),
+        "per_genre.csv": per_genre_csv(predictions).encode(),
+    }
+
+
+def _studies(
+    settings: RunSettings,
+    chosen: tuple[Family, ...],
+    prepared: Prepared,
+    device: Device,
+    pool: Pool,
+    notify: Notify,
+) -> tuple[StudyResults, ...]:
+    # Importing MLflow takes seconds; the children's server uses them to import the framework.
+    from harness.tracking.mlflow import Tracker
+
+    ledger = Ledger(settings.workspace)
+    storage = open_storage(settings.storage_url)
+    own_store = settings.tracking_uri is None
+    tracker = Tracker(
+        settings.tracking,
+        ledger,
+        artifact_root=default_artifact_root(settings.workspace) if own_store else None,
+        artifacts=trial_artifacts,
+        warn=lambda text: notify(Note(text, warning=True)),
+    )
+    jobs = settings.jobs if isinstance(settings.jobs, int) else 1
+    results = []
+    try:
+        for family in chosen:
+            plan = Plan(
+                family=family,
+                record=study_record(settings, family, prepared, device),
+                trials=settings.trials,
+                train=prepared.examples(Partition.TRAIN),
+                valid=prepared.examples(Partition.VALID),
+                store=prepared.store.root,
+                min_micro_batch=settings.min_micro_batch,
+                jobs=jobs,
+                threads=max(1, (os.cpu_count() or 1) // jobs),
+                deterministic=settings.deterministic,
+                time_limit_seconds=settings.time_limit / len(chosen) if settings.time_limit else None,
+                trial_time_limit_seconds=settings.trial_time_limit,
+                environment=device.environment(),
+            )
+            results.append(Study(plan, storage, pool, ledger, tracker, notify).run())
+            write_report(settings.workspace, ledger)
+    finally:
+        tracker.close()
+    for result in results:
+        _crown(settings, result, ledger, notify)
+    return tuple(results)
+
+
+def write_report(workspace: Path, ledger: Ledger) -> list[Path]:
+    """Write the report of everything in the workspace and return the files."""
+    studies = [ledger.results(study.study) for study in ledger.studies()]
+    return write([study for study in studies if study.trials], workspace / "report" / "RESULTS.md")
+
+
+def deliver(workspace: Path, tracking_uri: str | None) -> int:
+    """Deliver to MLflow what it missed and return how many results it got.
+
+    Raises:
+        TrackingError: MLflow cannot be reached, or refused some of them.
+        WorkspaceError: a run owns the workspace.
+    """
+    from harness.tracking.mlflow import sync
+
+    root = default_artifact_root(workspace) if tracking_uri is None else None
+    with lock_workspace(workspace):
+        delivery = sync(
+            Ledger(workspace),
+            tracking_uri or default_tracking_uri(workspace),
+            artifact_root=root,
+            artifacts=trial_artifacts,
+        )
+    if delivery.refused:
+        raise TrackingError(f"{delivery.delivered} results were delivered, others not: {'; '.join(delivery.refused)}")
+    return delivery.delivered
+
+
+def open_storage(url: str) -> optuna.storages.BaseStorage:
+    """Open Optuna's storage.
+
+    Raises:
+        UsageError: there is no such database, or it cannot be used.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.storages.get_storage(url)
+    except Exception as error:
+        first_line = str(error).strip().partition("\n")[0]
+        raise UsageError(
+            f"--storage {url}: cannot be opened ({first_line}). Give a database address such as sqlite:///FILE, and "
+            "check that its server runs."
+        ) from error
+
+
+def _crown(settings: RunSettings, results: StudyResults, ledger: Ledger, notify: Notify) -> None:
+    """Log the best model of a family and make it the champion; a tracking server that is away costs only this."""
+    from harness.tracking.mlflow import register_champion
+
+    study, best = results.study, results.best
+    if best is None:
+        return
+    model = ledger.model_path(study.study, best.number)
+    if not model.exists():
+        return
+    with TemporaryDirectory() as folder:
+        bundle = Path(folder) / "model"
+        about = {"family": study.family, "study": study.study, "trial": best.number, "dataset": study.dataset.name}
+        write_bundle(bundle, model, select([study.family])[0].view, study.dataset.genres, about)
+        package = Path(harness.__file__).parent
+        requirements = [f"{name}=={version}" for name, version in sorted(study.provenance.versions.items())]
+        try:
+            register_champion(
+                settings.tracking,
+                study,
+                best.number,
+                model_dir=bundle,
+                python_model=package / "inference" / "pyfunc.py",
+                code_paths=[package],
+                pip_requirements=[line for line in requirements if not line.startswith(("python=", "harness="))],
+            )
+        except TrackingError as error:
+            notify(Note(f"the champion of {study.family} was not registered: {error}", warning=True))
+
+
+def _demo_set(notify: Notify) -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "harness" / f"synthetic-demo-{DEMO_ARTISTS}x{DEMO_TRACKS}"
+    return demo.make(
+        folder, artists=DEMO_ARTISTS, tracks=DEMO_TRACKS, progress=_progress(notify, "making the demo set")
+    )
+
+
+def _progress(notify: Notify, task: str) -> Callable[[int, int], None]:
+    return lambda done, total: notify(Progress(task, done, total))
+
+
+def _commit() -> str:
+    """Return the commit of the checkout that runs, `+` where it was changed since; empty outside of one."""
+    root = Path(harness.__file__).parent.parent
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

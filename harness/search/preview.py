@@ -1,0 +1,80 @@
+"""The plan of a run, with nothing trained: sizes, footprints of sampled configurations, and a guess at the time."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
+
+from harness.audio.protocols import Partition
+from harness.families import Family, select
+from harness.search.benchmark import Prepared, prepare, study_record
+from harness.search.events import Note, Notify
+from harness.search.space import points
+from harness.settings import RunSettings
+from harness.tracking.ledger import Ledger, lock_workspace
+from harness.trials.pool import Pool
+from harness.units import format_duration, format_size
+from harness.vram.device import Device, resolve_device
+from harness.vram.fit import fit
+
+SAMPLED = 8
+"""Configurations of each family that are looked at, the baseline among them."""
+
+BACKWARD_FACTOR = 3.0
+"""A training step costs about three forward passes: one forward, two for the gradients."""
+
+
+def dry_run(settings: RunSettings, notify: Notify) -> None:
+    """Tell what `run` with the same settings would do. Reads the data and fills the store; trains nothing.
+
+    Raises:
+        HarnessError: as `run` would.
+    """
+    with lock_workspace(settings.workspace), closing(Pool()) as pool:
+        device = resolve_device(settings.device, os.environ)
+        prepared = prepare(settings, notify)
+        for family in select(settings.families):
+            for line in _family(settings, family, prepared, device, pool):
+                notify(Note(line))
+
+
+def _family(settings: RunSettings, family: Family, prepared: Prepared, device: Device, pool: Pool) -> Iterator[str]:
+    record = study_record(settings, family, prepared, device)
+    ended = sum(trial.outcome != "refused" for trial in Ledger(settings.workspace).trials(record.study))
+    configs = [
+        dict(family.baseline),
+        *(dict(config) for config, _ in islice(points(family, settings.quick), SAMPLED - 1)),
+    ]
+    genres = len(prepared.dataset.genres)
+    fits, seconds = [], []
+    for config in configs:
+        found = fit(
+            pool.reckon(family.name, config, genres),
+            config["batch_size"],
+            settings.vram_budget,
+            settings.min_micro_batch,
+        )
+        fits.append(found)
+        if found.fits:
+            crops = len(prepared.split.tracks(Partition.TRAIN)) * config.get("crops_per_track", 1)
+            forward = pool.time_forward(family.name, config, genres, found.micro_batch, device.environment())
+            seconds.append(BACKWARD_FACTOR * forward / found.micro_batch * crops * settings.epochs)
+    sizes = sorted(found.footprint_bytes for found in fits)
+    refused = sum(not found.fits for found in fits)
+    yield (
+        f"{family.name}: study {record.study}, {max(0, settings.trials - ended)} of {settings.trials} trials to run; "
+        f"footprints of {SAMPLED} configurations {format_size(sizes[0])} to {format_size(sizes[-1])}, "
+        f"{refused} over the budget of {format_size(settings.vram_budget)}"
+    )
+    if seconds:
+        trial = statistics.median(seconds)
+        if settings.trial_time_limit is not None:
+            trial = min(trial, settings.trial_time_limit)
+        total = trial * max(0, settings.trials - ended)
+        yield (
+            f"{family.name}: a trial of {settings.epochs} epochs trains for about {format_duration(trial)} (median, "
+            f"without early stopping), all of them for about {format_duration(total)}"
+        )

@@ -1,0 +1,74 @@
+"""Looking at a space from outside: what it holds, its identity, and points of it."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from harness.families import Family
+from harness.models import Config
+from harness.records import short_hash
+
+PROBES = 200
+"""Random points that are drawn to see every branch of a conditional space."""
+
+
+class RandomPoint:
+    """Stands in for an Optuna trial: draws every parameter at random, and remembers the distributions."""
+
+    def __init__(self, seed: str) -> None:
+        self._random = random.Random(seed)
+        self.distributions: dict[str, BaseDistribution] = {}
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        return float(self._draw(name, FloatDistribution(low, high, log=log, step=step)))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        return int(self._draw(name, IntDistribution(low, high, log=log, step=step)))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self._draw(name, CategoricalDistribution(choices))
+
+    def _draw(self, name: str, distribution: BaseDistribution) -> Any:
+        self.distributions[name] = distribution
+        if isinstance(distribution, CategoricalDistribution):
+            return self._random.choice(distribution.choices)
+        assert isinstance(distribution, FloatDistribution | IntDistribution)
+        if distribution.log:
+            drawn = math.exp(self._random.uniform(math.log(distribution.low), math.log(distribution.high)))
+        else:
+            drawn = self._random.uniform(distribution.low, distribution.high)
+        if distribution.step is not None:
+            drawn = distribution.low + round((drawn - distribution.low) / distribution.step) * distribution.step
+        return min(max(drawn, distribution.low), distribution.high)
+
+
+def points(family: Family, quick: bool, count: int = PROBES) -> Iterator[tuple[Config, dict[str, BaseDistribution]]]:
+    """Yield `count` seeded random configurations of the family's space, with the distributions they came from."""
+    for number in range(count):
+        point = RandomPoint(f"{family.name}/{number}")
+        yield family.space(point, quick), point.distributions
+
+
+def distributions(family: Family, quick: bool) -> dict[str, BaseDistribution]:
+    """Return every parameter of the family's space, conditional ones included, by name."""
+    found: dict[str, BaseDistribution] = {}
+    for _, part in points(family, quick):
+        found.update(part)
+    return found
+
+
+def space_hash(family: Family, quick: bool) -> str:
+    """Return a short hash of what can be sampled: names and distributions, whatever the code looks like."""
+    encoded = {
+        name: optuna.distributions.distribution_to_json(distribution)
+        for name, distribution in distributions(family, quick).items()
+    }
+    return short_hash(encoded)

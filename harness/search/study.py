@@ -1,0 +1,335 @@
+"""One study: Optuna is asked, trials run, results are kept first and told after; killed anywhere, it goes on."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import optuna
+
+from harness.audio.crops import Example
+from harness.families import Family
+from harness.models import Config
+from harness.records import EpochRecord, Outcome, Reading, StudyRecord, StudyResults, TrialRecord, Value, short_hash
+from harness.search.events import EpochEnded, Notify, StudyEnded, StudyStarted, TrialEnded, TrialStarted
+from harness.search.sampler import pruner, sampler, seed_for
+from harness.tracking.ledger import Ledger
+from harness.trials.pool import End, Epoch
+from harness.trials.spec import Ended, TrialSpec
+from harness.units import format_size
+from harness.vram.fit import Fit, fit
+from harness.vram.footprint import Footprint
+
+REFUSED_PER_TRIAL = 3
+"""Refused trials cost no training; a study may have this many for each trial that it is to run."""
+
+MIN_VIOLATION = 0.01
+"""A trial that ran out of memory broke the budget at least by this share, whatever its footprint was."""
+
+# Told as PRUNED: samplers ignore failed trials, and would propose the same again.
+_PRUNED = {
+    Outcome.PRUNED,
+    Outcome.REFUSED,
+    Outcome.OVER_BUDGET,
+    Outcome.OOM,
+    Outcome.TIMEOUT,
+    Outcome.DIVERGED,
+}
+
+
+class Trials(Protocol):
+    """The part of `harness.trials.pool.Pool` that a study uses."""
+
+    def reckon(self, family: str, config: Config, genres: int) -> Footprint: ...
+
+    def start(self, spec: TrialSpec) -> None: ...
+
+    def events(self) -> Iterator[Epoch | End]: ...
+
+    def reply(self, number: int, go_on: bool) -> None: ...
+
+
+class Tracking(Protocol):
+    """The part of `harness.tracking.mlflow.Tracker` that a study uses."""
+
+    def open_study(self, study: StudyRecord) -> None: ...
+
+    def trial_started(self, study: StudyRecord, number: int, params: Mapping[str, Value]) -> None: ...
+
+    def epoch(self, study: str, number: int, epoch: EpochRecord) -> None: ...
+
+    def trial_ended(self, trial: TrialRecord) -> None: ...
+
+    def study_ended(self, study: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study needs besides its record.
+
+    Attributes:
+        trials: total of trials; those that ended count, refused ones do not.
+        train, valid: the tracks of either partition.
+        store: root folder of the feature store.
+        time_limit_seconds: no trial starts once the study has run for so long in this run.
+        trial_time_limit_seconds: training time of one trial.
+        environment: variables of the children.
+    """
+
+    family: Family
+    record: StudyRecord
+    trials: int
+    train: tuple[Example, ...]
+    valid: tuple[Example, ...]
+    store: Path
+    min_micro_batch: int
+    jobs: int
+    threads: int
+    deterministic: bool
+    time_limit_seconds: float | None
+    trial_time_limit_seconds: float | None
+    environment: Mapping[str, str]
+
+
+@dataclass
+class _Running:
+    trial: optuna.Trial
+    fit: Fit
+    started: str
+    reported: set[int]
+
+
+class Study:
+    """A study in progress; `run` is all that a caller needs."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        storage: optuna.storages.BaseStorage,
+        pool: Trials,
+        ledger: Ledger,
+        tracker: Tracking,
+        notify: Notify,
+    ) -> None:
+        self.plan, self.pool, self.ledger, self.tracker, self.notify = plan, pool, ledger, tracker, notify
+        self.record = ledger.open_study(plan.record)
+        self.optuna = optuna.create_study(
+            study_name=plan.record.study,
+            storage=storage,
+            pruner=pruner(plan.record.epochs),
+            direction="maximize",
+            load_if_exists=True,
+        )
+        self.ended = {trial.number: trial for trial in ledger.trials(plan.record.study)}
+        self.running: dict[int, _Running] = {}
+        self.cut_off: list[optuna.Trial] = []
+        self.footprints: dict[str, Footprint] = {}
+
+    def run(self) -> StudyResults:
+        """Run until the plan's trials have ended, and return what the study holds then."""
+        started = time.monotonic()
+        self._catch_up()
+        self.tracker.open_study(self.record)
+        self.notify(StudyStarted(self.record, self.plan.trials, self._counted()))
+        while True:
+            while len(self.running) < self.plan.jobs and self._may_start(time.monotonic() - started):
+                self._start(self.cut_off.pop(0) if self.cut_off else self.optuna.ask())
+            if not self.running:
+                return self._finish()
+            for event in self.pool.events():
+                if isinstance(event, Epoch):
+                    self._epoch_ended(event)
+                else:
+                    self._trial_ended(event)
+
+    def _catch_up(self) -> None:
+        """Tell Optuna what the ledger knows, and take up the trials that an earlier run left unfinished."""
+        frozen_trials = self.optuna.get_trials(deepcopy=False)
+        if not frozen_trials:
+            self.optuna.enqueue_trial(dict(self.plan.family.baseline))
+        for frozen in frozen_trials:
+            if frozen.state is not optuna.trial.TrialState.RUNNING:
+                continue
+            self.optuna.sampler = self._sampler(frozen.number)
+            trial = optuna.Trial(self.optuna, frozen._trial_id)
+            if frozen.number in self.ended:
+                self._tell(trial, self.ended[frozen.number])
+            else:
+                self.cut_off.append(trial)
+
+    def _counted(self) -> int:
+        return sum(trial.outcome is not Outcome.REFUSED for trial in self.ended.values())
+
+    def _may_start(self, seconds: float) -> bool:
+        if self.cut_off:
+            return True
+        if self.plan.time_limit_seconds is not None and seconds >= self.plan.time_limit_seconds:
+            return False
+        refused = len(self.ended) - self._counted()
+        return self._counted() + len(self.running) < self.plan.trials and refused < REFUSED_PER_TRIAL * self.plan.trials
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        return sampler(self.record.seed, number, self.plan.trials)
+
+    def _start(self, trial: optuna.Trial) -> None:
+        """Sample the configuration, fit it into the budget, and start it, or refuse it."""
+        plan, number = self.plan, trial.number
+        # Sampling happens when the space asks for values, so the sampler may be set after the ask.
+        self.optuna.sampler = self._sampler(number)
+        config = plan.family.space(trial, self.record.quick)
+        found = fit(self._footprint(config), int(config["batch_size"]), self.record.budget_bytes, plan.min_micro_batch)
+        running = _Running(trial, found, _now(), set(self._reported(number)))
+        if not found.fits:
+            smallest = f"{format_size(found.footprint_bytes)} at micro-batch {found.micro_batch}"
+            message = f"would take {smallest}, over the budget of {format_size(self.record.budget_bytes)}"
+            self._end(running, Ended(Outcome.REFUSED, message), Reading())
+            return
+        self.running[number] = running
+        self.tracker.trial_started(self.record, number, trial.params)
+        self.notify(
+            TrialStarted(
+                plan.family.name, number, trial.params, found.micro_batch, found.accumulation, found.footprint_bytes
+            )
+        )
+        self.pool.start(self._spec(number, config, found))
+
+    def _spec(self, number: int, config: Config, found: Fit) -> TrialSpec:
+        plan, record = self.plan, self.record
+        return TrialSpec(
+            family=record.family,
+            study=record.study,
+            number=number,
+            config=dict(config),
+            store=plan.store,
+            genres=record.dataset.genres,
+            train=plan.train,
+            valid=plan.valid,
+            epochs=record.epochs,
+            seed=seed_for(record.seed, record.family, number),
+            micro_batch=found.micro_batch,
+            accumulation=found.accumulation,
+            budget_bytes=record.budget_bytes,
+            time_limit_seconds=plan.trial_time_limit_seconds,
+            deterministic=plan.deterministic,
+            threads=plan.threads,
+            model=self.ledger.model_path(record.study, number),
+            log=self.ledger.log_path(record.study, number),
+            environment=plan.environment,
+        )
+
+    def _footprint(self, config: Config) -> Footprint:
+        key = short_hash(dict(config))
+        if key not in self.footprints:
+            self.footprints[key] = self.pool.reckon(self.record.family, config, len(self.record.dataset.genres))
+        return self.footprints[key]
+
+    def _reported(self, number: int) -> set[int]:
+        frozen_trials = self.optuna.get_trials(deepcopy=False)
+        return set(frozen_trials[number].intermediate_values)
+
+    def _epoch_ended(self, event: Epoch) -> None:
+        running, epoch = self.running[event.number], event.record
+        if epoch.epoch not in running.reported:
+            # Reports are write-once: an interrupted attempt at this trial may have made some.
+            running.trial.report(epoch.val_macro_f1, epoch.epoch)
+        self.tracker.epoch(self.record.study, event.number, epoch)
+        self.notify(EpochEnded(self.record.family, event.number, epoch))
+        self.pool.reply(event.number, not running.trial.should_prune())
+
+    def _trial_ended(self, event: End) -> None:
+        self._end(self.running.pop(event.spec.number), event.ended, event.reading)
+
+    def _end(self, running: _Running, ended: Ended, reading: Reading) -> None:
+        """Keep the result, then tell Optuna, then everyone else."""
+        number = running.trial.number
+        seconds = [epoch.seconds for epoch in ended.epochs]
+        record = TrialRecord(
+            family=self.record.family,
+            study=self.record.study,
+            number=number,
+            outcome=ended.outcome,
+            params=running.trial.params,
+            message=ended.message,
+            micro_batch=running.fit.micro_batch,
+            accumulation=running.fit.accumulation,
+            epochs=ended.epochs,
+            best_epoch=ended.best_epoch,
+            valid_accuracy=ended.valid_accuracy,
+            valid_macro_f1=ended.valid_macro_f1,
+            train_accuracy=ended.train_accuracy,
+            reading=reading,
+            allocator_peak_bytes=ended.allocator_peak_bytes,
+            footprint_bytes=running.fit.footprint_bytes,
+            parameters=ended.parameters,
+            train_seconds=ended.train_seconds,
+            epoch_seconds=statistics.median(seconds) if seconds else None,
+            constraints=self._constraints(running.fit, ended, reading),
+            started=running.started,
+            ended=_now(),
+        )
+        self.ledger.write(record, ended.predictions)
+        self.ended[number] = record
+        self._tell(running.trial, record)
+        best = self.best
+        self.ledger.keep_models(self.record.study, {0} | ({best.number} if best is not None else set()))
+        self.tracker.trial_ended(record)
+        self.notify(TrialEnded(record))
+
+    def _constraints(self, found: Fit, ended: Ended, reading: Reading) -> dict[str, float]:
+        """Return what the sampler learns about the limits: shares over (above 0) or under (below 0) each of them."""
+        held = reading.peak_bytes if reading.peak_bytes is not None else found.footprint_bytes
+        vram = held / self.record.budget_bytes - 1
+        if ended.outcome is Outcome.OOM:
+            vram = max(vram, MIN_VIOLATION)
+        constraints = {"vram": vram}
+        limit = self.plan.trial_time_limit_seconds
+        seconds = ended.projected_seconds or ended.train_seconds
+        if limit is not None and ended.outcome is Outcome.TIMEOUT:
+            constraints["seconds"] = max((seconds or limit) / limit - 1, MIN_VIOLATION)
+        elif limit is not None and seconds is not None:
+            constraints["seconds"] = seconds / limit - 1
+        return constraints
+
+    def _tell(self, trial: optuna.Trial, record: TrialRecord) -> None:
+        """Tell Optuna; constraints first, for nothing can be set on a trial that has ended."""
+        already = self.optuna.get_trials(deepcopy=False)[trial.number].constraints
+        for name, value in record.constraints.items():
+            if name not in already:
+                trial.set_constraint(name, value)
+        if record.completed:
+            self.optuna.tell(trial, record.valid_macro_f1)
+        elif record.outcome in _PRUNED:
+            self.optuna.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            self.optuna.tell(trial, state=optuna.trial.TrialState.FAIL)
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best completed trial so far."""
+        return StudyResults(self.record, tuple(self.ended.values()), {}).best
+
+    def _finish(self) -> StudyResults:
+        importance = json.dumps(self._importance(), indent=2) + "\n"
+        self.ledger.end_study(self.record.study, {"importance.json": importance.encode()})
+        self.tracker.study_ended(self.record.study)
+        results = self.ledger.results(self.record.study)
+        self.notify(StudyEnded(results))
+        return results
+
+    def _importance(self) -> dict[str, float]:
+        """Return each hyperparameter's share of the variance of the score (fANOVA); empty with too few trials."""
+        completed = [trial for trial in self.ended.values() if trial.completed]
+        if len({trial.valid_macro_f1 for trial in completed}) < 2:
+            return {}
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=self.record.seed)
+        return optuna.importance.get_param_importances(self.optuna, evaluator=evaluator)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,116 @@
+"""What a run may be told, from the command line and from a TOML file."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from harness.errors import UsageError
+from harness.units import parse_duration, parse_size
+
+Size = Annotated[int, BeforeValidator(lambda value: parse_size(value) if isinstance(value, str) else value)]
+Duration = Annotated[float, BeforeValidator(lambda value: parse_duration(value) if isinstance(value, str) else value)]
+
+QUICK_EPOCHS = 6
+
+
+class RunSettings(BaseModel):
+    """The settings of `harness run`; field names are the long options, with underscores.
+
+    Sizes are in bytes and durations in seconds; both may be given as text (`8GiB`, `30m`).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    families: tuple[str, ...] = ("all",)
+    data: Path | None = None
+    protocol: str = "auto"
+    groups: Path | None = None
+    trials: int = Field(default=20, ge=1)
+    time_limit: Duration | None = Field(default=None, gt=0)
+    trial_time_limit: Duration | None = Field(default=None, gt=0)
+    epochs: int = Field(default=50, ge=1)
+    vram_budget: Size = Field(default=8 * 2**30, gt=0)
+    min_micro_batch: int = Field(default=8, ge=1)
+    jobs: int | Literal["auto"] = 1
+    seed: int = Field(default=0, ge=0)
+    deterministic: bool = False
+    workspace: Path = Path("workspace")
+    storage: str | None = None
+    tracking_uri: str | None = None
+    device: str = "auto"
+    skip_bad: bool = False
+    quick: bool = False
+    dry_run: bool = False
+
+    @property
+    def storage_url(self) -> str:
+        """Where Optuna keeps the studies; a file in the workspace unless told otherwise."""
+        return self.storage or f"sqlite:///{self.workspace.resolve() / 'optuna.db'}"
+
+    @property
+    def tracking(self) -> str:
+        """Where MLflow keeps the runs; a file in the workspace unless told otherwise."""
+        return self.tracking_uri or default_tracking_uri(self.workspace)
+
+
+def default_tracking_uri(workspace: Path) -> str:
+    """Return the address of the workspace's own MLflow store."""
+    return f"sqlite:///{workspace.resolve() / 'mlflow.db'}"
+
+
+def default_artifact_root(workspace: Path) -> Path:
+    """Return the folder in which the workspace's own MLflow store keeps artifacts."""
+    return workspace.resolve() / "artifacts"
+
+
+def run_settings(options: Mapping[str, Any], config: Path | None = None) -> RunSettings:
+    """Put settings together: defaults, then `--quick`'s, then the file, then the command line.
+
+    Args:
+        options: what the command line set; values of None were not set.
+        config: a TOML file whose keys are the names of the settings.
+
+    Raises:
+        UsageError: the file cannot be read, or a setting is unknown or out of range.
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    stored = _read(config) if config is not None else {}
+    merged = {**stored, **given}
+    if merged.get("quick"):
+        merged = {"trials": 3, "epochs": QUICK_EPOCHS, **merged}
+    try:
+        settings = RunSettings.model_validate(merged)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = str(problem["loc"][0]) if problem["loc"] else ""
+        where = f"{config}: {name}" if config is not None and name in stored and name not in given else _option(name)
+        raise UsageError(f"{where}: {problem['msg']} (got {problem['input']!r}).") from error
+    if isinstance(settings.jobs, int) and settings.jobs < 1:
+        raise UsageError(f"--jobs {settings.jobs}: at least one trial must run. Give a positive number, or auto.")
+    return settings
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        stored = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--config {path}: cannot be read ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path}: not valid TOML ({error}).") from error
+    known = set(RunSettings.model_fields)
+    for key in stored:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise UsageError(f"{path}: no setting is called {key!r}.{hint} There are: {', '.join(sorted(known))}.")
+    return stored

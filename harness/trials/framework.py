@@ -1,0 +1,87 @@
+"""The only place that knows which framework Keras runs on: environment, memory, determinism, errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+BACKENDS = {"tensorflow": "tensorflow", "jax": "jax"}
+"""Keras back ends that the harness runs on, and the distribution that provides each."""
+
+
+def backend(environ: Mapping[str, str] = os.environ) -> str:
+    """Return the name of the Keras back end that `KERAS_BACKEND` asks for; tensorflow unless told otherwise."""
+    return environ.get("KERAS_BACKEND") or "tensorflow"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what a result depends on, by distribution; absent ones are left out."""
+    names = ("harness", "keras", BACKENDS.get(backend(), backend()), "numpy", "librosa", "optuna", "scikit-learn")
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def environment() -> dict[str, str]:
+    """Return the variables that must be set before the framework is imported."""
+    return {
+        "KERAS_BACKEND": backend(),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        # NVML must see what a trial needs, not what an allocator grabbed in advance.
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        # The fork server must have no threads but its own when it forks.
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def prepare(threads: int, deterministic: bool, seed: int) -> None:
+    """Set up the framework in a fresh child, before anything is built.
+
+    Args:
+        threads: processor threads that one operation may use.
+        deterministic: ask for the same bits in every run on the same machine.
+        seed: seeds Python, NumPy and the framework.
+    """
+    if backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1 if deterministic else 2)
+        if deterministic:
+            tf.config.experimental.enable_op_determinism()
+    elif deterministic:
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+    import keras
+
+    keras.utils.set_random_seed(seed)
+
+
+def allocator_peak() -> int | None:
+    """Return the most bytes that the framework's own allocator held on its first device, or None."""
+    if backend() == "tensorflow":
+        import tensorflow as tf
+
+        device = "GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0"
+        try:
+            return int(tf.config.experimental.get_memory_info(device)["peak"])
+        except ValueError:
+            return None
+    if backend() == "jax":
+        import jax
+
+        return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` is a device out of memory: TensorFlow and XLA both say RESOURCE_EXHAUSTED."""
+    text = f"{type(error).__name__} {error}"
+    return any(sign in text for sign in ("RESOURCE_EXHAUSTED", "ResourceExhausted", "out of memory", "OOM when"))

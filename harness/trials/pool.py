@@ -1,0 +1,253 @@
+"""Children that train: forked from a warm server, watched, and ended when they must be."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.models import Config
+from harness.processes import kill_group
+from harness.records import EpochRecord, Outcome, Reading
+from harness.trials import framework, worker
+from harness.trials.outcome import Kill, judge
+from harness.trials.spec import Ended, EpochEnded, TrialSpec
+from harness.units import format_size
+from harness.vram.footprint import Footprint
+from harness.vram.meter import Meter
+from harness.vram.probes import NoProbe, Probe
+
+GRACE_SECONDS = 30.0
+"""A child ends itself at its time limit; one that is this much later is killed."""
+
+NO_DEVICE = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """An epoch of trial `number` ended; the child waits for `Pool.reply`."""
+
+    number: int
+    record: EpochRecord
+
+
+@dataclass(frozen=True)
+class End:
+    """Trial `spec.number` ended; its process group is gone."""
+
+    spec: TrialSpec
+    ended: Ended
+    reading: Reading
+    seconds: float
+
+
+@dataclass
+class _Running:
+    spec: TrialSpec
+    process: ForkServerProcess
+    connection: Connection
+    started: float
+    meter: Meter | None = None
+    kill: Kill | None = None
+    ended: Ended | None = None
+    lost: bool = field(default=False)
+
+    @property
+    def deadline(self) -> float:
+        limit = self.spec.time_limit_seconds
+        return self.started + limit + GRACE_SECONDS if limit is not None else float("inf")
+
+
+class Pool:
+    """Trials in children of one warm fork server.
+
+    The server imports the framework once, while the caller does something else; a child then starts in
+    hundredths of a second.
+
+    Attributes:
+        probe: reads each child's GPU memory; set it before the first trial, where there is something to measure.
+    """
+
+    def __init__(self) -> None:
+        """Start the server, without waiting for its imports."""
+        os.environ.update(framework.environment())
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(list(worker.PRELOAD))
+        _ensure_server()
+        self.probe: Probe = NoProbe()
+        self._running: dict[int, _Running] = {}
+        self._checked = False
+
+    def call(self, function: Callable[..., Any], *arguments: Any, environment: Mapping[str, str] = NO_DEVICE) -> Any:
+        """Return what `function(*arguments)` answers in a child of its own that sees no device.
+
+        Raises:
+            HarnessError: the function raised, or the child died.
+        """
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=worker.run_call, args=(function, arguments, dict(environment), theirs), daemon=True
+        )
+        process.start()
+        theirs.close()
+        try:
+            good, answer = ours.recv()
+        except EOFError:
+            good, answer = False, "the child process died"
+        finally:
+            ours.close()
+            process.join()
+        if not good:
+            raise HarnessError(f"{function.__name__} failed in a child process: {answer}.")
+        return answer
+
+    def reckon(self, family: str, config: Config, genres: int) -> Footprint:
+        """Return the footprint of a configuration, reckoned in a child.
+
+        Raises:
+            HarnessError: the family's `build` failed.
+        """
+        answer = self.call(worker.reckon, family, dict(config), genres)
+        assert isinstance(answer, Footprint)
+        return answer
+
+    def time_forward(
+        self, family: str, config: Config, genres: int, crops: int, environment: Mapping[str, str]
+    ) -> float:
+        """Return the seconds of one forward pass over `crops` crops, measured in a child that sees the device.
+
+        Raises:
+            HarnessError: the family's `build` failed.
+        """
+        return float(self.call(worker.time_forward, family, dict(config), genres, crops, environment=environment))
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[int]:
+        """Run a child that holds `size` bytes on the device, for the block; gives its process id."""
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=worker.run_hold, args=(size, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        assert process.pid is not None
+        try:
+            with suppress(EOFError):
+                ours.recv()
+            yield process.pid
+        finally:
+            kill_group(process.pid)
+            process.join()
+            ours.close()
+
+    def check(self) -> None:
+        """Make sure that the server may fork safely.
+
+        Raises:
+            HarnessError: the server runs threads, so a module that it imported started some.
+        """
+        threads = self.call(worker.server_threads)
+        if threads != 1:
+            raise HarnessError(
+                f"the fork server runs {threads} threads, so its children could hang. A family's module, or a package "
+                "that it imports, starts threads or touches the framework at import: move that into `build`."
+            )
+
+    def start(self, spec: TrialSpec) -> None:
+        """Start the trial in a process group of its own."""
+        if not self._checked:
+            self.check()
+            self._checked = True
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=worker.run_trial, args=(spec, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        running = _Running(spec, process, ours, time.monotonic())
+        self._running[spec.number] = running
+        assert process.pid is not None
+
+        def over_budget(reading: Reading) -> None:
+            held = format_size(reading.peak_bytes or 0)
+            message = f"held {held} of GPU memory, over the budget of {format_size(spec.budget_bytes)}; killed"
+            self._end(running, Kill(Outcome.OVER_BUDGET, message))
+
+        running.meter = Meter(self.probe, process.pid, spec.budget_bytes, on_over_budget=over_budget)
+        running.meter.start()
+
+    def events(self) -> Iterator[Epoch | End]:
+        """Wait until something happens to a running trial, and yield it; nothing if none is running."""
+        while self._running:
+            waiting: dict[Any, _Running] = {
+                running.connection: running for running in self._running.values() if not running.lost
+            }
+            waiting |= {running.process.sentinel: running for running in self._running.values()}
+            deadline = min(running.deadline for running in self._running.values())
+            ready = wait(list(waiting), timeout=max(0.0, min(deadline - time.monotonic(), 3600.0)))
+            for number in sorted({waiting[item].spec.number for item in ready}):
+                event = self._next(self._running[number])
+                if event is not None:
+                    yield event
+                    return
+            for running in self._running.values():
+                if time.monotonic() >= running.deadline and running.kill is None:
+                    limit = running.spec.time_limit_seconds
+                    message = f"still running {GRACE_SECONDS:.0f} s after its limit of {limit:.0f} s; killed"
+                    self._end(running, Kill(Outcome.TIMEOUT, message))
+
+    def reply(self, number: int, go_on: bool) -> None:
+        """Answer the epoch that trial `number` waits on."""
+        # A child that has just died is noticed by its sentinel.
+        with suppress(BrokenPipeError):
+            self._running[number].connection.send(go_on)
+
+    def close(self) -> None:
+        """Kill every running trial and wait until all of its processes are gone."""
+        for running in list(self._running.values()):
+            self._end(running, Kill(Outcome.INTERRUPTED, "the run was interrupted"))
+            self._finish(running)
+
+    def _next(self, running: _Running) -> Epoch | End | None:
+        try:
+            while not running.lost and running.connection.poll():
+                message = running.connection.recv()
+                # Either way the child waits for an answer, holding all of its memory.
+                if running.meter is not None:
+                    running.meter.sample_now()
+                if isinstance(message, EpochEnded):
+                    return Epoch(running.spec.number, message.record)
+                running.ended = message
+                self.reply(running.spec.number, True)
+        except (EOFError, ConnectionResetError):
+            running.lost = True
+        if running.process.is_alive() and not running.lost:
+            return None
+        return self._finish(running)
+
+    def _finish(self, running: _Running) -> End:
+        """Collect what is left of a trial: its exit status, its reading, and the rest of its process group."""
+        running.process.join(timeout=5)
+        assert running.process.pid is not None
+        kill_group(running.process.pid)
+        running.process.join()
+        reading = running.meter.stop() if running.meter is not None else Reading()
+        running.connection.close()
+        del self._running[running.spec.number]
+        ended = judge(running.ended, running.kill, running.process.exitcode, str(running.spec.log))
+        return End(running.spec, ended, reading, time.monotonic() - running.started)
+
+    def _end(self, running: _Running, kill: Kill) -> None:
+        running.kill = kill
+        assert running.process.pid is not None
+        kill_group(running.process.pid)
+        running.process.kill()  # a child that had no time to lead its group yet
+
+
+def _ensure_server() -> None:
+    from multiprocessing import forkserver
+
+    forkserver.ensure_running()

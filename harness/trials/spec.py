@@ -1,0 +1,77 @@
+"""What a trial's child is told, and what it answers; picklable, and light to import."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.audio.crops import Example
+from harness.records import EpochRecord, Outcome, Predictions
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """Everything that a child needs to train one configuration once.
+
+    Attributes:
+        store: the root folder of the feature store.
+        genres: class names, in the order of the labels.
+        train, valid: the tracks of either partition.
+        micro_batch: crops in one forward pass; `accumulation` of them make one update.
+        budget_bytes: most GPU memory that the child may hold.
+        time_limit_seconds: training time that the trial may take; None for no limit.
+        threads: processor threads of one operation.
+        model: where to save the trained model, as `.keras`.
+        log: where the child's standard output and error go.
+        environment: variables to set in the child, such as the device it may see.
+    """
+
+    family: str
+    study: str
+    number: int
+    config: Mapping[str, Any]
+    store: Path
+    genres: tuple[str, ...]
+    train: tuple[Example, ...]
+    valid: tuple[Example, ...]
+    epochs: int
+    seed: int
+    micro_batch: int
+    accumulation: int
+    budget_bytes: int
+    time_limit_seconds: float | None
+    deterministic: bool
+    threads: int
+    model: Path
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """An epoch ended; the child waits for a bool: go on (True) or stop, as pruned (False)."""
+
+    record: EpochRecord
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The last message of a child: how it ended by its own account, and what it learnt.
+
+    The child waits for an answer before it exits, so that its memory can be read one last time.
+    """
+
+    outcome: Outcome
+    message: str = ""
+    epochs: tuple[EpochRecord, ...] = ()
+    best_epoch: int | None = None
+    valid_accuracy: float | None = None
+    valid_macro_f1: float | None = None
+    train_accuracy: float | None = None
+    parameters: int | None = None
+    allocator_peak_bytes: int | None = None
+    train_seconds: float | None = None
+    projected_seconds: float | None = None
+    predictions: Predictions | None = None

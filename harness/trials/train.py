@@ -1,0 +1,285 @@
+"""Training of one configuration, inside the child: epochs, validation by vote, early stopping."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from harness.audio.batches import TrainingCrops
+from harness.audio.crops import Example, voting_batches
+from harness.audio.features import InputView
+from harness.audio.store import Store
+from harness.families import Family
+from harness.models import Config, Shapes
+from harness.records import EpochRecord, Outcome, Predictions
+from harness.scoring.metrics import track_scores, vote
+from harness.trials import framework
+from harness.trials.spec import Ended, TrialSpec
+
+PROJECTION_STEPS = 5
+"""Steps that are timed, after the first two (which trace and compile), before a trial projects its own time."""
+
+
+class Stopped(Exception):
+    """Training ends here, with an outcome other than `completed`."""
+
+    def __init__(self, outcome: Outcome, message: str, projected_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.outcome, self.message, self.projected_seconds = outcome, message, projected_seconds
+
+
+@keras.saving.register_keras_serializable(package="harness")
+class PerUpdate(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that counts updates where the optimizer counts micro-batches (gradient accumulation)."""
+
+    def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, accumulation: int) -> None:
+        self.schedule, self.accumulation = schedule, accumulation
+
+    def __call__(self, step: Any) -> Any:
+        return self.schedule(step // self.accumulation)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "schedule": keras.optimizers.schedules.serialize(self.schedule),
+            "accumulation": self.accumulation,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> PerUpdate:
+        return cls(keras.optimizers.schedules.deserialize(config["schedule"]), config["accumulation"])
+
+
+def optimizer(config: Config, updates: int, accumulation: int) -> keras.optimizers.Optimizer:
+    """Build Adam or AdamW with the configured schedule over `updates` updates in all."""
+    rate: Any = config["learning_rate"]
+    if config["schedule"] == "cosine":
+        warmup = round(config["warmup"] * updates)
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0 if warmup else rate,
+            decay_steps=max(1, updates - warmup),
+            warmup_target=rate if warmup else None,
+            warmup_steps=warmup,
+        )
+        if accumulation > 1:
+            rate = PerUpdate(rate, accumulation)
+    options: dict[str, Any] = {"learning_rate": rate}
+    if config["clip_gradients"]:
+        options["clipnorm"] = 1.0
+    if accumulation > 1:
+        options["gradient_accumulation_steps"] = accumulation
+    if config["optimizer"] == "adamw":
+        return keras.optimizers.AdamW(weight_decay=config["weight_decay"], **options)
+    return keras.optimizers.Adam(**options)
+
+
+def compile_model(model: keras.Model, config: Config, updates: int, accumulation: int) -> None:
+    """Compile `model` in place as every trial does."""
+    model.compile(
+        optimizer=optimizer(config, updates, accumulation),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=config["label_smoothing"]),
+        weighted_metrics=[],
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+    )
+
+
+def predict_tracks(
+    model: keras.Model, store: Store, view: InputView, examples: Sequence[Example], genres: tuple[str, ...], size: int
+) -> Predictions:
+    """Let every crop of every track vote; `size` crops go through the model at once."""
+    probabilities, owners = [], []
+    for inputs, batch_owners in voting_batches(store, view, examples, size):
+        real = batch_owners >= 0
+        probabilities.append(np.asarray(model.predict_on_batch(inputs))[real])
+        owners.append(batch_owners[real])
+    return Predictions(
+        tracks=tuple(example.track for example in examples),
+        genres=genres,
+        labels=np.array([example.label for example in examples], np.int64),
+        probabilities=vote(np.concatenate(probabilities), np.concatenate(owners), len(examples)),
+    )
+
+
+def log_loss(predictions: Predictions) -> float:
+    """Mean negative log probability of the true genre over tracks, in nats; probabilities are floored at 1e-7."""
+    chosen = predictions.probabilities[np.arange(len(predictions.labels)), predictions.labels]
+    return float(-np.log(np.maximum(chosen, 1e-7)).mean())
+
+
+def spread(examples: Sequence[Example], count: int) -> tuple[Example, ...]:
+    """Return `count` examples at even distances (all, if there are fewer): genres come in nearly their own shares."""
+    ordered = sorted(examples, key=lambda example: (example.label, example.track))
+    if len(ordered) <= count:
+        return tuple(ordered)
+    return tuple(ordered[place] for place in np.linspace(0, len(ordered) - 1, count).round().astype(int))
+
+
+class Watch(keras.callbacks.Callback):
+    """Times steps, stops what diverges or would take too long, and scores every epoch on the validation tracks."""
+
+    def __init__(
+        self,
+        predict: Callable[[], Predictions],
+        report: Callable[[EpochRecord], bool],
+        *,
+        total_epochs: int,
+        steps: int,
+        patience: int,
+        limit: float | None,
+        started: float,
+    ) -> None:
+        super().__init__()
+        self.predict, self.report = predict, report
+        self.total_epochs, self.steps, self.patience = total_epochs, steps, patience
+        self.limit, self.started = limit, started
+        self.records: list[EpochRecord] = []
+        self.best: EpochRecord | None = None
+        self.best_weights: list[np.ndarray] = []
+        self.seen_steps = 0
+        self.timed_from = self.epoch_started = started
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.epoch_started = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise Stopped(
+                Outcome.DIVERGED, f"the loss became {loss} in epoch {len(self.records) + 1}, step {batch + 1}"
+            )
+        self.seen_steps += 1
+        if self.seen_steps == 2:
+            self.timed_from = time.perf_counter()
+        elif self.seen_steps == 2 + PROJECTION_STEPS:
+            step = (time.perf_counter() - self.timed_from) / PROJECTION_STEPS
+            self._project(step * (self.steps * self.total_epochs - self.seen_steps))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        predictions = self.predict()
+        accuracy, macro_f1 = track_scores(predictions)
+        record = EpochRecord(
+            epoch=epoch + 1,
+            loss=float((logs or {})["loss"]),
+            accuracy=float((logs or {})["accuracy"]),
+            val_loss=log_loss(predictions),
+            val_accuracy=accuracy,
+            val_macro_f1=macro_f1,
+            seconds=time.perf_counter() - self.epoch_started,
+        )
+        if not math.isfinite(record.val_loss):
+            raise Stopped(Outcome.DIVERGED, f"the validation loss became {record.val_loss} in epoch {epoch + 1}")
+        self.records.append(record)
+        if self.best is None or (macro_f1, -record.val_loss) > (self.best.val_macro_f1, -self.best.val_loss):
+            self.best, self.best_weights = record, self.model.get_weights()
+        if not self.report(record):
+            raise Stopped(Outcome.PRUNED, f"behind the other trials of the study after epoch {epoch + 1}")
+        if epoch + 1 - self.best.epoch >= self.patience:
+            self.model.stop_training = True
+        elif epoch + 1 < self.total_epochs:
+            # The first epoch also traced and compiled; later ones tell what the rest will cost.
+            timed = self.records[1:] or self.records
+            self._project(
+                (self.total_epochs - epoch - 1) * sum(record.seconds for record in timed) / len(timed)
+                if len(self.records) > 1
+                else 0.0
+            )
+
+    def _project(self, remaining: float) -> None:
+        projected = time.perf_counter() - self.started + remaining
+        if self.limit is not None and projected > self.limit:
+            raise Stopped(
+                Outcome.TIMEOUT,
+                f"would take {projected:.0f} s, over the limit of {self.limit:.0f} s a trial",
+                projected,
+            )
+
+
+def train(spec: TrialSpec, family: Family, report: Callable[[EpochRecord], bool]) -> Ended:
+    """Train one configuration and score it.
+
+    Args:
+        spec: what to train, on what.
+        family: builds the model.
+        report: told of every epoch; answers whether to go on.
+
+    Returns:
+        The end of the trial: `completed`, or why training stopped early. The trained model of a completed
+        trial lies at `spec.model`, with the weights of its best epoch: the highest validation macro F1, of equals
+        the lowest validation loss.
+    """
+    started = time.perf_counter()
+    store, view, config = Store(spec.store), family.view, spec.config
+    mean, variance = store.moments(view, [example.digest for example in spec.train])
+    model = family.build(config, Shapes(view.shape, len(spec.genres), mean, variance))
+    crops = TrainingCrops(
+        store,
+        view,
+        spec.train,
+        len(spec.genres),
+        micro_batch=spec.micro_batch,
+        accumulation=spec.accumulation,
+        window=config["window"],
+        crops_per_track=config.get("crops_per_track", 1),
+        mixup=config["mixup"],
+        weighted=config["class_weights"],
+        seed=spec.seed,
+    )
+    compile_model(model, config, crops.updates * spec.epochs, spec.accumulation)
+
+    def predict(examples: Sequence[Example]) -> Predictions:
+        return predict_tracks(model, store, view, examples, spec.genres, max(spec.micro_batch, 8))
+
+    watch = Watch(
+        lambda: predict(spec.valid),
+        report,
+        total_epochs=spec.epochs,
+        steps=len(crops),
+        patience=config["patience"],
+        limit=spec.time_limit_seconds,
+        started=started,
+    )
+
+    def ended(outcome: Outcome, message: str = "", projected: float | None = None, **learnt: Any) -> Ended:
+        return Ended(
+            outcome,
+            message,
+            epochs=tuple(watch.records),
+            parameters=int(model.count_params()),
+            allocator_peak_bytes=framework.allocator_peak(),
+            train_seconds=time.perf_counter() - started,
+            projected_seconds=projected,
+            **learnt,
+        )
+
+    try:
+        model.fit(crops, epochs=spec.epochs, callbacks=[watch], verbose=0)
+    except Stopped as stop:
+        return ended(stop.outcome, stop.message, stop.projected_seconds)
+
+    assert watch.best is not None  # an epoch ended, or `fit` raised
+    model.set_weights(watch.best_weights)
+    predictions = predict(spec.valid)
+    accuracy, macro_f1 = track_scores(predictions)
+    train_accuracy, _ = track_scores(predict(spread(spec.train, len(spec.valid))))
+    save(model, spec.model)
+    return ended(
+        Outcome.COMPLETED,
+        best_epoch=watch.best.epoch,
+        valid_accuracy=accuracy,
+        valid_macro_f1=macro_f1,
+        train_accuracy=train_accuracy,
+        predictions=predictions,
+    )
+
+
+def save(model: keras.Model, path: Path) -> None:
+    """Save `model` without its optimizer at `path` (`.keras`), whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"partial-{path.name}")
+    model.save(partial, include_optimizer=False)
+    partial.replace(path)

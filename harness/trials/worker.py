@@ -1,0 +1,146 @@
+"""The child process of a trial: isolates itself, trains, sends messages, and always ends by itself.
+
+It is forked from a server that has imported what `PRELOAD` names and touched no device.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from harness.records import EpochRecord, Outcome
+from harness.trials.spec import Ended, EpochEnded, TrialSpec
+from harness.vram.footprint import Footprint
+
+PRELOAD = ("harness.trials.train",)
+"""Modules that the fork server imports once, for all children."""
+
+
+def isolate(environment: dict[str, str], log: Path | None) -> None:
+    """Make this process the leader of a group of its own that does not outlive its parent.
+
+    Args:
+        environment: variables to set before the framework looks at them.
+        log: where standard output and error go from here on; None leaves them.
+    """
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.environ.update(environment)
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.dup2(descriptor, sys.stdout.fileno())
+        os.dup2(descriptor, sys.stderr.fileno())
+        os.close(descriptor)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    """End the whole group once the parent is gone; the fork server outlives it, so no signal would come."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os.killpg(0, signal.SIGKILL)
+
+
+def run_trial(spec: TrialSpec, connection: Connection) -> None:
+    """Train `spec` and send `EpochEnded` messages and one `Ended`, each answered with a bool."""
+    isolate(dict(spec.environment), spec.log)
+
+    def report(record: EpochRecord) -> bool:
+        connection.send(EpochEnded(record))
+        return bool(connection.recv())
+
+    connection.send(_train(spec, report))
+    connection.recv()
+    connection.close()
+
+
+def _train(spec: TrialSpec, report: Callable[[EpochRecord], bool]) -> Ended:
+    from harness.families import families
+    from harness.trials import framework
+    from harness.trials.train import train
+
+    try:
+        framework.prepare(spec.threads, spec.deterministic, spec.seed)
+        return train(spec, families()[spec.family], report)
+    except MemoryError:
+        return Ended(Outcome.HOST_OOM, "the machine's own memory ran out")
+    except Exception as error:
+        traceback.print_exc()
+        first_line = str(error).strip().partition("\n")[0]
+        if framework.is_out_of_memory(error):
+            return Ended(Outcome.OOM, f"out of device memory: {first_line}")
+        return Ended(Outcome.CRASHED, f"{type(error).__name__}: {first_line}; its log is {spec.log}")
+
+
+def run_call(
+    function: Callable[..., Any], arguments: tuple[Any, ...], environment: dict[str, str], connection: Connection
+) -> None:
+    """Send (True, the answer of `function(*arguments)`), or (False, what went wrong)."""
+    isolate(environment, None)
+    try:
+        connection.send((True, function(*arguments)))
+    except Exception as error:
+        connection.send((False, f"{type(error).__name__}: {error}"))
+    connection.close()
+
+
+def run_hold(size: int, connection: Connection) -> None:
+    """Hold `size` bytes on the device, say so, and wait to be killed."""
+    isolate({}, None)
+    import keras
+
+    held = keras.ops.ones((size // 4,), "float32")
+    connection.send(float(held[-1]))
+    threading.Event().wait()
+
+
+def reckon(name: str, config: dict[str, Any], genres: int) -> Footprint:
+    """Return the footprint of the configured model of the family called `name`."""
+    from harness.vram.footprint import footprint
+
+    return footprint(_untrained(name, config, genres))
+
+
+def time_forward(name: str, config: dict[str, Any], genres: int, crops: int) -> float:
+    """Return the seconds of a forward pass over `crops` crops, the fastest of three."""
+    import numpy as np
+
+    model = _untrained(name, config, genres)
+    inputs = np.zeros((crops, *model.input_shape[1:]), np.float32)
+    seconds = []
+    for _ in range(4):
+        started = time.perf_counter()
+        model.predict_on_batch(inputs)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds[1:])
+
+
+def _untrained(name: str, config: dict[str, Any], genres: int) -> Any:
+    import numpy as np
+
+    from harness.families import families
+    from harness.models import Shapes
+
+    family = families()[name]
+    rows = family.view.shape[0] if family.view.kind == "features" else 1
+    moments = np.zeros(rows, np.float32), np.ones(rows, np.float32)
+    return family.build(config, Shapes(family.view.shape, genres, *moments))
+
+
+def server_threads() -> int:
+    """Return how many threads the fork server runs; a fork while there are others could hang the child."""
+    import psutil
+
+    return int(psutil.Process(os.getppid()).num_threads())

@@ -1,0 +1,172 @@
+"""The device that all trials run on, resolved once to a UUID that children inherit."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.errors import DeviceError, UsageError
+from harness.units import MIB, format_size
+from harness.vram import nvml
+
+# Idle drivers move by a few MiB; the smallest CUDA context takes far more.
+_RETURN_TOLERANCE_BYTES = 16 * MIB
+
+
+class DeviceKind(StrEnum):
+    """What a trial computes on."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where trials run.
+
+    Attributes:
+        uuid: the GPU's or MIG instance's UUID; None for the CPU.
+        total_bytes: memory of the GPU or instance; None for the CPU, and where the driver does not tell.
+        driver: version of the NVIDIA driver; None where none answers.
+        notes: sentences on how the choice came about, for `harness doctor`.
+    """
+
+    kind: DeviceKind
+    uuid: str | None = None
+    name: str = "CPU"
+    total_bytes: int | None = None
+    driver: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that make CUDA in a child see this device alone, or no GPU at all."""
+        return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": self.uuid or "-1"}
+
+
+def resolve_device(choice: str, environ: Mapping[str, str]) -> Device:
+    """Find the device that `--device` names among the GPUs that `CUDA_VISIBLE_DEVICES` leaves visible.
+
+    Args:
+        choice: `auto` (the first visible GPU, else the CPU), `cpu`, or `gpu:N` (the N-th visible GPU, from 0).
+        environ: the environment of the command. Indices in `CUDA_VISIBLE_DEVICES` count GPUs by PCI bus; UUIDs may
+            be shortened, as CUDA allows. A GPU split by MIG stands for its instances.
+
+    Raises:
+        UsageError: `choice` is none of the three.
+        DeviceError: the GPU asked for is not visible, or there is no driver.
+    """
+    match = re.fullmatch(r"auto|cpu|gpu:(\d+)", choice)
+    if match is None:
+        raise UsageError(f"--device {choice!r} is no device. Write auto, cpu, or gpu:N with N counted from 0.")
+    if choice == "cpu":
+        return Device(DeviceKind.CPU)
+    setting = environ.get("CUDA_VISIBLE_DEVICES")
+    try:
+        driver = nvml.driver_version()
+        visible = _visible(nvml.gpus(), setting)
+    except nvml.NvmlError as error:
+        if choice == "auto":
+            return Device(DeviceKind.CPU, notes=(f"The CPU is used: {error}.",))
+        raise DeviceError(
+            f"--device {choice}: {error}. Run `nvidia-smi` to see what the driver says, or pass --device cpu."
+        ) from None
+    number = int(match[1] or 0)
+    if number < len(visible):
+        return _device(visible[number], driver)
+    where = "this machine" if setting is None else f"CUDA_VISIBLE_DEVICES={setting}"
+    if choice == "auto":
+        return Device(DeviceKind.CPU, driver=driver, notes=(f"The CPU is used: {where} shows no GPU.",))
+    listed = ", ".join(f"gpu:{place} is {gpu.name}" for place, gpu in enumerate(visible)) or "no GPU"
+    raise DeviceError(
+        f"--device {choice}: not there, {where} shows {listed}. Name one that is shown, or pass --device cpu."
+    )
+
+
+def describe(device: Device) -> list[str]:
+    """Return what `harness doctor` says about the device, one plain sentence an entry."""
+    if device.kind is DeviceKind.CPU:
+        sentences = ["Trials run on the CPU."]
+    else:
+        size = "of unknown size" if device.total_bytes is None else format_size(device.total_bytes)
+        sentences = [f"Trials run on {device.name} ({device.uuid}), memory {size}."]
+    if device.driver is not None:
+        sentences.append(f"The NVIDIA driver is {device.driver}.")
+    return sentences + list(device.notes)
+
+
+def memory_used(device: Device) -> int | None:
+    """Return the bytes in use on the device by everyone; None for the CPU, and where the driver does not tell."""
+    if device.uuid is None:
+        return None
+    try:
+        return nvml.memory_used(device.uuid)
+    except nvml.NvmlError:
+        return None
+
+
+def memory_returned(device: Device, baseline_bytes: int, timeout: float) -> bool:
+    """Wait until device use is back at its baseline, so that the next trial finds the memory free.
+
+    Args:
+        baseline_bytes: device use before the trial; while others run beside it, use cannot come back.
+        timeout: seconds to wait at most.
+
+    Returns:
+        Whether it is back; False also when the GPU is lost. True where device use cannot be seen at all: there is
+        nothing to wait for.
+    """
+    if device.uuid is None:
+        return True
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            if nvml.memory_used(device.uuid) <= baseline_bytes + _RETURN_TOLERANCE_BYTES:
+                return True
+        except nvml.Lost:
+            return False
+        except nvml.NvmlError:
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.05)
+
+
+def _visible(gpus: tuple[nvml.Gpu, ...], setting: str | None) -> list[nvml.Gpu]:
+    """Read `CUDA_VISIBLE_DEVICES` as CUDA does: the first entry that names nothing ends the list."""
+    if setting is None:
+        return [part for gpu in gpus for part in gpu.instances or (gpu,)]
+    visible: list[nvml.Gpu] = []
+    for entry in setting.split(","):
+        named = _named(gpus, entry.strip())
+        if not named:
+            break
+        visible.extend(named)
+    return visible
+
+
+def _named(gpus: tuple[nvml.Gpu, ...], entry: str) -> tuple[nvml.Gpu, ...]:
+    if entry.isdecimal():
+        return next((gpu.instances or (gpu,) for gpu in gpus if gpu.index == int(entry)), ())
+    if not entry.startswith(("GPU-", "MIG-")):
+        return ()
+    everything = [part for gpu in gpus for part in (gpu, *gpu.instances)]
+    matches = [gpu for gpu in everything if gpu.uuid.lower().startswith(entry.lower())]
+    if len(matches) == 1:
+        return matches[0].instances or (matches[0],)
+    try:
+        return (nvml.gpu(entry),)
+    except nvml.NvmlError:
+        return ()
+
+
+def _device(gpu: nvml.Gpu, driver: str) -> Device:
+    notes: tuple[str, ...] = ()
+    if gpu.partitioned:
+        notes = (
+            f"{gpu.uuid} is split into MIG instances, and the driver shows none of them to this user. Name one: "
+            "CUDA_VISIBLE_DEVICES=MIG-..., as listed by `nvidia-smi -L`.",
+        )
+    return Device(DeviceKind.GPU, gpu.uuid, gpu.name, gpu.total_bytes, driver, notes)

@@ -1,0 +1,294 @@
+"""Ways to read what a trial holds on the GPU, and the self-test that picks the best one which works here.
+
+A probe is trusted only after it has seen the memory of a child that holds a known amount: what a driver offers by
+its documentation and what it answers in a container, under WSL or to this user are different things.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from harness.errors import DeviceError
+from harness.records import Source
+from harness.units import format_size
+from harness.vram import nvml
+from harness.vram.device import Device, memory_returned
+
+GLANCE_SECONDS = 0.2
+LOOK_SECONDS = 1.0
+
+
+class Unfit(Exception):
+    """A probe's figure would not be the trial's memory; the message says why, without a full stop."""
+
+
+class Probe(Protocol):
+    """One way to read GPU memory."""
+
+    @property
+    def source(self) -> Source:
+        """What a reading by this probe is called."""
+
+    def glance(self) -> int | None:
+        """Return the bytes in use on the whole device, cheaply; None where the driver does not tell.
+
+        Raises:
+            nvml.Lost: the GPU is gone.
+        """
+
+    def read(self, pids: Collection[int]) -> int | None:
+        """Return the bytes that the processes hold together; None where nothing is measured.
+
+        Args:
+            pids: all processes that the trial ever had; ended ones may be among them.
+
+        Raises:
+            nvml.NvmlError: the driver does not answer; `nvml.Lost` when the GPU is gone.
+            Unfit: the figure would not be theirs.
+        """
+
+
+@dataclass(frozen=True)
+class AccountingProbe:
+    """The driver's own record of the most that a process ever held; misses nothing, also between two looks."""
+
+    uuid: str
+    source: ClassVar[Source] = Source.ACCOUNTING
+
+    def glance(self) -> int | None:
+        return _device_use(self.uuid)
+
+    def read(self, pids: Collection[int]) -> int | None:
+        return sum(self._peak(pid) for pid in pids)
+
+    def _peak(self, pid: int) -> int:
+        try:
+            peak = nvml.accounting_peak(self.uuid, pid)
+        except nvml.NotFound:
+            return 0
+        if peak is None:
+            raise nvml.NotSupported("the driver keeps no peaks of memory for this GPU")
+        return peak
+
+
+@dataclass(frozen=True)
+class ProcessProbe:
+    """The driver's list of processes and what each holds now."""
+
+    uuid: str
+    source: ClassVar[Source] = Source.PROCESS
+
+    def glance(self) -> int | None:
+        return _device_use(self.uuid)
+
+    def read(self, pids: Collection[int]) -> int | None:
+        total = 0
+        for pid, held in nvml.process_memory(self.uuid).items():
+            if pid in pids:
+                if held is None:
+                    raise nvml.NotSupported(
+                        "the driver lists the process without its memory, as under WSL and on a GPU split by MIG"
+                    )
+                total += held
+        return total
+
+
+@dataclass(frozen=True)
+class DeviceDeltaProbe:
+    """Device use above what it was while idle: the trial's own only as long as nobody else uses the GPU.
+
+    Attributes:
+        baseline_bytes: device use while idle.
+        lists_pids: the driver's process list shows our processes under the numbers that we know.
+    """
+
+    uuid: str
+    baseline_bytes: int
+    lists_pids: bool
+    source: ClassVar[Source] = Source.DEVICE_DELTA
+
+    def glance(self) -> int | None:
+        return _device_use(self.uuid)
+
+    def read(self, pids: Collection[int]) -> int | None:
+        used = nvml.memory_used(self.uuid)
+        # After the figure, so that whoever was counted in it and still holds memory is noticed.
+        listed = _listed(self.uuid) or frozenset()
+        strangers = sorted(listed.difference(pids))
+        if self.lists_pids and strangers:
+            raise Unfit(f"another process took memory on the GPU (pid {strangers[0]})")
+        # With numbers that mean nothing here, more entries than processes of ours still prove a stranger.
+        if len(listed) > len(pids):
+            raise Unfit("another process took memory on the GPU")
+        return max(0, used - self.baseline_bytes)
+
+
+@dataclass(frozen=True)
+class NoProbe:
+    """Nothing is measured."""
+
+    source: ClassVar[Source] = Source.NONE
+
+    def glance(self) -> int | None:
+        return None
+
+    def read(self, pids: Collection[int]) -> int | None:
+        return None
+
+
+def self_test(probe: Probe, pid: int, held_bytes: int, patience_seconds: float = 2.0) -> int:
+    """Prove that the probe sees what a child holds.
+
+    Args:
+        pid: a child that holds `held_bytes` on the device.
+        patience_seconds: how long the driver may take to show it.
+
+    Returns:
+        The bytes that the probe sees; above `held_bytes` by what the driver and the framework take for themselves.
+
+    Raises:
+        Unfit: it sees less, or not the child's.
+        nvml.NvmlError: the driver does not answer.
+    """
+    deadline = time.monotonic() + patience_seconds
+    while (seen := probe.read([pid]) or 0) < held_bytes:
+        if time.monotonic() >= deadline:
+            raise Unfit(
+                f"it shows {format_size(seen)} where the self-test child, pid {pid}, holds {format_size(held_bytes)}"
+            )
+        time.sleep(0.05)
+    return seen
+
+
+def choose_probe(
+    device: Device,
+    allocate: Callable[[], AbstractContextManager[int]],
+    held_bytes: int,
+    patience_seconds: float = 2.0,
+) -> tuple[Probe, list[str]]:
+    """Pick the first probe that passes the self-test: accounting, process, device_delta, none.
+
+    Call it while the GPU is idle, before the first trial: device use at this moment is the baseline of `device_delta`.
+
+    Args:
+        allocate: starts a child that holds `held_bytes` on the device, gives its pid, and ends it.
+        patience_seconds: how long the driver may take to show the child's memory, and to show it returned.
+
+    Returns:
+        The probe, and sentences for `harness doctor`: why each better source is not used, what the self-test saw, what
+        measuring costs, and what to do about what is missing.
+
+    Raises:
+        DeviceError: the GPU is gone.
+    """
+    if device.uuid is None:
+        return NoProbe(), ["GPU memory is not measured, since trials run on the CPU."]
+    uuid, said = device.uuid, []
+    try:
+        strangers, baseline = _listed(uuid), _device_use(uuid)
+    except nvml.Lost as error:
+        raise DeviceError(f"{device.name} ({uuid}): {error}. Restart the machine, or pass --device cpu.") from None
+    with allocate() as pid:
+        builders: dict[Source, Callable[[], Probe]] = {
+            Source.ACCOUNTING: lambda: _accounting(uuid),
+            Source.PROCESS: lambda: ProcessProbe(uuid),
+            Source.DEVICE_DELTA: lambda: _device_delta(uuid, baseline, strangers, pid),
+        }
+        probe: Probe = NoProbe()
+        for source, build in builders.items():
+            try:
+                candidate = build()
+                seen = self_test(candidate, pid, held_bytes, patience_seconds)
+                proof = [_seen(source, seen, held_bytes), _overhead(candidate, pid)]
+            except (Unfit, nvml.NvmlError) as error:
+                said.append(f"{source}: not used, {error}.{_remedy(source, error)}")
+            else:
+                probe = candidate
+                said += proof
+                break
+    if isinstance(probe, DeviceDeltaProbe):
+        if not memory_returned(device, probe.baseline_bytes, patience_seconds):
+            probe = NoProbe()
+            said[-2:] = [
+                "device_delta: not used, device use did not come back after the self-test, so somebody else uses the "
+                "GPU. End what else runs on it."
+            ]
+        else:
+            said.append(
+                "Keep the GPU free of everything else, its screen included, and run one trial at a time: what others "
+                "take would count as the trial's."
+            )
+            if not probe.lists_pids:
+                said.append("The driver does not show whose memory it is, so a stranger may stay unnoticed.")
+    if probe.source is Source.NONE:
+        said.append("GPU memory is not measured: only the predicted footprint keeps trials within the budget.")
+    return probe, said
+
+
+def _device_use(uuid: str) -> int | None:
+    try:
+        return nvml.memory_used(uuid)
+    except nvml.Lost:
+        raise
+    except nvml.NvmlError:
+        return None
+
+
+def _listed(uuid: str) -> frozenset[int] | None:
+    """The pids that the driver lists on the device; None where it lists nobody's."""
+    try:
+        return frozenset(nvml.process_memory(uuid))
+    except nvml.Lost:
+        raise
+    except nvml.NvmlError:
+        return None
+
+
+def _accounting(uuid: str) -> Probe:
+    if not nvml.accounting_is_on(uuid):
+        raise Unfit(f"it is off; an administrator can turn it on with `nvidia-smi -i {uuid} -am 1`")
+    return AccountingProbe(uuid)
+
+
+def _device_delta(uuid: str, baseline: int | None, strangers: frozenset[int] | None, pid: int) -> Probe:
+    if baseline is None:
+        nvml.memory_used(uuid)
+        raise Unfit("the driver did not tell device use before the self-test")
+    if strangers:
+        raise Unfit(f"other processes use the GPU (pids {', '.join(map(str, sorted(strangers)))}); end them")
+    return DeviceDeltaProbe(uuid, baseline, lists_pids=pid in (_listed(uuid) or ()))
+
+
+def _remedy(source: Source, error: Exception) -> str:
+    if isinstance(error, nvml.NoPermission):
+        return " On a GPU split by MIG, name one instance: CUDA_VISIBLE_DEVICES=MIG-..., as listed by `nvidia-smi -L`."
+    if isinstance(error, Unfit) and source is Source.PROCESS:
+        return " A container with process numbers of its own hides them: start it with `--pid=host`."
+    return ""
+
+
+def _seen(source: Source, seen: int, held_bytes: int) -> str:
+    return (
+        f"{source}: used; it showed {format_size(seen)} for the self-test child, which held {format_size(held_bytes)}: "
+        f"the other {format_size(seen - held_bytes)} are the driver's and the framework's own, and in every reading."
+    )
+
+
+def _overhead(probe: Probe, pid: int, repeats: int = 3) -> str:
+    started = time.perf_counter()
+    for _ in range(repeats):
+        probe.glance()
+    glanced = time.perf_counter()
+    for _ in range(repeats):
+        probe.read([pid])
+    looked = time.perf_counter()
+    glance, look = (glanced - started) / repeats, (looked - glanced) / repeats
+    share = glance / GLANCE_SECONDS + look / LOOK_SECONDS
+    return (
+        f"Measuring costs {share:.2%} of one core: {glance * 1e3:.2f} ms every {GLANCE_SECONDS * 1e3:.0f} ms for "
+        f"device use, and {look * 1e3:.2f} ms every {LOOK_SECONDS:.0f} s for the trial's own memory."
+    )

@@ -1,0 +1,103 @@
+"""What holds a family back, told from its records by plain rules.
+
+The first rule that applies is the answer:
+
+| order | limitation | applies when |
+| --- | --- | --- |
+| 1 | no completed trial | no trial completed |
+| 2 | at chance | the interval of the best trial's accuracy reaches down to 1 / genres, or its macro F1 does |
+| 3 | GPU memory | a third or more of the trials were refused, over budget or out of GPU memory |
+| 4 | time | a third or more of the trials ran into the time limit |
+| 5 | over-fitting | the best trial's training accuracy lies 20 points or more above its validation accuracy |
+| 6 | too few epochs | the best trial's best epoch lies in the last tenth of the epochs it was allowed |
+| 7 | few validation tracks | the interval of the best trial's accuracy is 20 points wide or more |
+| 8 | none found | otherwise |
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from harness.records import Outcome, StudyResults, TrialRecord, is_finite
+from harness.scoring.metrics import Interval, wilson
+from reports.tables import percent, percent_range, ratio
+
+_LARGE_GAP = 0.2
+_WIDE_INTERVAL = 0.2
+_MEMORY = (Outcome.REFUSED, Outcome.OVER_BUDGET, Outcome.OOM)
+
+
+def main_limitation(results: StudyResults) -> str:
+    """Return what limits the family most, with the figure that says so; the rules are this module's table."""
+    trials, best = results.trials, results.best
+    if best is None:
+        return f"no completed trial: {outcomes(trials)}" if trials else "no trial has ended yet"
+    return (
+        _chance(results, best)
+        or _share(trials, _MEMORY, "GPU memory", "refused, over budget or out of memory")
+        or _share(trials, (Outcome.TIMEOUT,), "time", "over the time limit")
+        or _over_fitting(best)
+        or _too_few_epochs(results, best)
+        or _few_tracks(results)
+        or "none found"
+    )
+
+
+def outcomes(trials: Sequence[TrialRecord]) -> str:
+    """Return how many trials ended in which way: `8 completed, 2 pruned`."""
+    counts = Counter(trial.outcome for trial in trials)
+    return ", ".join(f"{counts[outcome]} {outcome.replace('_', ' ')}" for outcome in Outcome if counts[outcome])
+
+
+def validation_tracks(results: StudyResults) -> int:
+    """Return how many tracks the best trial was validated on: its predictions', else the protocol's count."""
+    best = results.best
+    predictions = results.predictions.get(best.number) if best else None
+    return len(predictions.labels) if predictions else results.study.protocol.sizes.get("valid", 0)
+
+
+def accuracy_interval(results: StudyResults) -> Interval | None:
+    """Return the Wilson 95 % interval of the best trial's validation accuracy; None without trial or tracks."""
+    best, tracks = results.best, validation_tracks(results)
+    if best is None or best.valid_accuracy is None or not is_finite(best.valid_accuracy) or not tracks:
+        return None
+    return wilson(round(best.valid_accuracy * tracks), tracks)
+
+
+def _chance(results: StudyResults, best: TrialRecord) -> str | None:
+    chance = 1 / len(results.study.dataset.genres)
+    interval = accuracy_interval(results)
+    if interval is not None and interval.low <= chance:
+        return f"at chance: accuracy {percent_range(interval)}, chance {percent(chance)}"
+    if best.valid_macro_f1 is not None and best.valid_macro_f1 <= chance:
+        return f"at chance: macro F1 {ratio(best.valid_macro_f1)}, chance {ratio(chance)}"
+    return None
+
+
+def _share(trials: Sequence[TrialRecord], kinds: Sequence[Outcome], name: str, words: str) -> str | None:
+    count = sum(trial.outcome in kinds for trial in trials)
+    return f"{name}: {count} of {len(trials)} trials {words}" if 3 * count >= len(trials) else None
+
+
+def _over_fitting(best: TrialRecord) -> str | None:
+    train, valid = best.train_accuracy, best.valid_accuracy
+    if train is None or valid is None or round(train - valid, 9) < _LARGE_GAP:
+        return None
+    return f"over-fitting: accuracy {percent(train)} in training, {percent(valid)} in validation"
+
+
+def _too_few_epochs(results: StudyResults, best: TrialRecord) -> str | None:
+    allowed = results.study.epochs
+    trained = [record.epoch for record in best.epochs]
+    if best.best_epoch not in trained:
+        return None
+    ordinal = trained.index(best.best_epoch) + 1
+    return f"too few epochs: best after {ordinal} of {allowed}" if 10 * ordinal > 9 * allowed else None
+
+
+def _few_tracks(results: StudyResults) -> str | None:
+    interval = accuracy_interval(results)
+    if interval is None or interval.width < _WIDE_INTERVAL:
+        return None
+    return f"few validation tracks: {validation_tracks(results)} leave accuracy at {percent_range(interval)}"

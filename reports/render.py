@@ -1,0 +1,208 @@
+"""The comparison of families as markdown with pictures, made from records alone; equal records give equal bytes.
+
+Studies are compared within a section only: same data set, protocol, budget, epochs, seed and size of the spaces.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import UsageError
+from harness.records import StudyResults, TrialRecord
+from harness.scoring.metrics import confusion
+from harness.units import format_size
+from reports import sections, tables
+from reports.figures import confusion_matrix_png
+from reports.tables import one_line, percent, ratio
+
+_OPEN, _CLOSE = "<!-- harness:results -->", "<!-- /harness:results -->"
+
+
+@dataclass(frozen=True)
+class Report:
+    """The comparison: `pictures` are PNG bytes by file name, linked from the markdown as `pictures/<name>`."""
+
+    markdown: str
+    pictures: dict[str, bytes]
+    scores: str
+
+
+@dataclass(frozen=True)
+class _Family:
+    """One study as the template shows it."""
+
+    label: str
+    results: StudyResults
+    facts: str
+    hyperparameters: str | None
+    per_genre: str | None
+    picture: str | None
+
+
+@dataclass(frozen=True)
+class _Section:
+    """One group as the template shows it."""
+
+    heading: str
+    notices: str
+    summary: str
+    families: tuple[_Family, ...]
+    provenance: str
+
+
+def report(studies: Sequence[StudyResults]) -> Report:
+    """Return the whole comparison.
+
+    Raises:
+        UsageError: there is no study.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    pictures: dict[str, bytes] = {}
+    made = [_section(group, pictures) for group in sections.grouped(studies)]
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    markdown = environment.get_template("RESULTS.md.j2").render(
+        sections=made,
+        synthetic=sections.SYNTHETIC if any(results.study.dataset.synthetic for results in studies) else None,
+        published_note=sections.PUBLISHED_NOTE,
+        score_note=sections.SCORE_NOTE,
+        one_line=one_line,
+    )
+    return Report(markdown=markdown, pictures=pictures, scores=tables.scores_json(studies))
+
+
+def write(studies: Sequence[StudyResults], output: Path) -> list[Path]:
+    """Write the comparison and return the files: markdown at `output`, `scores.json` and `pictures/` beside it.
+
+    Each file is replaced whole, the markdown last, so a reader never meets half a report.
+
+    Raises:
+        UsageError: there is no study, or the place cannot be written to.
+    """
+    made = report(studies)
+    pictures = {output.parent / "pictures" / name: picture for name, picture in sorted(made.pictures.items())}
+    files = {**pictures, output.parent / "scores.json": made.scores.encode(), output: made.markdown.encode()}
+    try:
+        for path, content in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(path, content)
+    except OSError as error:
+        raise UsageError(f"{output}: cannot write the report ({error}). Name another file with --output.") from error
+    return list(files)
+
+
+def results_table(studies: Sequence[StudyResults]) -> str:
+    """Return the summary tables alone, with their notices and notes, to stand in another document.
+
+    Raises:
+        UsageError: there is no study.
+    """
+    parts = [
+        part
+        for group in sections.grouped(studies)
+        for part in (f"**{sections.heading(group)}**", sections.notices(group), sections.summary(group))
+        if part
+    ]
+    return "\n\n".join([*parts, sections.PUBLISHED_NOTE, sections.SCORE_NOTE]) + "\n"
+
+
+def inject(text: str, document: str) -> str:
+    """Return `document` with `text` between its two markers, and every other character as it was.
+
+    The markers `<!-- harness:results -->` and `<!-- /harness:results -->` each stand once, alone on a line.
+
+    Raises:
+        UsageError: a marker is missing, stands twice, or the two are out of order.
+    """
+    opening, closing = (_marker(marker, document) for marker in (_OPEN, _CLOSE))
+    if closing.start() < opening.end():
+        raise UsageError(f"The marker {_CLOSE} stands before {_OPEN}. Put the opening marker first.")
+    newline = "\r\n" if "\r\n" in document else "\n"
+    content = newline.join(["", "", *text.strip().splitlines(), "", ""])
+    return document[: opening.end()] + content + document[closing.start() :]
+
+
+def _marker(marker: str, document: str) -> re.Match[str]:
+    found = list(re.finditer(rf"^[ \t]*{re.escape(marker)}(?=[ \t]*\r?$)", document, flags=re.MULTILINE))
+    if len(found) != 1:
+        count = "is missing" if not found else f"stands {len(found)} times"
+        raise UsageError(
+            f"The marker {marker} {count} in the document. Put {_OPEN} and {_CLOSE} in it once, each alone on a line."
+        )
+    return found[0]
+
+
+def _replace(path: Path, content: bytes) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _section(group: sections.Group, pictures: dict[str, bytes]) -> _Section:
+    """Return a group for the template; its pictures are added to `pictures`."""
+    labels = sections.labels(group)
+    return _Section(
+        heading=sections.heading(group),
+        notices=sections.notices(group),
+        summary=sections.summary(group),
+        families=tuple(_family(results, labels[results.study.study], pictures) for results in group),
+        provenance=sections.provenance(group),
+    )
+
+
+def _family(results: StudyResults, label: str, pictures: dict[str, bytes]) -> _Family:
+    best = results.best
+    predictions = results.predictions.get(best.number) if best else None
+    picture = None
+    if best and predictions:
+        picture = f"confusion-{re.sub(r'[^A-Za-z0-9.-]+', '_', results.study.study)}.png"
+        title = f"{results.study.family}, trial {best.number}: {len(predictions.labels)} validation tracks"
+        pictures[picture] = confusion_matrix_png(confusion(predictions), predictions.genres, title)
+    return _Family(
+        label=label,
+        results=results,
+        facts=_facts(results),
+        hyperparameters=_hyperparameters(results),
+        per_genre=tables.per_genre_table(predictions) if predictions else None,
+        picture=picture,
+    )
+
+
+def _facts(results: StudyResults) -> str:
+    best = results.best
+    if best is None:
+        return "No trial completed, so there is nothing to score."
+    facts = [
+        f"trial {best.number}",
+        f"validation accuracy {percent(best.valid_accuracy)}, macro F1 {ratio(best.valid_macro_f1)}",
+        f"training accuracy {percent(best.train_accuracy)}",
+    ]
+    if best.best_epoch is not None and best.epochs:
+        facts.append(f"best epoch {best.best_epoch} of {len(best.epochs)} trained")
+    if best.micro_batch is not None:
+        facts.append(f"micro-batch {best.micro_batch} × {best.accumulation or 1}")
+    if best.footprint_bytes is not None:
+        facts.append(f"predicted footprint {format_size(best.footprint_bytes)}")
+    return f"Best: {'; '.join(facts)}."
+
+
+def _hyperparameters(results: StudyResults) -> str | None:
+    trials: dict[str, TrialRecord] = {}
+    if results.best:
+        trials[f"Best (trial {results.best.number})"] = results.best
+    if results.baseline:
+        trials["Baseline (trial 0)"] = results.baseline
+    return tables.hyperparameter_table(trials) if any(trial.params for trial in trials.values()) else None

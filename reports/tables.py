@@ -1,0 +1,127 @@
+"""Words and tables: how a figure is written, markdown tables that survive any name, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Sequence
+
+from harness.records import Predictions, StudyResults, TrialRecord, Value, is_finite
+from harness.scoring.metrics import Interval, confusion, per_genre
+
+NOTHING = "–"
+
+# What markdown or a table would take as markup. Underscores inside a word are plain text on code hosts.
+_MARKUP = re.compile(r"[\\|`*<>\[\]~$]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
+
+
+def escape(text: str) -> str:
+    """Return `text` on one line, to be read literally in a markdown sentence or table cell."""
+    return _MARKUP.sub(r"\\\g<0>", one_line(text))
+
+
+def one_line(text: str) -> str:
+    """Return `text` with every run of white space made one space."""
+    return " ".join(text.split())
+
+
+def percent(fraction: float | None) -> str:
+    """Return a fraction for a reader: `61.0 %`, or a dash."""
+    return NOTHING if fraction is None or not is_finite(fraction) else f"{100 * fraction:.1f} %"
+
+
+def percent_range(interval: Interval) -> str:
+    """Return an interval of fractions for a reader, in whole per cent, rounded outward so that it still covers."""
+    low, high = (round(100 * end, 6) for end in interval)
+    return f"{math.floor(low)}–{math.ceil(high)} %"
+
+
+def ratio(fraction: float | None) -> str:
+    """Return a score such as F1 for a reader: `0.59`, or a dash."""
+    return NOTHING if fraction is None or not is_finite(fraction) else f"{fraction:.2f}"
+
+
+def value(setting: Value) -> str:
+    """Return a hyperparameter for a reader, at most six digits."""
+    if setting is None:
+        return NOTHING
+    return f"{setting:.6g}" if isinstance(setting, float) else str(setting)
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[str] = ()) -> str:
+    """Return a GitHub flavoured table; `numeric` names the columns set to the right.
+
+    Cells are markdown: names that come from outside go through `escape` first.
+    """
+    rule = ["---:" if column in numeric else "---" for column in columns]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [columns, rule, *rows])
+
+
+def per_genre_table(predictions: Predictions) -> str:
+    """Return precision, recall, F1 and support of each genre as a markdown table."""
+    columns = ["Genre", "Precision", "Recall", "F1", "Tracks"]
+    rows = [
+        [escape(row.genre), ratio(row.precision), ratio(row.recall), ratio(row.f1), str(row.support)]
+        for row in per_genre(predictions)
+    ]
+    return markdown_table(columns, rows, numeric=columns[1:])
+
+
+def hyperparameter_table(trials: dict[str, TrialRecord]) -> str:
+    """Return the settings of some trials side by side as a markdown table; the keys head the columns."""
+    names = sorted({name for trial in trials.values() for name in trial.params})
+    rows = [[escape(name), *(escape(value(trial.params.get(name))) for trial in trials.values())] for name in names]
+    return markdown_table(["Hyperparameter", *trials], rows, numeric=list(trials))
+
+
+def per_genre_csv(predictions: Predictions) -> str:
+    """Return the per-genre scores as CSV with the header `genre,precision,recall,f1,support`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["genre", "precision", "recall", "f1", "support"])
+    writer.writerows(per_genre(predictions))
+    return text.getvalue()
+
+
+def confusion_json(predictions: Predictions) -> str:
+    """Return `{"genres": [...], "matrix": [[...]]}` as JSON; rows are the true genre, columns the predicted one."""
+    return _json({"genres": list(predictions.genres), "matrix": confusion(predictions).tolist()})
+
+
+def scores_json(studies: Sequence[StudyResults]) -> str:
+    """Return what does not depend on clocks and memory as JSON: equal text from equal runs."""
+    ordered = sorted(studies, key=lambda results: (results.study.family, results.study.study))
+    return _json({"studies": [_study_scores(results) for results in ordered]})
+
+
+def _study_scores(results: StudyResults) -> dict[str, object]:
+    study = results.study
+    trials = sorted(results.trials, key=lambda trial: trial.number)
+    return {
+        "family": study.family,
+        "study": study.study,
+        "dataset": {"name": study.dataset.name, "fingerprint": study.dataset.fingerprint},
+        "protocol": {"name": study.protocol.name, "fingerprint": study.protocol.fingerprint},
+        "budget_bytes": study.budget_bytes,
+        "epochs": study.epochs,
+        "seed": study.seed,
+        "quick": study.quick,
+        "trials": [
+            {
+                "number": trial.number,
+                "params": trial.params,
+                "outcome": trial.outcome.value,
+                "best_epoch": trial.best_epoch,
+                "valid_accuracy": trial.valid_accuracy if is_finite(trial.valid_accuracy) else None,
+                "valid_macro_f1": trial.valid_macro_f1 if is_finite(trial.valid_macro_f1) else None,
+            }
+            for trial in trials
+        ],
+    }
+
+
+def _json(document: object) -> str:
+    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,69 @@
+"""`cnn2d-fusion`: a 2D convolutional network on mel, MFCC, chroma and contrast stacked, 3 s at a time.
+
+The author's baseline is a deeper Conv2D stack with BatchNorm, Dropout and L2. Left open were the
+numbers: four blocks of 32 to 256 filters, dropout 0.3 and L2 1e-3 are the plainest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.audio.features import CHROMA, CONTRAST, FUSION_VIEW, MEL, MFCC
+from harness.families import Family, Suggest
+from harness.models import Config, Shapes
+from harness.records import Published
+from search_spaces import common
+
+if TYPE_CHECKING:
+    import keras
+
+
+def space(trial: Suggest, quick: bool) -> Config:
+    return {
+        "blocks": trial.suggest_int("blocks", 3, 4 if quick else 6),
+        "width": trial.suggest_int("width", 8 if quick else 16, 32 if quick else 128, step=8),
+        "kernel": trial.suggest_categorical("kernel", [3] if quick else [3, 5]),
+        "residual": trial.suggest_categorical("residual", [False, True]),
+        "squeeze_excitation": trial.suggest_categorical("squeeze_excitation", [False, True]),
+        "branches": trial.suggest_categorical("branches", ["one", "per_feature"]),
+        **common.head(trial),
+        **common.regularization(trial),
+        **common.spec_augment(trial, max_rows=24),
+        **common.training(trial, quick),
+    }
+
+
+def build(config: Config, shapes: Shapes) -> keras.Model:
+    from harness.models import cnn2d
+
+    per_feature = config["branches"] == "per_feature"
+    return cnn2d.build(config, shapes, rows=(MEL, MFCC, CHROMA, CONTRAST) if per_feature else ())
+
+
+FAMILY = Family(
+    name="cnn2d-fusion",
+    description="2D CNN on mel + MFCC + chroma + contrast",
+    view=FUSION_VIEW,
+    space=space,
+    baseline={
+        "blocks": 4,
+        "width": 32,
+        "kernel": 3,
+        "residual": False,
+        "squeeze_excitation": False,
+        "branches": "one",
+        "head": "flatten",
+        "dense_units": 128,
+        "dropout": 0.3,
+        "l2": True,
+        "l2_weight": 1e-3,
+        "batch_norm": True,
+        "batch_norm_momentum": 0.99,
+        "spec_augment": False,
+        **common.BASELINE_TRAINING,
+    },
+    build=build,
+    published=Published(
+        accuracy=0.61, macro_f1=0.59, limitation="out of memory beyond batch 8; slow; no deeper nets, no EfficientNet"
+    ),
+)

@@ -1,0 +1,82 @@
+"""Parts of a space that several families share.
+
+Every function suggests its hyperparameters on `trial` and returns them by name. A parameter that only
+matters when another is switched on is suggested only then, so the sampler learns on what was used.
+`quick` narrows ranges, never names, and keeps the baselines inside.
+"""
+
+from __future__ import annotations
+
+from harness.families import Suggest
+from harness.models import Config
+from harness.records import Value
+
+# What all baselines share: the original author's ways, with the framework's defaults where the author said nothing.
+BASELINE_TRAINING: Config = {
+    "batch_size": 8,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "schedule": "constant",
+    "clip_gradients": False,
+    "class_weights": True,
+    "label_smoothing": 0.0,
+    "mixup": 0.0,
+    "window": "fixed",
+    "patience": 10,
+}
+
+
+def training(trial: Suggest, quick: bool, max_learning_rate: float = 3e-3, max_warmup: float = 0.1) -> Config:
+    """Optimizer, schedule, regularisation in the loss and the batches, crops and early stopping."""
+    config: dict[str, Value] = {
+        "batch_size": trial.suggest_categorical("batch_size", [8, 16] if quick else [8, 16, 32, 64]),
+        "learning_rate": trial.suggest_float("learning_rate", 1e-4, max_learning_rate, log=True),
+        "optimizer": trial.suggest_categorical("optimizer", ["adam", "adamw"]),
+    }
+    if config["optimizer"] == "adamw":
+        config["weight_decay"] = trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True)
+    config["schedule"] = trial.suggest_categorical("schedule", ["constant", "cosine"])
+    if config["schedule"] == "cosine":
+        config["warmup"] = trial.suggest_float("warmup", 0.0, max_warmup)
+    config["clip_gradients"] = trial.suggest_categorical("clip_gradients", [False, True])
+    config["class_weights"] = trial.suggest_categorical("class_weights", [False, True])
+    config["label_smoothing"] = trial.suggest_float("label_smoothing", 0.0, 0.15)
+    config["mixup"] = trial.suggest_float("mixup", 0.0, 0.4)
+    config["window"] = trial.suggest_categorical("window", ["fixed", "random"])
+    if config["window"] == "random":
+        config["crops_per_track"] = trial.suggest_int("crops_per_track", 1, 3 if quick else 10)
+    config["patience"] = trial.suggest_int("patience", 5, 20)
+    return config
+
+
+def regularization(trial: Suggest, max_dropout: float = 0.5) -> Config:
+    """Dropout, L2 on kernels, and BatchNorm with its momentum."""
+    config: dict[str, Value] = {
+        "dropout": trial.suggest_float("dropout", 0.0, max_dropout),
+        "l2": trial.suggest_categorical("l2", [False, True]),
+    }
+    if config["l2"]:
+        config["l2_weight"] = trial.suggest_float("l2_weight", 1e-6, 1e-2, log=True)
+    config["batch_norm"] = trial.suggest_categorical("batch_norm", [False, True])
+    if config["batch_norm"]:
+        config["batch_norm_momentum"] = trial.suggest_float("batch_norm_momentum", 0.8, 0.99)
+    return config
+
+
+def spec_augment(trial: Suggest, max_rows: int) -> Config:
+    """SpecAugment: masks over rows and frames of a crop; widths in rows (up to `max_rows`) and frames."""
+    config: dict[str, Value] = {"spec_augment": trial.suggest_categorical("spec_augment", [False, True])}
+    if config["spec_augment"]:
+        config["row_masks"] = trial.suggest_int("row_masks", 0, 2)
+        config["row_mask_width"] = trial.suggest_int("row_mask_width", 1, max_rows)
+        config["frame_masks"] = trial.suggest_int("frame_masks", 0, 2)
+        config["frame_mask_width"] = trial.suggest_int("frame_mask_width", 1, 30)
+    return config
+
+
+def head(trial: Suggest) -> Config:
+    """How the last feature map becomes a vector, and the width of the hidden dense layer, in units."""
+    return {
+        "head": trial.suggest_categorical("head", ["flatten", "average", "max"]),
+        "dense_units": trial.suggest_categorical("dense_units", [0, 64, 128, 256]),
+    }

@@ -1,0 +1,55 @@
+"""Small audio files and data sets for the tests of the audio floor."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from harness.audio.tracks import Dataset, Track
+
+RATE = 4_000
+
+
+def noise(seed: int | str, seconds: float = 3.2, rate: int = RATE) -> np.ndarray:
+    """Quiet noise, float32, shape (n,): other seeds, other samples."""
+    rng = np.random.default_rng(zlib.crc32(str(seed).encode()))
+    return rng.normal(0, 0.1, round(seconds * rate)).astype(np.float32)
+
+
+def write_audio(path: Path, samples: np.ndarray | None = None, rate: int = RATE, **options: Any) -> Path:
+    """Write samples, by default noise of the file's own name, and return the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, noise(path.as_posix(), rate=rate) if samples is None else samples, rate, **options)
+    return path
+
+
+def write_genres(base: Path, names: Iterable[str], suffix: str = ".wav") -> Path:
+    """Write a track for every `genre/stem`, and return the folder."""
+    for name in names:
+        write_audio(base / f"{name}{suffix}", noise(name))
+    return base
+
+
+def dataset(
+    genre_of: Mapping[str, str],
+    groups: Mapping[str, str] | None = None,
+    replicas: Iterable[tuple[str, ...]] = (),
+    quarantined: Mapping[str, str] | None = None,
+) -> Dataset:
+    """A data set without files."""
+    return Dataset(
+        name="made",
+        root=Path("made"),
+        genres=tuple(sorted(set(genre_of.values()))),
+        tracks=tuple(Track(id, genre_of[id], Path(f"{id}.wav"), id, 30.0) for id in sorted(genre_of)),
+        quarantined=dict(quarantined or {}),
+        replicas=tuple(replicas),
+        fingerprint="fingerprint",
+        synthetic=False,
+        groups=groups or {},
+    )

@@ -1,0 +1,481 @@
+"""What MLflow shows of a search: each trial once, whatever was cut off, and the same records on the way back."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run, ViewType
+
+from harness.errors import TrackingError
+from harness.records import (
+    DatasetRecord,
+    EpochRecord,
+    Outcome,
+    Predictions,
+    ProtocolRecord,
+    Provenance,
+    Published,
+    Reading,
+    Source,
+    StudyRecord,
+    TrialRecord,
+)
+from harness.tracking.ledger import Entry, Ledger
+from harness.tracking.mlflow import Delivery, Tracker, download_model, read_studies, register_champion, sync
+
+STUDY = StudyRecord(
+    family="cnn2d-fusion",
+    study="cnn2d-fusion-ab12cd34",
+    description="Two towers.",
+    input="rows",
+    space="v1",
+    dataset=DatasetRecord(
+        name="demo",
+        fingerprint="f",
+        genres=("blues", "rock"),
+        tracks=4,
+        synthetic=True,
+        replicas=(("a", "b"),),
+        quarantined={"c": "torn"},
+    ),
+    protocol=ProtocolRecord(name="kfold:5", fingerprint="p", sizes={"train": 2, "valid": 2}, grouped=True),
+    budget_bytes=2**33,
+    epochs=3,
+    seed=1,
+    quick=True,
+    trial_time_limit_seconds=60.0,
+    published=Published(accuracy=0.6, macro_f1=0.5, limitation="another split"),
+    provenance=Provenance(
+        commit="c0ffee",
+        versions={"numpy": "2"},
+        backend="tensorflow",
+        device="cpu",
+        driver=None,
+        platform="Linux",
+        cpu_count=2,
+    ),
+)
+EPOCHS = tuple(
+    EpochRecord(
+        epoch=step, loss=1 / (step + 3), accuracy=0.5, val_loss=0.7, val_accuracy=0.5, val_macro_f1=0.3, seconds=2.5
+    )
+    for step in range(3)
+)
+PREDICTIONS = Predictions(
+    tracks=("blues.00000", "rock.00001"),
+    genres=("blues", "rock"),
+    labels=np.array([0, 1]),
+    probabilities=np.array([[0.75, 0.25], [0.125, 0.875]], dtype=np.float32),
+)
+PARAMS = {"rate": 1e-5, "layers": 3, "residual": True, "pooling": "max", "warmup": None}
+
+
+def trial(number: int, outcome: Outcome = Outcome.COMPLETED, epochs: tuple[EpochRecord, ...] = EPOCHS) -> TrialRecord:
+    completed = outcome is Outcome.COMPLETED
+    return TrialRecord(
+        family=STUDY.family,
+        study=STUDY.study,
+        number=number,
+        outcome=outcome,
+        params=PARAMS,
+        micro_batch=8,
+        accumulation=2,
+        epochs=epochs,
+        best_epoch=2 if completed else None,
+        valid_accuracy=0.75 if completed else None,
+        valid_macro_f1=0.714 if completed else None,
+        reading=Reading(peak_bytes=3 * 2**30, source=Source.PROCESS),
+        footprint_bytes=2**31,
+        constraints={"vram": -1.0},
+        started="2025-01-01T10:00:00+00:00",
+        ended="2025-01-01T10:01:00+00:00",
+    )
+
+
+def pictures(study: StudyRecord, record: TrialRecord, predictions: Predictions) -> Mapping[str, bytes]:
+    return {"confusion_matrix.png": b"picture", "per_genre.csv": f"{study.family},{record.number}".encode()}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_written_where_the_user_stands(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    here = tmp_path_factory.mktemp("here")
+    monkeypatch.chdir(here)
+    yield
+    assert list(here.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite store with its tables made, which takes seconds; each test copies it."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    sync(Ledger(path.parent), f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def uri(empty_store: Path, tmp_path: Path) -> str:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    ledger = Ledger(tmp_path)
+    ledger.open_study(STUDY)
+    return ledger
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "artifacts"
+
+
+@pytest.fixture
+def dead_uri() -> Iterator[str]:
+    """The address of a server that is not there: a port that is taken, and on which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def runs_of(uri: str, kind: str) -> list[Run]:
+    client = MlflowClient(uri)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments, f"tags.kind = '{kind}'", run_view_type=ViewType.ACTIVE_ONLY)
+    return sorted(runs, key=lambda run: int(run.data.tags.get("trial", 0)))
+
+
+def curve(uri: str, run: Run, key: str) -> list[tuple[int, float]]:
+    return sorted((point.step, point.value) for point in MlflowClient(uri).get_metric_history(run.info.run_id, key))
+
+
+def files_of(uri: str, run: Run) -> set[str]:
+    return {file.path for file in MlflowClient(uri).list_artifacts(run.info.run_id)}
+
+
+def test_a_trial_s_run_follows_the_schema(ledger: Ledger, uri: str, root: Path) -> None:
+    ledger.write(trial(7), PREDICTIONS)
+    ledger.end_study(STUDY.study, {"importance.json": b"{}"})
+    assert sync(ledger, uri, artifact_root=root, artifacts=pictures) == Delivery(2)
+    (parent,), (child,) = runs_of(uri, "study"), runs_of(uri, "trial")
+    assert MlflowClient(uri).get_experiment(child.info.experiment_id).name == "demo/kfold:5"
+    assert parent.info.run_name == "cnn2d-fusion · ab12cd34"
+    assert child.info.run_name == "cnn2d-fusion · trial 7 · 0.71"
+    assert (
+        child.data.tags.items()
+        >= {
+            "mlflow.parentRunId": parent.info.run_id,
+            "family": "cnn2d-fusion",
+            "study": "cnn2d-fusion-ab12cd34",
+            "trial": "7",
+            "outcome": "completed",
+            "vram.source": "process",
+            "space": "v1",
+            "dataset": "demo",
+            "protocol": "kfold:5",
+            "commit": "c0ffee",
+            "kind": "trial",
+        }.items()
+    )
+    assert child.data.params == {
+        **{key: str(value) for key, value in PARAMS.items()},
+        "budget_bytes": str(2**33),
+        "micro_batch": "8",
+    }
+    assert child.data.metrics == {
+        **{"loss": 0.2, "accuracy": 0.5, "val_loss": 0.7, "val_accuracy": 0.5},
+        **{"valid_accuracy": 0.75, "valid_macro_f1": 0.714, "epochs": 3},
+        **{"vram_peak_bytes": 3 * 2**30, "footprint_bytes": 2**31},
+    }
+    assert curve(uri, child, "loss") == [(0, 1 / 3), (1, 1 / 4), (2, 1 / 5)]
+    assert files_of(uri, child) == {"confusion_matrix.png", "per_genre.csv", "predictions.npz", "trial.json"}
+    assert files_of(uri, parent) == {"importance.json", "study.json"}
+    assert (child.info.end_time - child.info.start_time) / 1000 == 60
+    assert {parent.info.status, child.info.status} == {"FINISHED"}
+    assert list(root.rglob("trial.json"))
+    assert ledger.pending() == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (Outcome.COMPLETED, "FINISHED"),
+        (Outcome.PRUNED, "FINISHED"),
+        (Outcome.INTERRUPTED, "KILLED"),
+        (Outcome.OOM, "FAILED"),
+        (Outcome.CRASHED, "FAILED"),
+    ],
+)
+def test_the_run_s_status_says_how_the_trial_ended(
+    ledger: Ledger, uri: str, root: Path, outcome: Outcome, status: str
+) -> None:
+    ledger.write(trial(1, outcome), PREDICTIONS if outcome is Outcome.COMPLETED else None)
+    sync(ledger, uri, artifact_root=root)
+    (run,) = runs_of(uri, "trial")
+    assert run.info.status == status
+    assert run.data.tags["outcome"] == outcome
+
+
+def test_what_was_delivered_is_read_back_equal(ledger: Ledger, uri: str, root: Path) -> None:
+    ledger.open_study(STUDY.model_copy(update={"family": "another", "study": "another-1"}))
+    for record in (trial(10), trial(2), trial(3, Outcome.OOM, epochs=())):
+        ledger.write(record, PREDICTIONS if record.completed else None)
+    sync(ledger, uri, artifact_root=root)
+    expected = [ledger.results(study.study) for study in ledger.studies()]
+    found = read_studies(uri)
+    assert [(each.study, each.trials) for each in found] == [(each.study, each.trials) for each in expected]
+    assert [list(each.predictions) for each in found] == [[], [2, 10]]
+    for number in (2, 10):
+        ours, theirs = expected[1].predictions[number], found[1].predictions[number]
+        assert (ours.tracks, ours.genres) == (theirs.tracks, theirs.genres)
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+        np.testing.assert_array_equal(ours.probabilities, theirs.probabilities)
+
+
+def test_a_search_shows_its_curves_once(ledger: Ledger, uri: str, root: Path) -> None:
+    tracker = Tracker(uri, ledger, artifact_root=root, artifacts=pictures)
+    tracker.open_study(STUDY)
+    for number in range(2):
+        tracker.trial_started(STUDY, number, PARAMS)  # sends what the trials before have shown so far
+        for epoch in EPOCHS[: 2 - number]:
+            tracker.epoch(STUDY.study, number, epoch)
+    for number in range(2):
+        ledger.write(trial(number), PREDICTIONS)
+        tracker.trial_ended(trial(number))
+    ledger.end_study(STUDY.study, {"importance.json": b"{}"})
+    tracker.study_ended(STUDY.study)
+    tracker.close()
+    (parent,), children = runs_of(uri, "study"), runs_of(uri, "trial")
+    for number, child in enumerate(children):
+        assert child.data.tags["trial"] == str(number)
+        assert curve(uri, child, "loss") == [(0, 1 / 3), (1, 1 / 4), (2, 1 / 5)]
+    assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
+    assert "importance.json" in files_of(uri, parent)
+    assert ledger.pending() == []
+
+
+def test_a_search_that_is_ahead_of_its_tracking_loses_nothing(ledger: Ledger, uri: str, root: Path) -> None:
+    ledger.write(trial(0), PREDICTIONS)
+    ledger.write(trial(1), PREDICTIONS)
+    tracker = Tracker(uri, ledger, artifact_root=root)
+    for number in range(2):
+        tracker.trial_started(STUDY, number, PARAMS)
+    for number in range(2):
+        tracker.trial_ended(trial(number))
+    tracker.close()
+    assert [(run.data.tags["trial"], run.info.status) for run in runs_of(uri, "trial")] == [
+        ("0", "FINISHED"),
+        ("1", "FINISHED"),
+    ]
+    assert read_studies(uri)[0].trials == ledger.trials(STUDY.study)
+
+
+def test_an_interrupted_search_keeps_its_curve_until_the_trial_starts_again(
+    ledger: Ledger, uri: str, root: Path
+) -> None:
+    def started(epochs: tuple[EpochRecord, ...]) -> Tracker:
+        tracker = Tracker(uri, ledger, artifact_root=root)
+        tracker.open_study(STUDY)
+        tracker.trial_started(STUDY, 0, PARAMS)
+        for epoch in epochs:
+            tracker.epoch(STUDY.study, 0, epoch)
+        return tracker
+
+    other = tuple(epoch.model_copy(update={"loss": 9.0}) for epoch in EPOCHS[:2])
+    started(other).close()
+    (parent,), (child,) = runs_of(uri, "study"), runs_of(uri, "trial")
+    assert {parent.info.status, child.info.status} == {"KILLED"}
+    assert curve(uri, child, "loss") == [(0, 9.0), (1, 9.0)]
+
+    tracker = started(EPOCHS)
+    ledger.write(trial(0), PREDICTIONS)
+    tracker.trial_ended(trial(0))
+    tracker.study_ended(STUDY.study)
+    tracker.close()
+    (child,) = runs_of(uri, "trial")
+    assert curve(uri, child, "loss") == [(0, 1 / 3), (1, 1 / 4), (2, 1 / 5)]
+    assert len(runs_of(uri, "study")) == 1
+
+
+def test_a_run_that_disagrees_with_the_record_is_made_anew(ledger: Ledger, uri: str, root: Path) -> None:
+    attempt = trial(0, Outcome.INTERRUPTED, epochs=EPOCHS[1:])
+    ledger.write(attempt.model_copy(update={"micro_batch": 4}), None)
+    sync(ledger, uri, artifact_root=root)
+    ledger.write(trial(0), PREDICTIONS)
+    sync(ledger, uri, artifact_root=root)
+    (child,) = runs_of(uri, "trial")
+    assert child.data.params["micro_batch"] == "8"
+    assert child.info.status == "FINISHED"
+    assert curve(uri, child, "loss") == [(0, 1 / 3), (1, 1 / 4), (2, 1 / 5)]
+
+
+class KilledBeforeItIsNoted(Ledger):
+    def delivered(self, entry: Entry) -> None:
+        if entry.number is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die(study: StudyRecord, record: TrialRecord, predictions: Predictions) -> Mapping[str, bytes]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+@pytest.mark.parametrize(("kind", "artifacts"), [(Ledger, die), (KilledBeforeItIsNoted, pictures)])
+def test_a_delivery_that_was_killed_is_done_again_without_a_trace(
+    ledger: Ledger, uri: str, root: Path, tmp_path: Path, kind: Callable[[Path], Ledger], artifacts: object
+) -> None:
+    ledger.write(trial(0), PREDICTIONS)
+    process = multiprocessing.get_context("fork").Process(
+        target=sync, args=(kind(tmp_path), uri), kwargs={"artifact_root": root, "artifacts": artifacts}
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert Entry(STUDY.study, 0) in ledger.pending()
+    for _ in range(2):
+        ledger.write(trial(0), PREDICTIONS)
+        sync(ledger, uri, artifact_root=root, artifacts=pictures)
+    assert len(runs_of(uri, "study")) == 1
+    (child,) = runs_of(uri, "trial")
+    for key, steps in {"loss": 3, "val_accuracy": 3, "valid_macro_f1": 1, "vram_peak_bytes": 1}.items():
+        assert len(curve(uri, child, key)) == steps
+    assert files_of(uri, child) == {"confusion_matrix.png", "per_genre.csv", "predictions.npz", "trial.json"}
+
+
+def test_values_that_are_not_finite_are_left_out(ledger: Ledger, uri: str, root: Path) -> None:
+    last = EPOCHS[2].model_copy(update={"loss": float("nan"), "val_loss": float("inf")})
+    ledger.write(trial(0, Outcome.DIVERGED, epochs=(*EPOCHS[:2], last)), None)
+    sync(ledger, uri, artifact_root=root)
+    (child,) = runs_of(uri, "trial")
+    assert [step for step, _ in curve(uri, child, "loss")] == [0, 1]
+    assert [step for step, _ in curve(uri, child, "val_loss")] == [0, 1]
+    assert [step for step, _ in curve(uri, child, "accuracy")] == [0, 1, 2]
+
+
+def test_a_long_training_is_logged_in_full(ledger: Ledger, uri: str, root: Path) -> None:
+    epochs = tuple(EPOCHS[0].model_copy(update={"epoch": step}) for step in range(450))
+    ledger.write(trial(0, epochs=epochs), PREDICTIONS)
+    sync(ledger, uri, artifact_root=root)
+    (child,) = runs_of(uri, "trial")
+    assert [step for step, _ in curve(uri, child, "val_accuracy")] == list(range(450))
+
+
+def test_a_server_that_is_away_is_reported_once_and_gets_all_later(
+    ledger: Ledger, uri: str, dead_uri: str, root: Path
+) -> None:
+    warnings: list[str] = []
+    tracker = Tracker(dead_uri, ledger, warn=warnings.append)
+    tracker.open_study(STUDY)
+    for number in range(3):
+        tracker.trial_started(STUDY, number, PARAMS)
+        tracker.epoch(STUDY.study, number, EPOCHS[0])
+        ledger.write(trial(number), PREDICTIONS)
+        tracker.trial_ended(trial(number))
+    tracker.close()
+    reported, left = warnings
+    assert dead_uri in reported
+    assert "4 results" in left
+    assert "harness sync" in left
+    with pytest.raises(TrackingError, match=dead_uri):
+        sync(ledger, dead_uri)
+    with pytest.raises(TrackingError, match=dead_uri):
+        read_studies(dead_uri)
+    assert sync(ledger, uri, artifact_root=root) == Delivery(4)
+    assert [run.data.tags["trial"] for run in runs_of(uri, "trial")] == ["0", "1", "2"]
+
+
+def test_one_bad_result_does_not_hold_up_the_others(ledger: Ledger, uri: str, root: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        ledger.write(trial(number), PREDICTIONS)
+    (tmp_path / "results" / STUDY.study / "trial-00001.npz").write_bytes(b"torn")
+    delivery = sync(ledger, uri, artifact_root=root)
+    assert delivery.delivered == 3
+    (reason,) = delivery.refused
+    assert "trial 1 of cnn2d-fusion-ab12cd34" in reason
+    assert "trial-00001.npz" in reason
+    assert ledger.pending() == [Entry(STUDY.study, 1)]
+
+
+def test_a_store_that_is_not_there_is_not_made_by_reading(tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match=r"nothing\.db: there is no MLflow store"):
+        read_studies(f"sqlite:///{tmp_path}/nothing.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+MODEL = """
+from pathlib import Path
+
+import pandas
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+
+class Genres(PythonModel):
+    def load_context(self, context):
+        self.bias = float(Path(context.artifacts["model"], "bias.txt").read_text())
+
+    def predict(self, context, model_input, params=None):
+        return pandas.DataFrame(
+            {"genre": "rock", "blues": 1 - self.bias, "rock": self.bias}, index=model_input["audio"]
+        )
+
+
+set_model(Genres())
+"""
+
+
+@pytest.mark.filterwarnings("ignore:.*type hint")  # what MLflow says of its own classes, and of any model
+def test_the_champion_is_registered_once_and_predicts(ledger: Ledger, uri: str, root: Path, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "bias.txt").write_text("0.75")
+    (tmp_path / "genres.py").write_text(MODEL)
+
+    def register(number: int) -> str:
+        return register_champion(
+            uri,
+            STUDY,
+            number,
+            model_dir=tmp_path / "model",
+            python_model=tmp_path / "genres.py",
+            code_paths=[],
+            pip_requirements=["numpy"],
+        )
+
+    with pytest.raises(TrackingError, match="no run of trial 0"):
+        register(0)
+    for number in range(2):
+        ledger.write(trial(number), PREDICTIONS)
+    sync(ledger, uri, artifact_root=root)
+    address = register(0)
+    assert register(0) == address == "models:/demo-cnn2d-fusion@champion"
+    client = MlflowClient(uri)
+    assert len(client.search_model_versions("name = 'demo-cnn2d-fusion'")) == 1
+    register(1)
+    champion = client.get_model_version_by_alias("demo-cnn2d-fusion", "champion")
+    assert client.get_run(champion.run_id).data.tags["trial"] == "1"
+    register(0)
+    assert int(client.get_model_version_by_alias("demo-cnn2d-fusion", "champion").version) == 1
+    assert len(client.search_model_versions("name = 'demo-cnn2d-fusion'")) == 2
+
+    from mlflow.pyfunc import load_model
+
+    folder = download_model(uri, address, tmp_path / "fetched")
+    model = load_model(str(folder))
+    assert model.metadata.get_input_schema().input_names() == ["audio"]
+    assert model.metadata.get_output_schema().input_names() == ["genre", "blues", "rock"]
+    answer = model.predict(pandas.DataFrame({"audio": ["a.wav", "b.wav"]}))
+    assert answer["genre"].tolist() == ["rock", "rock"]
+    assert answer["rock"].tolist() == [0.75, 0.75]
+    assert list(root.glob("models/*/artifacts/MLmodel"))

@@ -1,0 +1,196 @@
+"""The store: made once, whole or not at all, the same numbers as without it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from audio_helpers import noise, write_audio, write_genres
+
+import harness.audio.store as store_module
+from harness.audio.features import FUSION_VIEW, MFCC_VIEW, SAMPLE_RATE, WAVEFORM_VIEW, extract
+from harness.audio.store import Store
+from harness.audio.tracks import Dataset, load, scan
+from harness.errors import DataError, WorkspaceError
+
+NAMES = ("blues/a", "blues/b", "rock/c", "rock/d")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Dataset:
+    return scan(write_genres(tmp_path / "set", NAMES))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "work/store")
+
+
+def files(store: Store) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in store.root.rglob("*") if path.is_file()}
+
+
+def test_it_holds_what_extraction_gives(data: Dataset, store: Store) -> None:
+    seen: list[tuple[int, int]] = []
+    store.prepare(data, progress=lambda done, total: seen.append((done, total)))
+
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    for track in data.tracks:
+        samples = load(track.path)
+        features, waveform = store.features(track.digest), store.waveform(track.digest)
+        assert isinstance(features, np.memmap)
+        assert isinstance(waveform, np.memmap)
+        np.testing.assert_array_equal(features, extract(samples))
+        assert waveform.dtype == np.int16
+        np.testing.assert_allclose(waveform / 32768, samples, atol=0.51 / 32768)
+
+
+def test_beyond_full_scale_is_clipped_not_wrapped(tmp_path: Path, store: Store) -> None:
+    write_audio(tmp_path / "loud/x.wav", 5 * noise(1, rate=SAMPLE_RATE) / 0.1, SAMPLE_RATE, subtype="FLOAT")
+    write_audio(tmp_path / "soft/y.wav")
+    loud = scan(tmp_path).tracks[0]
+    store.prepare([loud])
+    waveform = store.waveform(loud.digest)
+    assert (waveform.min(), waveform.max()) == (-32768, 32767)
+    assert (np.sign(waveform) == np.sign(np.rint(load(loud.path)))).mean() > 0.8
+
+
+def test_what_is_there_is_not_made_again(data: Dataset, store: Store) -> None:
+    store.prepare(data.tracks[:3])
+    before = files(store)
+    made: list[int] = []
+
+    store.prepare(data, progress=lambda done, total: made.append(total))
+    store.prepare(data, progress=lambda done, total: made.append(total))
+
+    assert made == [1]
+    assert before.items() <= files(store).items()
+
+
+@pytest.mark.parametrize("part", ["features", "waveform"])
+@pytest.mark.parametrize("damage", ["cut", "header", "empty", "gone", "other shape"])
+def test_a_damaged_file_is_refused_and_made_again(data: Dataset, store: Store, part: str, damage: str) -> None:
+    track = data.tracks[0]
+    store.prepare([track])
+    read = getattr(store, part)
+    whole = np.array(read(track.digest))
+    path = Path(read(track.digest).filename)
+    content = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    elif damage == "other shape":
+        np.save(path, whole[..., :-600])
+    else:
+        path.write_bytes({"cut": content[:-1], "header": b"\0" * 64 + content[64:], "empty": b""}[damage])
+
+    if damage != "other shape":
+        with pytest.raises(WorkspaceError, match=r"Run again"):
+            read(track.digest)
+    store.prepare([track])
+    np.testing.assert_array_equal(read(track.digest), whole)
+
+
+def test_content_decides_not_the_place(data: Dataset, store: Store, tmp_path: Path) -> None:
+    store.prepare(data)
+    os.rename(tmp_path / "set", tmp_path / "moved")
+    made: list[int] = []
+    store.prepare(scan(tmp_path / "moved"), progress=lambda done, total: made.append(done))
+    assert not made
+
+
+def test_other_settings_do_not_meet(data: Dataset, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    track = data.tracks[0]
+    store.prepare([track])
+    monkeypatch.setitem(store_module._FEATURE_SETTINGS, "version", 2)
+    with pytest.raises(WorkspaceError, match="not in the store"):
+        store.features(track.digest)
+
+
+def test_a_file_that_changed_since_the_scan_is_not_stored(data: Dataset, store: Store) -> None:
+    first, second = data.tracks[:2]
+    write_audio(first.path, noise("another take"))
+    with pytest.raises(DataError, match=r"a\.wav: its audio changed since it was scanned"):
+        store.prepare([first])
+    second.path.unlink()
+    with pytest.raises(DataError, match=r"b\.wav: not readable \(No such file or directory\), since it was scanned"):
+        store.prepare([second])
+    assert not files(store)
+
+
+def test_what_killed_runs_left_is_swept(data: Dataset, store: Store) -> None:
+    store.root.mkdir(parents=True)
+    old, young = store.root / "old.tmp", store.root / "young.tmp"
+    old.write_bytes(b"half")
+    young.write_bytes(b"half")
+    os.utime(old, (time.time() - 7200,) * 2)
+    store.prepare([])
+    assert not old.exists()
+    assert young.exists()
+
+
+def test_a_place_that_cannot_be_written_is_said(data: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(WorkspaceError, match="cannot be written"):
+        Store(tmp_path / "file/store").prepare(data)
+
+
+@pytest.mark.parametrize("block", [1 << 20, 100])
+def test_moments_are_those_of_all_frames_together(
+    data: Dataset, store: Store, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(store_module, "_BLOCK", block)
+    store.prepare(data)
+    digests = [track.digest for track in data.tracks[:3]]
+    for view in (MFCC_VIEW, FUSION_VIEW):
+        joined = np.concatenate([store.features(digest)[view.start : view.stop] for digest in digests], axis=1)
+        mean, variance = store.moments(view, digests)
+        assert (mean.dtype, variance.dtype, mean.shape) == (np.float32, np.float32, (view.stop - view.start,))
+        np.testing.assert_allclose(mean, joined.mean(axis=1, dtype=np.float64), rtol=1e-5)
+        np.testing.assert_allclose(variance, joined.var(axis=1, dtype=np.float64), rtol=1e-5)
+    if block > 100:
+        joined = np.concatenate([store.waveform(digest) for digest in digests]) / 32768
+        mean, variance = store.moments(WAVEFORM_VIEW, digests)
+        np.testing.assert_allclose(mean, [joined.mean()], atol=1e-8)
+        np.testing.assert_allclose(variance, [joined.var()], rtol=1e-5)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from harness.audio.store import Store
+from harness.audio.tracks import scan
+
+if __name__ == "__main__":
+    data = scan(Path(sys.argv[1]), workers=1)
+    Store(Path(sys.argv[2])).prepare(data, workers=2, progress=lambda done, total: print(done, flush=True))
+"""
+
+
+# Slow: three processes import librosa.
+@pytest.mark.slow
+def test_killed_workers_go_with_their_parent_and_the_next_run_goes_on(tmp_path: Path, store: Store) -> None:
+    root = write_genres(tmp_path / "set", [f"{genre}/{genre}{number}" for genre in "ab" for number in range(30)])
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    command = [sys.executable, script, root, store.root]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "1\n"
+        children = psutil.Process(parent.pid).children(recursive=True)
+        parent.send_signal(signal.SIGKILL)
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
+
+    data, made = scan(root), []
+    store.prepare(data, workers=1, progress=lambda done, total: made.append(total))
+    assert made[0] < 60
+    for track in data.tracks:
+        assert store.features(track.digest).shape == (187, 138)

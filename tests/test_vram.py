@@ -1,0 +1,470 @@
+"""GPU memory without a GPU: the real NVML binding on a stand-in driver that reports what processes really hold."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psutil
+import pytest
+from nvml_stub import MIB, Driver, Holder, build, describe, holding
+
+from harness.errors import DeviceError, UsageError
+from harness.processes import kill_group
+from harness.records import Reading, Source
+from harness.vram.device import Device, DeviceKind, memory_returned, memory_used, resolve_device
+from harness.vram.device import describe as describe_device
+from harness.vram.meter import Meter
+from harness.vram.nvml import process_memory
+from harness.vram.probes import (
+    GLANCE_SECONDS,
+    AccountingProbe,
+    DeviceDeltaProbe,
+    NoProbe,
+    Probe,
+    ProcessProbe,
+    choose_probe,
+)
+
+UUID = "GPU-0a1b2c3d-0000"
+CARD = f"card {UUID} 8589934592 Stub GPU"
+BASE = 300 * MIB
+HELD = 48
+NOT_MEASURED = "GPU memory is not measured: only the predicted footprint keeps trials within the budget."
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    folder = tmp_path_factory.mktemp("driver") / "current"
+    build(folder)
+    driver = Driver(folder)
+    yield driver
+    driver.close()
+
+
+@pytest.fixture
+def other_driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    """A driver built with the flag that the test names; None: a library that cannot be loaded."""
+    folder = tmp_path_factory.mktemp("driver") / "other"
+    if request.param is None:
+        folder.mkdir()
+        (folder / "libnvidia-ml.so.1").touch()
+    else:
+        build(folder, request.param)
+    driver = Driver(folder)
+    yield driver
+    driver.close()
+
+
+# What follows up to the first test runs inside the process that sees the stand-in driver.
+
+
+@dataclass(frozen=True)
+class Choice:
+    device: Device
+    probe: Probe
+    said: str
+
+
+def choose(card: list[str], listing: str, environ: dict[str, str], later: tuple[str, ...] = ()) -> Choice:
+    """Choose a probe as `harness` does at start-up, on a card that shows the self-test child in this way.
+
+    `later` is what else the card shows from the self-test on.
+    """
+    describe(*card)
+    device = resolve_device("auto", environ)
+
+    @contextmanager
+    def allocate() -> Iterator[int]:
+        with holding(HELD) as child:
+            describe(*card, f"process {child.pid} {listing}", *later)
+            yield child.pid
+
+    probe, sentences = choose_probe(device, allocate, HELD * MIB, patience_seconds=0)
+    return Choice(device, probe, "\n".join(sentences))
+
+
+def resolve(card: list[str], choice: str, environ: dict[str, str]) -> Device:
+    describe(*card)
+    return resolve_device(choice, environ)
+
+
+def choose_on_lost_card() -> None:
+    describe(CARD, "fails all 15")
+    choose_probe(Device(DeviceKind.GPU, UUID, "Stub GPU"), lambda: pytest.fail("no child may start"), 1)
+
+
+@dataclass(frozen=True)
+class Watched:
+    reading: Reading
+    held: list[int]
+    alarms: list[int | None]
+    message: str
+
+
+@dataclass
+class Scripted:
+    """A probe whose glances at the device are also the clock of a story: `story[n]` happens right before the n-th."""
+
+    probe: Probe
+    story: dict[int, object]
+    glances: int = 0
+
+    @property
+    def source(self) -> Source:
+        return self.probe.source
+
+    def glance(self) -> int | None:
+        self.glances += 1
+        step = self.story.get(self.glances)
+        if callable(step):
+            step()
+        return self.probe.glance()
+
+    def read(self, pids: Collection[int]) -> int | None:
+        return self.probe.read(pids)
+
+
+def figure(holder: Holder, how: str = "") -> str:
+    return f"process {holder.pid} file:{holder.figure} {how}"
+
+
+def short_excursion() -> Watched:
+    """A trial within its budget of 40 MiB takes 30 MiB more for as long as one glance."""
+    alarms: list[int | None] = []
+    over, settled = threading.Event(), threading.Event()
+    with holding(20) as trial:
+        describe(CARD, figure(trial))
+        story = {3: lambda: trial.hold(30), 4: trial.drop, 6: settled.set}
+
+        def alarm(reading: Reading) -> None:
+            alarms.append(reading.peak_bytes)
+            over.set()
+
+        with Meter(Scripted(ProcessProbe(UUID), story), trial.pid, 40 * MIB, on_over_budget=alarm) as meter:
+            over.wait(20)
+            settled.wait(20)
+    return Watched(meter.reading, [held for _, held in meter.series], alarms, meter.message)
+
+
+def watch_epochs(source: str, happening: str) -> Watched:
+    """Sample a trial of 10 MiB after two epochs; between them it grows to 30 MiB and something happens."""
+    alarms: list[int | None] = []
+    probe: Probe = DeviceDeltaProbe(UUID, 0, lists_pids=True) if source == "device_delta" else ProcessProbe(UUID)
+    with holding(10, in_grandchild=happening == "grandchild") as trial, holding(64) as stranger:
+        describe(CARD, figure(trial))
+        meter = Meter(probe, trial.root, 40 * MIB, on_over_budget=lambda reading: alarms.append(reading.peak_bytes))
+        meter.sample_now()
+        trial.hold(20)
+        match happening:
+            case "stranger":
+                describe(CARD, figure(trial), figure(stranger))
+            case "lost":
+                describe(CARD, "fails all 15", figure(trial))
+            case "silent":
+                describe(CARD, "fails processes 999", figure(trial))
+        meter.sample_now()
+        describe(CARD, figure(trial))
+        meter.stop()
+    return Watched(meter.reading, [held for _, held in meter.series], alarms, meter.message)
+
+
+def unseen_excursion() -> Watched:
+    """A trial takes 30 MiB more and gives them back between two looks, and ends before the last one."""
+    alarms: list[int | None] = []
+    probe = AccountingProbe(UUID)
+    with holding(10) as trial:
+        describe(CARD, "accounting", f"process {trial.pid} rss")
+        meter = Meter(probe, trial.pid, 40 * MIB, on_over_budget=lambda reading: alarms.append(reading.peak_bytes))
+        meter.sample_now()
+        trial.hold(60)
+        trial.drop()
+        memory_used(Device(DeviceKind.GPU, UUID))
+    meter.sample_now()
+    reading = meter.stop()
+    return Watched(reading, [held for _, held in meter.series], alarms, meter.message)
+
+
+def read_through(source: str) -> list[int | None]:
+    """What a probe reads of nobody, of a child with 10 MiB, with 30 MiB, and ended; then a glance at the card."""
+    probes: dict[str, Probe] = {
+        "accounting": AccountingProbe(UUID),
+        "process": ProcessProbe(UUID),
+        "device_delta": DeviceDeltaProbe(UUID, BASE, lists_pids=True),
+        "none": NoProbe(),
+    }
+    probe = probes[source]
+    card = [CARD, f"base {BASE}", "accounting"]
+    describe(*card)
+    read = [probe.read([])]
+    with holding(10) as child:
+        describe(*card, figure(child))
+        read.append(probe.read([child.pid]))
+        child.hold(20)
+        read.append(probe.read([child.pid]))
+    read.append(probe.read([child.pid]))
+    return [*read, probe.glance()]
+
+
+def give_back() -> list[bool]:
+    """Whether memory is back: while a child holds it, after it ended, and when the GPU is lost."""
+    device = Device(DeviceKind.GPU, UUID)
+    card = [CARD, f"base {BASE}"]
+    with holding(HELD) as child:
+        describe(*card, figure(child))
+        answers = [memory_returned(device, BASE, timeout=0)]
+    answers.append(memory_returned(device, BASE, timeout=0))
+    describe(CARD, "fails all 15")
+    return [*answers, memory_returned(device, BASE, timeout=0)]
+
+
+def list_two_processes() -> tuple[dict[int, int | None], dict[int, int | None]]:
+    with holding(10) as one, holding(20) as two:
+        describe("driver 535.54.03", "long_entries", CARD, figure(one), figure(two))
+        return process_memory(UUID), {one.pid: 10 * MIB, two.pid: 20 * MIB}
+
+
+def test_plain_card_is_measured_by_process(driver: Driver) -> None:
+    choice = driver.run(choose, [CARD, f"base {BASE}"], "rss", {})
+    assert choice.probe == ProcessProbe(UUID)
+    assert f"accounting: not used, it is off; an administrator can turn it on with `nvidia-smi -i {UUID} -am 1`." in (
+        choice.said
+    )
+    assert "for the self-test child, which held 48 MiB" in choice.said
+    assert "Measuring costs" in choice.said
+    assert describe_device(choice.device) == [
+        f"Trials run on Stub GPU ({UUID}), memory 8.00 GiB.",
+        "The NVIDIA driver is 550.54.14.",
+    ]
+
+
+def test_accounting_is_preferred_when_it_is_on(driver: Driver) -> None:
+    choice = driver.run(choose, [CARD, "accounting"], "rss", {})
+    assert choice.probe == AccountingProbe(UUID)
+    assert choice.said.startswith("accounting: used; it showed")
+
+
+def test_wsl_lists_processes_without_their_memory(driver: Driver) -> None:
+    choice = driver.run(choose, [CARD, f"base {BASE}"], "rss unmeasured", {})
+    assert choice.probe == DeviceDeltaProbe(UUID, BASE, lists_pids=True)
+    assert "process: not used, the driver lists the process without its memory, as under WSL" in choice.said
+    assert "run one trial at a time" in choice.said
+
+
+@pytest.mark.parametrize("listing", ["rss unlisted", "rss as 40001"])
+def test_container_hides_its_pids(driver: Driver, listing: str) -> None:
+    choice = driver.run(choose, [CARD, f"base {BASE}"], listing, {})
+    assert choice.probe == DeviceDeltaProbe(UUID, BASE, lists_pids=False)
+    assert "process: not used, it shows 0 B where the self-test child" in choice.said
+    assert "start it with `--pid=host`" in choice.said
+    assert "a stranger may stay unnoticed" in choice.said
+
+
+def test_busy_card_is_not_measured_as_a_whole(driver: Driver) -> None:
+    busy = [CARD, f"process {os.getpid()} 1000000"]
+    choice = driver.run(choose, busy, "rss unmeasured", {})
+    assert choice.probe == NoProbe()
+    assert f"device_delta: not used, other processes use the GPU (pids {os.getpid()}); end them." in choice.said
+    assert choice.said.endswith(NOT_MEASURED)
+
+
+def test_stranger_during_the_self_test_is_noticed_by_what_stays(driver: Driver) -> None:
+    choice = driver.run(choose, [CARD], "rss unlisted", {}, (f"base {BASE}",))
+    assert choice.probe == NoProbe()
+    assert "device_delta: not used, device use did not come back after the self-test" in choice.said
+    assert "device_delta: used" not in choice.said
+    assert choice.said.endswith(NOT_MEASURED)
+
+
+def test_mig_parent_without_permission(driver: Driver) -> None:
+    card = [CARD, "partitioned", "fails instances 4", "fails memory 4", "fails processes 4"]
+    choice = driver.run(choose, card, "rss", {"CUDA_VISIBLE_DEVICES": UUID})
+    assert choice.probe == NoProbe()
+    assert choice.device.total_bytes is None
+    assert "process: not used, the driver keeps this for administrators. On a GPU split by MIG, name one" in choice.said
+    assert choice.said.endswith(NOT_MEASURED)
+    assert "CUDA_VISIBLE_DEVICES=MIG-..." in "\n".join(describe_device(choice.device))
+
+
+@pytest.mark.parametrize("visible", ["0", UUID, "MIG-77", None], ids=["index", "parent", "uuid", "unset"])
+def test_mig_instance_is_a_device_of_its_own(driver: Driver, visible: str | None) -> None:
+    card = [CARD, "partitioned", "fails processes 4", f"instance MIG-7777 {UUID} 5368709120 Stub MIG 1g.5gb"]
+    environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    choice = driver.run(choose, card, "rss", environ)
+    assert choice.probe == ProcessProbe("MIG-7777")
+    assert choice.device.environment() == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "MIG-7777"}
+    assert choice.device.total_bytes == 5 * 2**30
+
+
+@pytest.mark.parametrize("other_driver", ["OLD_DRIVER"], indirect=True)
+def test_old_driver_lacks_the_process_list(other_driver: Driver) -> None:
+    choice = other_driver.run(choose, [CARD, f"base {BASE}"], "rss", {})
+    assert choice.probe == DeviceDeltaProbe(UUID, BASE, lists_pids=False)
+    assert "process: not used, the driver is too old to be asked this, update it." in choice.said
+
+
+def test_driver_535_answers_with_longer_entries(driver: Driver) -> None:
+    listed, held = driver.run(list_two_processes)
+    assert listed == held
+
+
+def test_lost_card_is_reported_before_any_trial(driver: Driver) -> None:
+    with pytest.raises(DeviceError, match=r"Stub GPU .*: the GPU is lost.* or pass --device cpu"):
+        driver.run(choose_on_lost_card)
+
+
+@pytest.mark.parametrize("other_driver", [None], indirect=True)
+def test_without_a_driver_trials_run_on_the_cpu_unmeasured(other_driver: Driver) -> None:
+    choice = other_driver.run(choose, [], "rss", {})
+    assert choice.device.kind is DeviceKind.CPU
+    assert choice.device.environment()["CUDA_VISIBLE_DEVICES"] == "-1"
+    assert "no NVIDIA driver was found" in "\n".join(describe_device(choice.device))
+    assert choice.probe == NoProbe()
+    assert choice.said == "GPU memory is not measured, since trials run on the CPU."
+    with pytest.raises(DeviceError, match=r"--device gpu:0: no NVIDIA driver was found .* or pass --device cpu"):
+        other_driver.run(resolve, [], "gpu:0", {})
+
+
+@pytest.mark.parametrize("other_driver", ["INIT=18"], indirect=True)
+def test_updated_driver_asks_for_a_restart(other_driver: Driver) -> None:
+    with pytest.raises(DeviceError, match="restart the machine"):
+        other_driver.run(resolve, [CARD], "gpu:0", {})
+
+
+@pytest.mark.parametrize(
+    ("choice", "visible", "expected"),
+    [
+        ("auto", None, "GPU-aa00"),
+        ("gpu:1", None, "GPU-ab11"),
+        ("gpu:0", "1", "GPU-ab11"),
+        ("gpu:1", "1,0", "GPU-aa00"),
+        ("auto", "GPU-ab11", "GPU-ab11"),
+        ("gpu:1", "GPU-AB,GPU-aa00", "GPU-aa00"),
+        ("auto", "", None),
+        ("auto", "-1", None),
+        ("auto", "NoDevFiles", None),
+        ("auto", "GPU-a", None),
+        ("cpu", "0", None),
+    ],
+)
+def test_two_cards(driver: Driver, choice: str, visible: str | None, expected: str | None) -> None:
+    cards = ["card GPU-aa00 8589934592 First", "card GPU-ab11 4294967296 Second"]
+    environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    device = driver.run(resolve, cards, choice, environ)
+    assert device.uuid == expected
+    assert device.environment()["CUDA_VISIBLE_DEVICES"] == (expected or "-1")
+
+
+def test_card_that_is_not_visible_is_named_with_what_is(driver: Driver) -> None:
+    with pytest.raises(DeviceError) as error:
+        driver.run(resolve, [CARD, "card GPU-bbbb 1 Second"], "gpu:1", {"CUDA_VISIBLE_DEVICES": "1,7,0"})
+    assert str(error.value) == (
+        "--device gpu:1: not there, CUDA_VISIBLE_DEVICES=1,7,0 shows gpu:0 is Second. "
+        "Name one that is shown, or pass --device cpu."
+    )
+
+
+@pytest.mark.parametrize("choice", ["gpu", "gpu:-1", "cuda:0", "GPU-aa00"])
+def test_device_in_no_known_form(choice: str) -> None:
+    with pytest.raises(UsageError, match="Write auto, cpu, or gpu:N"):
+        resolve_device(choice, {})
+
+
+@pytest.mark.parametrize("source", ["accounting", "process", "device_delta", "none"])
+def test_every_probe_keeps_the_contract(driver: Driver, source: str) -> None:
+    nobody, held, grown, ended, glance = driver.run(read_through, source)
+    if source == "none":
+        assert [nobody, held, grown, ended, glance] == [None] * 5
+        return
+    assert nobody == 0
+    assert held == 10 * MIB
+    assert grown == 30 * MIB
+    assert ended == (grown if source == "accounting" else 0)
+    assert glance == BASE
+
+
+def test_excursion_that_lasts_one_glance_is_over_budget(driver: Driver) -> None:
+    watched = driver.run(short_excursion)
+    assert GLANCE_SECONDS < 0.3
+    assert watched.alarms == [50 * MIB]
+    assert watched.reading == Reading(peak_bytes=50 * MIB, source=Source.PROCESS)
+    assert watched.held[:2] == [20 * MIB, 50 * MIB]
+    assert watched.message == ""
+
+
+def test_accounting_knows_a_peak_that_nobody_sampled(driver: Driver) -> None:
+    watched = driver.run(unseen_excursion)
+    assert watched.reading.source is Source.ACCOUNTING
+    assert watched.held[0] < 40 * MIB
+    assert watched.reading.peak_bytes >= 70 * MIB
+    assert watched.alarms == [watched.reading.peak_bytes]
+
+
+@pytest.mark.parametrize("happening", ["nothing", "stranger", "grandchild"])
+def test_process_readings_are_the_trials_own(driver: Driver, happening: str) -> None:
+    watched = driver.run(watch_epochs, "process", happening)
+    assert watched.reading == Reading(peak_bytes=30 * MIB, source=Source.PROCESS)
+    assert watched.held == [10 * MIB, 30 * MIB, 30 * MIB]
+    assert watched.alarms == []
+    assert watched.message == ""
+
+
+def test_stranger_makes_a_device_reading_void(driver: Driver) -> None:
+    assert driver.run(watch_epochs, "device_delta", "nothing").reading.peak_bytes == 30 * MIB
+    watched = driver.run(watch_epochs, "device_delta", "stranger")
+    assert watched.reading == Reading()
+    assert watched.alarms == []
+    assert "another process took memory on the GPU (pid" in watched.message
+    assert "so this trial counts as not measured" in watched.message
+
+
+def test_gpu_lost_mid_trial_keeps_the_peak_so_far(driver: Driver) -> None:
+    watched = driver.run(watch_epochs, "process", "lost")
+    assert watched.reading == Reading(peak_bytes=10 * MIB, source=Source.PROCESS)
+    assert watched.held == [10 * MIB]
+    assert "the GPU is lost: it fell off the bus" in watched.message
+
+
+def test_looks_that_fail_are_counted(driver: Driver) -> None:
+    watched = driver.run(watch_epochs, "process", "silent")
+    assert watched.held == [10 * MIB, 30 * MIB]
+    assert watched.message == "1 looks at GPU memory failed: the driver answered: Unknown Error."
+
+
+def test_memory_must_be_seen_returned(driver: Driver) -> None:
+    assert driver.run(give_back) == [False, True, False]
+    assert memory_returned(Device(DeviceKind.CPU), 0, timeout=0)
+
+
+STUBBORN = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(60)"])
+child.wait()
+"""
+
+
+@pytest.mark.parametrize("grace", [0.0, 0.2])
+def test_group_that_ignores_sigterm_is_killed_with_its_children(grace: float) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as trial:
+        assert trial.stdout is not None
+        assert trial.stdout.readline() == "ready\n"
+        family = [psutil.Process(trial.pid), *psutil.Process(trial.pid).children()]
+        assert kill_group(trial.pid, grace_seconds=grace)
+        assert len(family) == 2
+        assert not [process for process in family if process.is_running() and process.status() != "zombie"]
+        assert trial.wait() == -signal.SIGKILL
+    assert kill_group(trial.pid), "a group that is gone is no error"
+
+
+def test_own_group_is_never_killed() -> None:
+    with pytest.raises(ValueError, match="not one to kill"):
+        kill_group(os.getpgrp())
