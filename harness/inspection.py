@@ -85,11 +85,12 @@ def diagnose(choice: str) -> Iterator[str]:
             yield from choose_probe(device, lambda: pool.hold(SELF_TEST_BYTES), SELF_TEST_BYTES)[1]
         else:
             yield (
-                "GPU memory is not measured, because there is no GPU to measure: reports say 'not measured'. The budget "
-                "is held against the predicted footprint instead."
+                "GPU memory is not measured, because there is no GPU to measure: reports say 'not measured'. The "
+                "budget is held against the predicted footprint instead."
             )
     settings = RunSettings()
-    yield f"Optuna keeps its studies in {_relative(settings.storage_url)}, MLflow its runs in {_relative(settings.tracking)}."
+    yield f"Optuna keeps its studies in {_relative(settings.storage_url)}."
+    yield f"MLflow keeps its runs in {_relative(settings.tracking)}."
 
 
 def _relative(url: str) -> str:

@@ -189,7 +189,8 @@ class Predictions:
     @property
     def predicted(self) -> np.ndarray:
         """Predicted class indices, int64, shape (N,)."""
-        return self.probabilities.argmax(axis=1)
+        indices: np.ndarray = self.probabilities.argmax(axis=1)
+        return indices
 
 
 @dataclass(frozen=True, eq=False)

@@ -272,7 +272,6 @@ def test_a_search_that_is_ahead_of_its_tracking_loses_nothing(ledger: Ledger, ur
     tracker = Tracker(uri, ledger, artifact_root=root)
     for number in range(2):
         tracker.trial_started(STUDY, number, PARAMS)
-    for number in range(2):
         tracker.trial_ended(trial(number))
     tracker.close()
     assert [(run.data.tags["trial"], run.info.status) for run in runs_of(uri, "trial")] == [

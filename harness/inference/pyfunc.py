@@ -17,7 +17,8 @@ class GenreModel(mlflow.pyfunc.PythonModel):
 
         self.classifier = Classifier(Path(context.artifacts["model"]))
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+    # MLflow reads type hints here as a schema, and has a signature of its own already.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         import pandas as pd
 
         rows = []

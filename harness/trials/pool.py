@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from typing import Any
@@ -80,7 +81,7 @@ class Pool:
         os.environ.update(framework.environment())
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(worker.PRELOAD))
-        _ensure_server()
+        _start_server()
         self.probe: Probe = NoProbe()
         self._running: dict[int, _Running] = {}
         self._checked = False
@@ -152,10 +153,10 @@ class Pool:
             HarnessError: the server runs threads, so a module that it imported started some.
         """
         threads = self.call(worker.server_threads)
-        if threads != 1:
+        if threads:
             raise HarnessError(
-                f"the fork server runs {threads} threads, so its children could hang. A family's module, or a package "
-                "that it imports, starts threads or touches the framework at import: move that into `build`."
+                f"the fork server runs threads ({', '.join(threads)}), so its children could hang. A family's module, or "
+                "a package that it imports, starts threads or touches the framework at import: move that into `build`."
             )
 
     def start(self, spec: TrialSpec) -> None:
@@ -247,7 +248,13 @@ class Pool:
         running.process.kill()  # a child that had no time to lead its group yet
 
 
-def _ensure_server() -> None:
-    from multiprocessing import forkserver
-
-    forkserver.ensure_running()
+def _start_server() -> None:
+    """Start the server with its output thrown away: frameworks chatter at import; an error meets every child anyway."""
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        forkserver.ensure_running()
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -25,23 +24,21 @@ PRELOAD = ("harness.trials.train",)
 """Modules that the fork server imports once, for all children."""
 
 
-def isolate(environment: dict[str, str], log: Path | None) -> None:
+def isolate(environment: dict[str, str], log: Path) -> None:
     """Make this process the leader of a group of its own that does not outlive its parent.
 
     Args:
         environment: variables to set before the framework looks at them.
-        log: where standard output and error go from here on; None leaves them.
+        log: where standard output and error go from here on.
     """
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ.update(environment)
-    if log is not None:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        os.dup2(descriptor, sys.stdout.fileno())
-        os.dup2(descriptor, sys.stderr.fileno())
-        os.close(descriptor)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
@@ -88,7 +85,7 @@ def run_call(
     function: Callable[..., Any], arguments: tuple[Any, ...], environment: dict[str, str], connection: Connection
 ) -> None:
     """Send (True, the answer of `function(*arguments)`), or (False, what went wrong)."""
-    isolate(environment, None)
+    isolate(environment, Path(os.devnull))
     try:
         connection.send((True, function(*arguments)))
     except Exception as error:
@@ -98,7 +95,7 @@ def run_call(
 
 def run_hold(size: int, connection: Connection) -> None:
     """Hold `size` bytes on the device, say so, and wait to be killed."""
-    isolate({}, None)
+    isolate({}, Path(os.devnull))
     import keras
 
     held = keras.ops.ones((size // 4,), "float32")
@@ -139,8 +136,11 @@ def _untrained(name: str, config: dict[str, Any], genres: int) -> Any:
     return family.build(config, Shapes(family.view.shape, genres, *moments))
 
 
-def server_threads() -> int:
-    """Return how many threads the fork server runs; a fork while there are others could hang the child."""
-    import psutil
+def server_threads() -> list[str]:
+    """Return the names of the fork server's threads besides its first: a fork beside them could hang the child.
 
-    return int(psutil.Process(os.getppid()).num_threads())
+    The background thread of jemalloc, which an imported library brings, is left out: jemalloc is made to be forked.
+    """
+    tasks = Path(f"/proc/{os.getppid()}/task")
+    names = {task.name: (task / "comm").read_text().strip() for task in tasks.glob("*")}
+    return sorted(name for task, name in names.items() if task != tasks.parent.name and name != "jemalloc_bg_thd")
