@@ -34,7 +34,7 @@ class RunSettings(BaseModel):
     trials: int = Field(default=20, ge=1)
     time_limit: Duration | None = Field(default=None, gt=0)
     trial_time_limit: Duration | None = Field(default=None, gt=0)
-    epochs: int = Field(default=50, ge=1)
+    epochs: int = Field(default=30, ge=1)
     vram_budget: Size = Field(default=8 * 2**30, gt=0)
     min_micro_batch: int = Field(default=8, ge=1)
     jobs: int | Literal["auto"] = 1

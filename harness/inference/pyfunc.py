@@ -1,4 +1,7 @@
-"""The model as MLflow stores it, as code: a table of audio paths in, a table of genres and probabilities out."""
+"""The model as MLflow stores it, as code: a table of audio paths in, a table of genres and probabilities out.
+
+MLflow executes this file when it logs a model and when it loads one; nothing in the project imports it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow.pyfunc
+import pandas as pd
 from mlflow.models import set_model
 
 
@@ -13,14 +17,12 @@ class GenreModel(mlflow.pyfunc.PythonModel):
     """Answers for each path in the column `audio` with `genre` and one column a genre."""
 
     def load_context(self, context: Any) -> None:
+        # Imports the framework; logging a model must not.
         from harness.inference.pipeline import Classifier
 
         self.classifier = Classifier(Path(context.artifacts["model"]))
 
-    # MLflow reads type hints here as a schema, and has a signature of its own already.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-        import pandas as pd
-
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         rows = []
         for path in model_input["audio"]:
             probabilities = self.classifier.file(Path(path))

@@ -155,8 +155,8 @@ class Pool:
         threads = self.call(worker.server_threads)
         if threads:
             raise HarnessError(
-                f"the fork server runs threads ({', '.join(threads)}), so its children could hang. A family's module, or "
-                "a package that it imports, starts threads or touches the framework at import: move that into `build`."
+                f"the fork server runs threads ({', '.join(threads)}), so its children could hang. A family's module, "
+                "or a package that it imports, starts threads or touches the framework at import: move that into `build`."
             )
 
     def start(self, spec: TrialSpec) -> None:
