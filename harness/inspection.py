@@ -77,12 +77,11 @@ def diagnose(choice: str) -> Iterator[str]:
         return
     versions = framework.versions()
     yield f"Keras {versions.get('keras')} trains on {backend} {versions.get(package, '')}."
-    os.environ.update(device.environment())
     with closing(Pool()) as pool:
         pool.check()
         yield "A child of the warm fork server started and answered."
         if device.kind is DeviceKind.GPU:
-            yield from choose_probe(device, lambda: pool.hold(SELF_TEST_BYTES), SELF_TEST_BYTES)[1]
+            yield from choose_probe(device, lambda: pool.hold(SELF_TEST_BYTES, device), SELF_TEST_BYTES).sentences
         else:
             yield (
                 "GPU memory is not measured, because there is no GPU to measure: reports say 'not measured'. The "

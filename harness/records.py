@@ -79,7 +79,16 @@ class EpochRecord(Record):
 
 
 class TrialRecord(Record):
-    """One trial as it ended. `params` are the sampled hyperparameters by their names in the space."""
+    """One trial as it ended.
+
+    Attributes:
+        params: the sampled hyperparameters by their names in the space.
+        vram_series: what `reading` is the peak of: seconds since the start, bytes.
+        footprint_bytes: the predicted peak, as it was when the trial was fitted into the budget.
+        reckoned_bytes: the model's own footprint, before correction and without the device's overhead.
+        cap_bytes: what the framework's allocator was allowed on the device; None where it had no cap.
+        constraints: shares over (above 0) or under (below 0) a limit, by the limit's name.
+    """
 
     family: str
     study: str
@@ -96,7 +105,10 @@ class TrialRecord(Record):
     train_accuracy: float | None = None
     reading: Reading = Reading()
     allocator_peak_bytes: int | None = None
+    vram_series: tuple[tuple[float, int], ...] = ()
     footprint_bytes: int | None = None
+    reckoned_bytes: int | None = None
+    cap_bytes: int | None = None
     parameters: int | None = None
     train_seconds: float | None = None
     epoch_seconds: float | None = None

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from harness.records import Outcome, StudyResults, TrialRecord, is_finite
+from harness.records import Outcome, Source, StudyResults, TrialRecord, is_finite
 from harness.scoring.metrics import Interval, wilson
 from reports.tables import percent, percent_range, ratio
 
@@ -48,6 +48,11 @@ def outcomes(trials: Sequence[TrialRecord]) -> str:
     """Return how many trials ended in which way: `8 completed, 2 pruned`."""
     counts = Counter(trial.outcome for trial in trials)
     return ", ".join(f"{counts[outcome]} {outcome.replace('_', ' ')}" for outcome in Outcome if counts[outcome])
+
+
+def measured_peak(trial: TrialRecord) -> int | None:
+    """Return the peak GPU memory in bytes as NVML counted it; None where nothing was measured."""
+    return None if trial.reading.source is Source.NONE else trial.reading.peak_bytes
 
 
 def validation_tracks(results: StudyResults) -> int:

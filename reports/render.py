@@ -15,7 +15,7 @@ from harness.errors import UsageError
 from harness.records import StudyResults, TrialRecord
 from harness.scoring.metrics import confusion
 from harness.units import format_size
-from reports import sections, tables
+from reports import memory, sections, tables
 from reports.figures import confusion_matrix_png
 from reports.tables import one_line, percent, ratio
 
@@ -50,6 +50,7 @@ class _Section:
     heading: str
     notices: str
     summary: str
+    memory: tuple[str, ...]
     families: tuple[_Family, ...]
     provenance: str
 
@@ -158,9 +159,15 @@ def _section(group: sections.Group, pictures: dict[str, bytes]) -> _Section:
         heading=sections.heading(group),
         notices=sections.notices(group),
         summary=sections.summary(group),
+        memory=_memory(group),
         families=tuple(_family(results, labels[results.study.study], pictures) for results in group),
         provenance=sections.provenance(group),
     )
+
+
+def _memory(group: sections.Group) -> tuple[str, ...]:
+    parts = (memory.budget_curve, memory.over_budget_by_third, memory.prediction_errors, memory.guards)
+    return tuple(text for part in parts if (text := part(group)))
 
 
 def _family(results: StudyResults, label: str, pictures: dict[str, bytes]) -> _Family:

@@ -6,10 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 from harness.errors import UsageError
-from harness.records import Source, StudyRecord, StudyResults
+from harness.records import StudyRecord, StudyResults
 from harness.units import format_count, format_duration, format_size
 from reports import tables
-from reports.diagnosis import accuracy_interval, main_limitation, outcomes, validation_tracks
+from reports.diagnosis import accuracy_interval, main_limitation, measured_peak, outcomes, validation_tracks
 from reports.tables import NOTHING, escape, one_line, percent, percent_range, ratio
 
 SYNTHETIC = "Synthetic demo set: scores say nothing about real music."
@@ -145,12 +145,11 @@ def _best_accuracy(results: StudyResults) -> str:
 def _peak(results: StudyResults) -> str:
     if results.best is None:
         return NOTHING
-    reading, budget = results.best.reading, results.study.budget_bytes
-    if reading.source is Source.NONE or reading.peak_bytes is None:
+    peak, budget = measured_peak(results.best), results.study.budget_bytes
+    if peak is None:
         return "not measured"
-    share = f"{100 * reading.peak_bytes / budget:.0f} %"
-    source = reading.source.replace("_", " ")
-    return f"{format_size(reading.peak_bytes)} of {format_size(budget)}, {share} ({source})"
+    source = results.best.reading.source.replace("_", " ")
+    return f"{format_size(peak)} of {format_size(budget)}, {100 * peak / budget:.0f} % ({source})"
 
 
 def _training_time(results: StudyResults) -> str:

@@ -20,12 +20,7 @@ if TYPE_CHECKING:
 
 def space(trial: Suggest, quick: bool) -> Config:
     return {
-        "blocks": trial.suggest_int("blocks", 3, 4 if quick else 6),
-        "width": trial.suggest_int("width", 8 if quick else 16, 32 if quick else 128, step=8),
-        "kernel": trial.suggest_categorical("kernel", [3] if quick else [3, 5]),
-        "residual": trial.suggest_categorical("residual", [False, True]),
-        "squeeze_excitation": trial.suggest_categorical("squeeze_excitation", [False, True]),
-        "branches": trial.suggest_categorical("branches", ["one", "per_feature"]),
+        **common.trunk(trial, quick, blocks=(3, 6), kernels=(3, 5), branches=("one", "per_feature")),
         **common.head(trial),
         **common.regularization(trial),
         **common.spec_augment(trial, max_rows=24),
@@ -36,7 +31,7 @@ def space(trial: Suggest, quick: bool) -> Config:
 def build(config: Config, shapes: Shapes) -> keras.Model:
     from harness.models import cnn2d
 
-    per_feature = config["branches"] == "per_feature"
+    per_feature = config.get("branches") == "per_feature"
     return cnn2d.build(config, shapes, rows=(MEL, MFCC, CHROMA, CONTRAST) if per_feature else ())
 
 
@@ -46,8 +41,10 @@ FAMILY = Family(
     view=FUSION_VIEW,
     space=space,
     baseline={
+        "trunk": "blocks",
         "blocks": 4,
         "width": 32,
+        "convolutions": 1,
         "kernel": 3,
         "residual": False,
         "squeeze_excitation": False,

@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
 def space(trial: Suggest, quick: bool) -> Config:
     return {
-        "blocks": trial.suggest_int("blocks", 2, 3 if quick else 5),
-        "width": trial.suggest_int("width", 16, 32 if quick else 64, step=8),
-        "kernel": trial.suggest_categorical("kernel", [3, 5]),
-        "residual": trial.suggest_categorical("residual", [False, True]),
+        **common.trunk(trial, quick, blocks=(2, 5), kernels=(3, 5)),
         **common.head(trial),
         **common.regularization(trial),
         **common.spec_augment(trial, max_rows=8),
@@ -43,10 +40,13 @@ FAMILY = Family(
     view=MFCC_VIEW,
     space=space,
     baseline={
+        "trunk": "blocks",
         "blocks": 2,
         "width": 32,
+        "convolutions": 1,
         "kernel": 3,
         "residual": False,
+        "squeeze_excitation": False,
         "head": "flatten",
         "dense_units": 64,
         "dropout": 0.0,

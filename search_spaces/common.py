@@ -11,6 +11,9 @@ from harness.families import Suggest
 from harness.models import Config
 from harness.records import Value
 
+TRUNKS = ("blocks", "efficientnet")
+EFFICIENTNETS = ("B0", "B1", "B2", "B3", "S", "M", "L")
+
 # What all baselines share: the original author's ways, with the framework's defaults where the author said nothing.
 BASELINE_TRAINING: Config = {
     "batch_size": 8,
@@ -71,6 +74,33 @@ def spec_augment(trial: Suggest, max_rows: int) -> Config:
         config["row_mask_width"] = trial.suggest_int("row_mask_width", 1, max_rows)
         config["frame_masks"] = trial.suggest_int("frame_masks", 0, 2)
         config["frame_mask_width"] = trial.suggest_int("frame_mask_width", 1, 30)
+    return config
+
+
+def trunk(
+    trial: Suggest, quick: bool, blocks: tuple[int, int], kernels: tuple[int, ...], branches: tuple[str, ...] = ()
+) -> Config:
+    """A two-dimensional trunk: blocks of convolutions, or an EfficientNetV2.
+
+    Widths, convolutions a block and the larger EfficientNets reach beyond what 8 GiB hold at a micro-batch of 8, so
+    a budget binds.
+
+    Args:
+        blocks: fewest and most blocks; quick goes up to one more than the fewest.
+        kernels: sizes of the convolutions.
+        branches: ways to divide the rows among branches; empty for a family that has none.
+    """
+    config: dict[str, Value] = {"trunk": trial.suggest_categorical("trunk", ["blocks"] if quick else TRUNKS)}
+    if config["trunk"] == "efficientnet":
+        return {**config, "variant": trial.suggest_categorical("variant", EFFICIENTNETS)}
+    config["blocks"] = trial.suggest_int("blocks", blocks[0], blocks[0] + 1 if quick else blocks[1])
+    config["width"] = trial.suggest_int("width", 16, 32 if quick else 256, step=16)
+    config["convolutions"] = trial.suggest_int("convolutions", 1, 1 if quick else 3)
+    config["kernel"] = trial.suggest_categorical("kernel", kernels[:1] if quick else kernels)
+    config["residual"] = trial.suggest_categorical("residual", [False, True])
+    config["squeeze_excitation"] = trial.suggest_categorical("squeeze_excitation", [False, True])
+    if branches:
+        config["branches"] = trial.suggest_categorical("branches", branches)
     return config
 
 

@@ -86,7 +86,7 @@ def choose(card: list[str], listing: str, environ: dict[str, str], later: tuple[
             describe(*card, f"process {child.pid} {listing}", *later)
             yield child.pid
 
-    probe, sentences = choose_probe(device, allocate, HELD * MIB, patience_seconds=0)
+    probe, sentences, _ = choose_probe(device, allocate, HELD * MIB, patience_seconds=0)
     return Choice(device, probe, "\n".join(sentences))
 
 

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,7 +23,7 @@ from harness.audio.tracks import Dataset, scan
 from harness.errors import TrackingError, UsageError
 from harness.families import Family, select
 from harness.inference.pipeline import write_bundle
-from harness.records import Predictions, Provenance, StudyRecord, StudyResults, TrialRecord, short_hash
+from harness.records import Predictions, Provenance, Source, StudyRecord, StudyResults, TrialRecord, short_hash
 from harness.search.events import Note, Notify, Progress
 from harness.search.space import space_hash
 from harness.search.study import Plan, Study
@@ -30,7 +31,8 @@ from harness.settings import RunSettings, default_artifact_root, default_trackin
 from harness.tracking.ledger import Ledger, lock_workspace
 from harness.trials import framework
 from harness.trials.pool import Pool
-from harness.vram.device import Device, resolve_device
+from harness.vram.admission import Lane
+from harness.vram.device import Device, resolve_device, visible_gpus
 from harness.vram.probes import choose_probe
 from reports.figures import confusion_matrix_png
 from reports.render import write
@@ -69,14 +71,11 @@ def run(settings: RunSettings, notify: Notify) -> tuple[StudyResults, ...]:
     chosen = select(settings.families)
     with lock_workspace(settings.workspace):
         device = resolve_device(settings.device, os.environ)
-        os.environ.update(device.environment())
         # The server of the children imports the framework while the data is read.
         with closing(Pool()) as pool:
             prepared = prepare(settings, notify)
-            probe, sentences = choose_probe(device, lambda: pool.hold(SELF_TEST_BYTES), SELF_TEST_BYTES)
-            pool.probe = probe
-            notify(Note(sentences[-1]))
-            results = _studies(settings, chosen, prepared, device, pool, notify)
+            lanes = _lanes(settings, device, pool, notify)
+            results = _studies(settings, chosen, prepared, lanes, pool, notify)
     return results
 
 
@@ -164,7 +163,7 @@ def _studies(
     settings: RunSettings,
     chosen: tuple[Family, ...],
     prepared: Prepared,
-    device: Device,
+    lanes: tuple[Lane, ...],
     pool: Pool,
     notify: Notify,
 ) -> tuple[StudyResults, ...]:
@@ -181,24 +180,24 @@ def _studies(
         artifacts=trial_artifacts,
         warn=lambda text: notify(Note(text, warning=True)),
     )
-    jobs = settings.jobs if isinstance(settings.jobs, int) else 1
+    jobs = settings.jobs if isinstance(settings.jobs, int) else None
     results = []
     try:
         for family in chosen:
             plan = Plan(
                 family=family,
-                record=study_record(settings, family, prepared, device),
+                record=study_record(settings, family, prepared, lanes[0].device),
                 trials=settings.trials,
                 train=prepared.examples(Partition.TRAIN),
                 valid=prepared.examples(Partition.VALID),
                 store=prepared.store.root,
                 min_micro_batch=settings.min_micro_batch,
                 jobs=jobs,
-                threads=max(1, (os.cpu_count() or 1) // jobs),
+                threads=max(1, (os.cpu_count() or 1) // (jobs or len(lanes))),
                 deterministic=settings.deterministic,
                 time_limit_seconds=settings.time_limit / len(chosen) if settings.time_limit else None,
                 trial_time_limit_seconds=settings.trial_time_limit,
-                environment=device.environment(),
+                lanes=lanes,
             )
             results.append(Study(plan, storage, pool, ledger, tracker, notify).run())
             write_report(settings.workspace, ledger)
@@ -207,6 +206,21 @@ def _studies(
     for result in results:
         _crown(settings, result, ledger, notify)
     return tuple(results)
+
+
+def _lanes(settings: RunSettings, device: Device, pool: Pool, notify: Notify) -> tuple[Lane, ...]:
+    """Return a lane for the device, or with more than one job for every visible GPU, each proven by its self-test."""
+    devices: tuple[Device, ...] = (device,)
+    if settings.device == "auto" and settings.jobs != 1 and device.uuid is not None:
+        devices = visible_gpus(os.environ)
+    lanes = []
+    for each in devices:
+        choice = choose_probe(each, partial(pool.hold, SELF_TEST_BYTES, each), SELF_TEST_BYTES)
+        lanes.append(Lane(each, choice.probe, choice.overhead_bytes))
+        notify(Note(choice.sentences[-1]))
+    if settings.jobs == "auto" and all(lane.probe.source is Source.NONE for lane in lanes):
+        notify(Note("--jobs auto: one trial at a time, since there is no measured GPU memory to share out."))
+    return tuple(lanes)
 
 
 def write_report(workspace: Path, ledger: Ledger) -> list[Path]:

@@ -6,7 +6,7 @@ import json
 import statistics
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -16,21 +16,34 @@ import optuna
 from harness.audio.crops import Example
 from harness.families import Family
 from harness.models import Config
-from harness.records import EpochRecord, Outcome, Reading, StudyRecord, StudyResults, TrialRecord, Value, short_hash
+from harness.records import (
+    EpochRecord,
+    Outcome,
+    Reading,
+    Source,
+    StudyRecord,
+    StudyResults,
+    TrialRecord,
+    Value,
+    short_hash,
+)
 from harness.search.events import EpochEnded, Notify, StudyEnded, StudyStarted, TrialEnded, TrialStarted
 from harness.search.sampler import pruner, sampler, seed_for
 from harness.tracking.ledger import Ledger
 from harness.trials.pool import End, Epoch
 from harness.trials.spec import Ended, TrialSpec
 from harness.units import format_size
+from harness.vram.admission import CPU_LANE, Admission, Lane
 from harness.vram.fit import Fit, fit
-from harness.vram.footprint import Footprint
+from harness.vram.footprint import Correction, Footprint
 
 REFUSED_PER_TRIAL = 3
 """Refused trials cost no training; a study may have this many for each trial that it is to run."""
 
 MIN_VIOLATION = 0.01
 """A trial that ran out of memory broke the budget at least by this share, whatever its footprint was."""
+
+NOT_MEASURED = Reading()
 
 # Told as PRUNED: samplers ignore failed trials, and would propose the same again.
 _PRUNED = {
@@ -48,7 +61,10 @@ class Trials(Protocol):
 
     def reckon(self, family: str, config: Config, genres: int) -> Footprint: ...
 
-    def start(self, spec: TrialSpec) -> None: ...
+    @property
+    def held(self) -> Mapping[int, int]: ...
+
+    def start(self, spec: TrialSpec, lane: Lane) -> None: ...
 
     def events(self) -> Iterator[Epoch | End]: ...
 
@@ -77,9 +93,10 @@ class Plan:
         trials: total of trials; those that ended count, refused ones do not.
         train, valid: the tracks of either partition.
         store: root folder of the feature store.
+        jobs: trials at once; None for as many as predicted memory allows.
+        lanes: the devices to run on.
         time_limit_seconds: no trial starts once the study has run for so long in this run.
         trial_time_limit_seconds: training time of one trial.
-        environment: variables of the children.
     """
 
     family: Family
@@ -89,20 +106,36 @@ class Plan:
     valid: tuple[Example, ...]
     store: Path
     min_micro_batch: int
-    jobs: int
+    jobs: int | None
     threads: int
     deterministic: bool
     time_limit_seconds: float | None
     trial_time_limit_seconds: float | None
-    environment: Mapping[str, str]
+    lanes: tuple[Lane, ...] = (CPU_LANE,)
 
 
-@dataclass
-class _Running:
+@dataclass(frozen=True)
+class _Attempt:
+    """A trial as it is tried now: again with a smaller micro-batch or alone, after it ran out of memory.
+
+    Attributes:
+        reported: epochs that Optuna has heard of.
+        alone: whether it must not share its device.
+        notes: what happened to the attempts before.
+    """
+
     trial: optuna.Trial
+    config: Config
+    footprint: Footprint
     fit: Fit
     started: str
-    reported: set[int]
+    reported: frozenset[int]
+    alone: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def reckoned_bytes(self) -> int:
+        return self.footprint.peak(self.fit.micro_batch, self.fit.accumulation)
 
 
 class Study:
@@ -127,7 +160,10 @@ class Study:
             load_if_exists=True,
         )
         self.ended = {trial.number: trial for trial in ledger.trials(plan.record.study)}
-        self.running: dict[int, _Running] = {}
+        self.admission = Admission(plan.lanes, plan.jobs)
+        self.running: dict[int, _Attempt] = {}
+        self.shared: set[int] = set()
+        self.waiting: list[_Attempt] = []
         self.cut_off: list[optuna.Trial] = []
         self.footprints: dict[str, Footprint] = {}
 
@@ -138,8 +174,7 @@ class Study:
         self.tracker.open_study(self.record)
         self.notify(StudyStarted(self.record, self.plan.trials, self._counted()))
         while True:
-            while len(self.running) < self.plan.jobs and self._may_start(time.monotonic() - started):
-                self._start(self.cut_off.pop(0) if self.cut_off else self.optuna.ask())
+            self._fill(started)
             if not self.running:
                 return self._finish()
             for event in self.pool.events():
@@ -147,6 +182,21 @@ class Study:
                     self._epoch_ended(event)
                 else:
                     self._trial_ended(event)
+
+    def _fill(self, started: float) -> None:
+        """Start trials until no device has room, or no more are wanted."""
+        while self.waiting or self._may_start(time.monotonic() - started):
+            if not self.waiting:
+                attempt = self._sample(self.cut_off.pop(0) if self.cut_off else self.optuna.ask())
+                if attempt is None:
+                    continue
+                self.waiting.append(attempt)
+            attempt = self.waiting[0]
+            number = attempt.trial.number
+            lane = self.admission.place(number, attempt.fit.upper_bytes, self.pool.held, alone=attempt.alone)
+            if lane is None:
+                return
+            self._start(self.waiting.pop(0), lane)
 
     def _catch_up(self) -> None:
         """Tell Optuna what the ledger knows, and take up the trials that an earlier run left unfinished."""
@@ -177,50 +227,100 @@ class Study:
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         return sampler(self.record.seed, number, self.plan.trials)
 
-    def _start(self, trial: optuna.Trial) -> None:
-        """Sample the configuration, fit it into the budget, and start it, or refuse it."""
-        plan, number = self.plan, trial.number
+    def _sample(self, trial: optuna.Trial) -> _Attempt | None:
+        """Sample the configuration and fit it into the budget; None if that refused it."""
         # Sampling happens when the space asks for values, so the sampler may be set after the ask.
-        self.optuna.sampler = self._sampler(number)
-        config = plan.family.space(trial, self.record.quick)
-        found = fit(self._footprint(config), int(config["batch_size"]), self.record.budget_bytes, plan.min_micro_batch)
-        running = _Running(trial, found, _now(), set(self._reported(number)))
-        if not found.fits:
-            smallest = f"{format_size(found.footprint_bytes)} at micro-batch {found.micro_batch}"
-            message = f"would take {smallest}, over the budget of {format_size(self.record.budget_bytes)}"
-            self._end(running, Ended(Outcome.REFUSED, message), Reading())
-            return
-        self.running[number] = running
-        self.tracker.trial_started(self.record, number, trial.params)
+        self.optuna.sampler = self._sampler(trial.number)
+        config = self.plan.family.space(trial, self.record.quick)
+        footprint = self._footprint(config)
+        reported = frozenset(self._frozen(trial.number).intermediate_values)
+        attempt = _Attempt(trial, config, footprint, self._fit(footprint, config), _now(), reported)
+        if attempt.fit.fits:
+            return attempt
+        smallest = f"{format_size(attempt.fit.footprint_bytes)} at micro-batch {attempt.fit.micro_batch}"
+        message = f"would take {smallest}, over the budget of {format_size(self.record.budget_bytes)}"
+        self._end(attempt, Ended(Outcome.REFUSED, message))
+        return None
+
+    def _fit(self, footprint: Footprint, config: Config, max_micro_batch: int | None = None) -> Fit:
+        return fit(
+            footprint,
+            int(config["batch_size"]),
+            self.record.budget_bytes,
+            self.plan.min_micro_batch,
+            correction=self._correction(),
+            overhead_bytes=self._overhead,
+            max_micro_batch=max_micro_batch,
+        )
+
+    @property
+    def _overhead(self) -> int:
+        return max(lane.overhead_bytes for lane in self.plan.lanes)
+
+    def _correction(self) -> Correction | None:
+        """Return what measured peaks taught; None where the driver measures nothing, so that equal runs stay equal."""
+        if all(lane.probe.source is Source.NONE for lane in self.plan.lanes):
+            return None
+        return Correction.learn(
+            [
+                (trial.reckoned_bytes, trial.reading.peak_bytes - self._overhead)
+                for _, trial in sorted(self.ended.items())
+                if trial.reckoned_bytes
+                and trial.reading.peak_bytes is not None
+                and trial.reading.peak_bytes > self._overhead
+                and trial.epochs
+            ]
+        )
+
+    def _start(self, attempt: _Attempt, lane: Lane) -> None:
+        number, found = attempt.trial.number, attempt.fit
+        self.running[number] = attempt
+        company = self.admission.company(number)
+        self.shared |= company | ({number} if company else set())
+        if not attempt.notes:
+            self.tracker.trial_started(self.record, number, attempt.trial.params)
         self.notify(
             TrialStarted(
-                plan.family.name, number, trial.params, found.micro_batch, found.accumulation, found.footprint_bytes
+                self.record.family,
+                number,
+                attempt.trial.params,
+                found.micro_batch,
+                found.accumulation,
+                found.footprint_bytes,
             )
         )
-        self.pool.start(self._spec(number, config, found))
+        self.pool.start(self._spec(attempt, lane), lane)
 
-    def _spec(self, number: int, config: Config, found: Fit) -> TrialSpec:
-        plan, record = self.plan, self.record
+    def _cap(self) -> int | None:
+        """Return what the framework's allocator may take: the budget less the overhead; None without a GPU."""
+        if all(lane.device.uuid is None for lane in self.plan.lanes):
+            return None
+        return max(self.record.budget_bytes - self._overhead, 1)
+
+    def _spec(self, attempt: _Attempt, lane: Lane) -> TrialSpec:
+        plan, record, number = self.plan, self.record, attempt.trial.number
         return TrialSpec(
             family=record.family,
             study=record.study,
             number=number,
-            config=dict(config),
+            config=dict(attempt.config),
             store=plan.store,
             genres=record.dataset.genres,
             train=plan.train,
             valid=plan.valid,
             epochs=record.epochs,
             seed=seed_for(record.seed, record.family, number),
-            micro_batch=found.micro_batch,
-            accumulation=found.accumulation,
+            micro_batch=attempt.fit.micro_batch,
+            accumulation=attempt.fit.accumulation,
             budget_bytes=record.budget_bytes,
+            cap_bytes=self._cap(),
+            device_bytes=lane.device.total_bytes,
             time_limit_seconds=plan.trial_time_limit_seconds,
             deterministic=plan.deterministic,
             threads=plan.threads,
             model=self.ledger.model_path(record.study, number),
             log=self.ledger.log_path(record.study, number),
-            environment=plan.environment,
+            environment=lane.device.environment(),
         )
 
     def _footprint(self, config: Config) -> Footprint:
@@ -229,35 +329,62 @@ class Study:
             self.footprints[key] = self.pool.reckon(self.record.family, config, len(self.record.dataset.genres))
         return self.footprints[key]
 
-    def _reported(self, number: int) -> set[int]:
-        frozen_trials = self.optuna.get_trials(deepcopy=False)
-        return set(frozen_trials[number].intermediate_values)
+    def _frozen(self, number: int) -> optuna.trial.FrozenTrial:
+        return self.optuna.get_trials(deepcopy=False)[number]
 
     def _epoch_ended(self, event: Epoch) -> None:
-        running, epoch = self.running[event.number], event.record
-        if epoch.epoch not in running.reported:
+        attempt, epoch = self.running[event.number], event.record
+        if epoch.epoch not in attempt.reported:
             # Reports are write-once: an interrupted attempt at this trial may have made some.
-            running.trial.report(epoch.val_macro_f1, epoch.epoch)
+            attempt.trial.report(epoch.val_macro_f1, epoch.epoch)
         self.tracker.epoch(self.record.study, event.number, epoch)
         self.notify(EpochEnded(self.record.family, event.number, epoch))
-        self.pool.reply(event.number, not running.trial.should_prune())
+        self.pool.reply(event.number, not attempt.trial.should_prune())
 
     def _trial_ended(self, event: End) -> None:
-        self._end(self.running.pop(event.spec.number), event.ended, event.reading)
+        number = event.spec.number
+        attempt, in_company = self.running.pop(number), number in self.shared
+        self.admission.release(number)
+        self.shared.discard(number)
+        again = self._another_attempt(attempt, in_company) if event.ended.outcome is Outcome.OOM else None
+        if again is not None:
+            self.waiting.insert(0, again)
+        else:
+            self._end(attempt, event.ended, event.reading, event.series)
 
-    def _end(self, running: _Running, ended: Ended, reading: Reading) -> None:
+    def _another_attempt(self, attempt: _Attempt, in_company: bool) -> _Attempt | None:
+        """Return how to try a trial that ran out of memory once more: alone, then with half the micro-batch."""
+        reported = frozenset(self._frozen(attempt.trial.number).intermediate_values)
+        where = f"out of memory at micro-batch {attempt.fit.micro_batch}"
+        if in_company and not attempt.alone:
+            notes = (*attempt.notes, f"{where} beside other trials; tried again alone")
+            return replace(attempt, alone=True, notes=notes, reported=reported)
+        half = attempt.fit.halved(self.plan.min_micro_batch)
+        if half is None:
+            return None
+        smaller = self._fit(attempt.footprint, attempt.config, max_micro_batch=half)
+        notes = (*attempt.notes, f"{where}; tried again with {smaller.micro_batch}")
+        return replace(attempt, fit=smaller, notes=notes, reported=reported)
+
+    def _end(
+        self,
+        attempt: _Attempt,
+        ended: Ended,
+        reading: Reading = NOT_MEASURED,
+        series: tuple[tuple[float, int], ...] = (),
+    ) -> None:
         """Keep the result, then tell Optuna, then everyone else."""
-        number = running.trial.number
+        number = attempt.trial.number
         seconds = [epoch.seconds for epoch in ended.epochs]
         record = TrialRecord(
             family=self.record.family,
             study=self.record.study,
             number=number,
             outcome=ended.outcome,
-            params=running.trial.params,
-            message=ended.message,
-            micro_batch=running.fit.micro_batch,
-            accumulation=running.fit.accumulation,
+            params=attempt.trial.params,
+            message="; ".join(filter(None, (*attempt.notes, ended.message))),
+            micro_batch=attempt.fit.micro_batch,
+            accumulation=attempt.fit.accumulation,
             epochs=ended.epochs,
             best_epoch=ended.best_epoch,
             valid_accuracy=ended.valid_accuracy,
@@ -265,17 +392,20 @@ class Study:
             train_accuracy=ended.train_accuracy,
             reading=reading,
             allocator_peak_bytes=ended.allocator_peak_bytes,
-            footprint_bytes=running.fit.footprint_bytes,
-            parameters=ended.parameters,
+            vram_series=series,
+            footprint_bytes=attempt.fit.footprint_bytes,
+            reckoned_bytes=attempt.reckoned_bytes,
+            cap_bytes=self._cap(),
+            parameters=attempt.footprint.parameters,
             train_seconds=ended.train_seconds,
             epoch_seconds=statistics.median(seconds) if seconds else None,
-            constraints=self._constraints(running.fit, ended, reading),
-            started=running.started,
+            constraints=self._constraints(attempt.fit, ended, reading),
+            started=attempt.started,
             ended=_now(),
         )
         self.ledger.write(record, ended.predictions)
         self.ended[number] = record
-        self._tell(running.trial, record)
+        self._tell(attempt.trial, record)
         best = self.best
         self.ledger.keep_models(self.record.study, {0} | ({best.number} if best is not None else set()))
         self.tracker.trial_ended(record)
@@ -298,7 +428,7 @@ class Study:
 
     def _tell(self, trial: optuna.Trial, record: TrialRecord) -> None:
         """Tell Optuna; constraints first, for nothing can be set on a trial that has ended."""
-        already = self.optuna.get_trials(deepcopy=False)[trial.number].constraints
+        already = self._frozen(trial.number).constraints
         for name, value in record.constraints.items():
             if name not in already:
                 trial.set_constraint(name, value)

@@ -66,7 +66,7 @@ _FIGURES = (
     *("valid_accuracy", "valid_macro_f1", "train_accuracy", "allocator_peak_bytes", "footprint_bytes"),
     *("parameters", "train_seconds", "epoch_seconds"),
 )
-_METRICS = {*_SERIES, *_FIGURES, "vram_peak_bytes", "epochs"}
+_METRICS = {*_SERIES, *_FIGURES, "vram_peak_bytes", "vram_bytes", "epochs"}
 _STATUS = {Outcome.COMPLETED: "FINISHED", Outcome.PRUNED: "FINISHED", Outcome.INTERRUPTED: "KILLED"}
 
 _METRICS_PER_BATCH = 800
@@ -776,6 +776,10 @@ def _trial_points(trial: TrialRecord) -> dict[tuple[str, int, float], int]:
         point: start + round(1000 * passed)
         for epoch, passed in zip(trial.epochs, seconds, strict=True)
         for point in _curve_points(epoch)
+    }
+    points |= {
+        ("vram_bytes", step, float(held)): start + round(1000 * passed)
+        for step, (passed, held) in enumerate(trial.vram_series)
     }
     figures = {key: getattr(trial, key) for key in _FIGURES}
     figures |= {"vram_peak_bytes": trial.reading.peak_bytes, "epochs": len(trial.epochs)}

@@ -44,13 +44,21 @@ def environment() -> dict[str, str]:
     }
 
 
-def prepare(threads: int, deterministic: bool, seed: int) -> None:
+def prepare(
+    threads: int,
+    deterministic: bool,
+    seed: int,
+    cap_bytes: int | None = None,
+    device_bytes: int | None = None,
+) -> None:
     """Set up the framework in a fresh child, before anything is built.
 
     Args:
         threads: processor threads that one operation may use.
         deterministic: ask for the same bits in every run on the same machine.
         seed: seeds Python, NumPy and the framework.
+        cap_bytes: the most that the allocator may take on the GPU; it grows up to there as it needs. None for no cap.
+        device_bytes: memory of the GPU.
     """
     if backend() == "tensorflow":
         import tensorflow as tf
@@ -59,8 +67,15 @@ def prepare(threads: int, deterministic: bool, seed: int) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1 if deterministic else 2)
         if deterministic:
             tf.config.experimental.enable_op_determinism()
-    elif deterministic:
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+        if cap_bytes is not None and (gpus := tf.config.list_physical_devices("GPU")):
+            # Growth comes from TF_FORCE_GPU_ALLOW_GROWTH: the option for it and a limit exclude each other.
+            limit = tf.config.LogicalDeviceConfiguration(memory_limit=cap_bytes // 2**20)
+            tf.config.set_logical_device_configuration(gpus[0], [limit])
+    else:
+        if deterministic:
+            os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+        if cap_bytes is not None and device_bytes:
+            os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{min(1.0, cap_bytes / device_bytes):.4f}"
     import keras
 
     keras.utils.set_random_seed(seed)

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
@@ -21,12 +21,16 @@ from harness.trials import framework, worker
 from harness.trials.outcome import Kill, judge
 from harness.trials.spec import Ended, EpochEnded, TrialSpec
 from harness.units import format_size
+from harness.vram.admission import CPU_LANE, Lane
+from harness.vram.device import Device, memory_returned, memory_used
 from harness.vram.footprint import Footprint
 from harness.vram.meter import Meter
-from harness.vram.probes import NoProbe, Probe
 
 GRACE_SECONDS = 30.0
 """A child ends itself at its time limit; one that is this much later is killed."""
+
+RETURN_SECONDS = 15.0
+"""How long a driver may take to give back the memory of a child that is gone."""
 
 NO_DEVICE = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
 
@@ -46,7 +50,7 @@ class End:
     spec: TrialSpec
     ended: Ended
     reading: Reading
-    seconds: float
+    series: tuple[tuple[float, int], ...] = ()
 
 
 @dataclass
@@ -55,6 +59,8 @@ class _Running:
     process: ForkServerProcess
     connection: Connection
     started: float
+    lane: Lane
+    baseline: int | None
     meter: Meter | None = None
     kill: Kill | None = None
     ended: Ended | None = None
@@ -71,9 +77,6 @@ class Pool:
 
     The server imports the framework once, while the caller does something else; a child then starts in
     hundredths of a second.
-
-    Attributes:
-        probe: reads each child's GPU memory; set it before the first trial, where there is something to measure.
     """
 
     def __init__(self) -> None:
@@ -82,7 +85,6 @@ class Pool:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(worker.PRELOAD))
         _start_server()
-        self.probe: Probe = NoProbe()
         self._running: dict[int, _Running] = {}
         self._checked = False
 
@@ -130,10 +132,10 @@ class Pool:
         return float(self.call(worker.time_forward, family, dict(config), genres, crops, environment=environment))
 
     @contextmanager
-    def hold(self, size: int) -> Iterator[int]:
+    def hold(self, size: int, device: Device) -> Iterator[int]:
         """Run a child that holds `size` bytes on the device, for the block; gives its process id."""
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=worker.run_hold, args=(size, theirs), daemon=True)
+        process = self._context.Process(target=worker.run_hold, args=(size, device.environment(), theirs), daemon=True)
         process.start()
         theirs.close()
         assert process.pid is not None
@@ -156,11 +158,17 @@ class Pool:
         if threads:
             raise HarnessError(
                 f"the fork server runs threads ({', '.join(threads)}), so its children could hang. A family's module, "
-                "or a package that it imports, starts threads or touches the framework at import: move that into `build`."
+                "or a package that it imports, starts threads or uses the framework at import: move that into `build`."
             )
 
-    def start(self, spec: TrialSpec) -> None:
-        """Start the trial in a process group of its own."""
+    @property
+    def held(self) -> dict[int, int]:
+        """What each running trial has been seen to hold on its device, in bytes, by number."""
+        readings = {number: running.meter.reading for number, running in self._running.items() if running.meter}
+        return {number: reading.peak_bytes or 0 for number, reading in readings.items()}
+
+    def start(self, spec: TrialSpec, lane: Lane = CPU_LANE) -> None:
+        """Start the trial on `lane`, in a process group of its own."""
         if not self._checked:
             self.check()
             self._checked = True
@@ -168,7 +176,8 @@ class Pool:
         process = self._context.Process(target=worker.run_trial, args=(spec, theirs), daemon=True)
         process.start()
         theirs.close()
-        running = _Running(spec, process, ours, time.monotonic())
+        baseline = None if self._on(lane) else memory_used(lane.device)
+        running = _Running(spec, process, ours, time.monotonic(), lane, baseline)
         self._running[spec.number] = running
         assert process.pid is not None
 
@@ -177,7 +186,7 @@ class Pool:
             message = f"held {held} of GPU memory, over the budget of {format_size(spec.budget_bytes)}; killed"
             self._end(running, Kill(Outcome.OVER_BUDGET, message))
 
-        running.meter = Meter(self.probe, process.pid, spec.budget_bytes, on_over_budget=over_budget)
+        running.meter = Meter(lane.probe, process.pid, spec.budget_bytes, on_over_budget=over_budget)
         running.meter.start()
 
     def events(self) -> Iterator[Epoch | End]:
@@ -217,8 +226,8 @@ class Pool:
             while not running.lost and running.connection.poll():
                 message = running.connection.recv()
                 # Either way the child waits for an answer, holding all of its memory.
-                if running.meter is not None:
-                    running.meter.sample_now()
+                assert running.meter is not None
+                running.meter.sample_now()
                 if isinstance(message, EpochEnded):
                     return Epoch(running.spec.number, message.record)
                 running.ended = message
@@ -235,11 +244,21 @@ class Pool:
         assert running.process.pid is not None
         kill_group(running.process.pid)
         running.process.join()
-        reading = running.meter.stop() if running.meter is not None else Reading()
+        assert running.meter is not None
+        reading = running.meter.stop()
         running.connection.close()
         del self._running[running.spec.number]
         ended = judge(running.ended, running.kill, running.process.exitcode, str(running.spec.log))
-        return End(running.spec, ended, reading, time.monotonic() - running.started)
+        notes = [ended.message, running.meter.message]
+        # The next trial must find the memory free; with others on the device, nobody can tell.
+        watched = running.baseline if not self._on(running.lane) else None
+        if watched is not None and not memory_returned(running.lane.device, watched, RETURN_SECONDS):
+            notes.append(f"its GPU memory was not seen returned within {RETURN_SECONDS:.0f} s")
+        ended = replace(ended, message="; ".join(note for note in notes if note))
+        return End(running.spec, ended, reading, running.meter.series)
+
+    def _on(self, lane: Lane) -> list[_Running]:
+        return [running for running in self._running.values() if running.lane is lane]
 
     def _end(self, running: _Running, kill: Kill) -> None:
         running.kill = kill

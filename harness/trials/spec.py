@@ -21,6 +21,8 @@ class TrialSpec:
         train, valid: the tracks of either partition.
         micro_batch: crops in one forward pass; `accumulation` of them make one update.
         budget_bytes: most GPU memory that the child may hold.
+        cap_bytes: what the framework's allocator may take on the device; None for no cap.
+        device_bytes: memory of the device; None where there is no GPU.
         time_limit_seconds: training time that the trial may take; None for no limit.
         threads: processor threads of one operation.
         model: where to save the trained model, as `.keras`.
@@ -41,6 +43,8 @@ class TrialSpec:
     micro_batch: int
     accumulation: int
     budget_bytes: int
+    cap_bytes: int | None
+    device_bytes: int | None
     time_limit_seconds: float | None
     deterministic: bool
     threads: int

@@ -22,8 +22,14 @@ from harness.scoring.metrics import track_scores, vote
 from harness.trials import framework
 from harness.trials.spec import Ended, TrialSpec
 
+UNTIMED_STEPS = 2
+"""The first steps, which trace and compile."""
+
 PROJECTION_STEPS = 5
-"""Steps that are timed, after the first two (which trace and compile), before a trial projects its own time."""
+"""Steps that are timed after those before a trial projects its own time."""
+
+HOPELESS = 3.0
+"""A trial that would take this many times its limit by its first timed step ends there."""
 
 
 class Stopped(Exception):
@@ -153,11 +159,14 @@ class Watch(keras.callbacks.Callback):
                 Outcome.DIVERGED, f"the loss became {loss} in epoch {len(self.records) + 1}, step {batch + 1}"
             )
         self.seen_steps += 1
-        if self.seen_steps == 2:
+        timed = self.seen_steps - UNTIMED_STEPS
+        if timed == 0:
             self.timed_from = time.perf_counter()
-        elif self.seen_steps == 2 + PROJECTION_STEPS:
-            step = (time.perf_counter() - self.timed_from) / PROJECTION_STEPS
-            self._project(step * (self.steps * self.total_epochs - self.seen_steps))
+        elif timed in (1, PROJECTION_STEPS):
+            step = (time.perf_counter() - self.timed_from) / timed
+            # One step alone is a rough measure: it ends only what is hopeless.
+            certainty = 1.0 if timed == PROJECTION_STEPS else 1 / HOPELESS
+            self._project(certainty * step * (self.steps * self.total_epochs - self.seen_steps))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         predictions = self.predict()

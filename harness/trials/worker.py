@@ -69,7 +69,7 @@ def _train(spec: TrialSpec, report: Callable[[EpochRecord], bool]) -> Ended:
     from harness.trials.train import train
 
     try:
-        framework.prepare(spec.threads, spec.deterministic, spec.seed)
+        framework.prepare(spec.threads, spec.deterministic, spec.seed, spec.cap_bytes, spec.device_bytes)
         return train(spec, families()[spec.family], report)
     except MemoryError:
         return Ended(Outcome.HOST_OOM, "the machine's own memory ran out")
@@ -93,9 +93,9 @@ def run_call(
     connection.close()
 
 
-def run_hold(size: int, connection: Connection) -> None:
+def run_hold(size: int, environment: dict[str, str], connection: Connection) -> None:
     """Hold `size` bytes on the device, say so, and wait to be killed."""
-    isolate({}, Path(os.devnull))
+    isolate(environment, Path(os.devnull))
     import keras
 
     held = keras.ops.ones((size // 4,), "float32")

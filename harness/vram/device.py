@@ -85,6 +85,19 @@ def resolve_device(choice: str, environ: Mapping[str, str]) -> Device:
     )
 
 
+def visible_gpus(environ: Mapping[str, str]) -> tuple[Device, ...]:
+    """Return every GPU and MIG instance that `CUDA_VISIBLE_DEVICES` leaves visible, in its order.
+
+    Raises:
+        DeviceError: the driver does not answer.
+    """
+    try:
+        driver = nvml.driver_version()
+        return tuple(_device(gpu, driver) for gpu in _visible(nvml.gpus(), environ.get("CUDA_VISIBLE_DEVICES")))
+    except nvml.NvmlError as error:
+        raise DeviceError(f"the GPUs cannot be listed: {error}. See what `nvidia-smi` says.") from None
+
+
 def describe(device: Device) -> list[str]:
     """Return what `harness doctor` says about the device, one plain sentence an entry."""
     if device.kind is DeviceKind.CPU:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from harness.errors import DeviceError
 from harness.records import Source
@@ -140,6 +140,22 @@ class NoProbe:
         return None
 
 
+class Choice(NamedTuple):
+    """What measures the trials of a device.
+
+    Attributes:
+        probe: reads a trial's memory.
+        sentences: for `harness doctor`: why each better source is not used, what the self-test saw, what measuring
+            costs, and what to do about what is missing.
+        overhead_bytes: what a process holds on the device beyond its framework's allocator (context, libraries), as
+            the self-test showed it; 0 where nothing is measured.
+    """
+
+    probe: Probe
+    sentences: list[str]
+    overhead_bytes: int = 0
+
+
 def self_test(probe: Probe, pid: int, held_bytes: int, patience_seconds: float = 2.0) -> int:
     """Prove that the probe sees what a child holds.
 
@@ -169,7 +185,7 @@ def choose_probe(
     allocate: Callable[[], AbstractContextManager[int]],
     held_bytes: int,
     patience_seconds: float = 2.0,
-) -> tuple[Probe, list[str]]:
+) -> Choice:
     """Pick the first probe that passes the self-test: accounting, process, device_delta, none.
 
     Call it while the GPU is idle, before the first trial: device use at this moment is the baseline of `device_delta`.
@@ -178,16 +194,13 @@ def choose_probe(
         allocate: starts a child that holds `held_bytes` on the device, gives its pid, and ends it.
         patience_seconds: how long the driver may take to show the child's memory, and to show it returned.
 
-    Returns:
-        The probe, and sentences for `harness doctor`: why each better source is not used, what the self-test saw, what
-        measuring costs, and what to do about what is missing.
-
     Raises:
         DeviceError: the GPU is gone.
     """
     if device.uuid is None:
-        return NoProbe(), ["GPU memory is not measured, since trials run on the CPU."]
-    uuid, said = device.uuid, []
+        return Choice(NoProbe(), ["GPU memory is not measured, since trials run on the CPU."])
+    uuid, overhead = device.uuid, 0
+    said: list[str] = []
     try:
         strangers, baseline = _listed(uuid), _device_use(uuid)
     except nvml.Lost as error:
@@ -207,12 +220,12 @@ def choose_probe(
             except (Unfit, nvml.NvmlError) as error:
                 said.append(f"{source}: not used, {error}.{_remedy(source, error)}")
             else:
-                probe = candidate
+                probe, overhead = candidate, seen - held_bytes
                 said += proof
                 break
     if isinstance(probe, DeviceDeltaProbe):
         if not memory_returned(device, probe.baseline_bytes, patience_seconds):
-            probe = NoProbe()
+            probe, overhead = NoProbe(), 0
             said[-2:] = [
                 "device_delta: not used, device use did not come back after the self-test, so somebody else uses the "
                 "GPU. End what else runs on it."
@@ -226,7 +239,7 @@ def choose_probe(
                 said.append("The driver does not show whose memory it is, so a stranger may stay unnoticed.")
     if probe.source is Source.NONE:
         said.append("GPU memory is not measured: only the predicted footprint keeps trials within the budget.")
-    return probe, said
+    return Choice(probe, said, overhead)
 
 
 def _device_use(uuid: str) -> int | None:

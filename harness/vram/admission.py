@@ -1,0 +1,94 @@
+"""Which trial may run where, and beside which others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.records import Source
+from harness.units import MIB
+from harness.vram.device import Device, DeviceKind, memory_used
+from harness.vram.probes import NoProbe, Probe
+
+RESERVE_BYTES = 512 * MIB
+"""Left free on a GPU that trials share: drivers, screens and allocators move by about this much."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One device with what measures it. Trials on different lanes share no memory.
+
+    Attributes:
+        overhead_bytes: what a process holds on the device beside its framework's allocator.
+    """
+
+    device: Device
+    probe: Probe
+    overhead_bytes: int = 0
+
+
+CPU_LANE = Lane(Device(DeviceKind.CPU), NoProbe())
+
+
+class Admission:
+    """Hands out lanes to trials, by number, as long as there is room."""
+
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        jobs: int | None,
+        use: Callable[[Device], int | None] = memory_used,
+    ) -> None:
+        """Set the rules.
+
+        Args:
+            lanes: at least one.
+            jobs: trials at once, all lanes together; None for as many as predicted memory allows, which is one where
+                no memory is measured.
+            use: tells the bytes in use on a device, by everyone.
+        """
+        self._lanes = tuple(lanes)
+        self._jobs = jobs
+        self._use = use
+        self._placed: dict[int, tuple[Lane, int]] = {}
+
+    def place(self, number: int, upper_bytes: int, held: Mapping[int, int], *, alone: bool = False) -> Lane | None:
+        """Give trial `number` a lane, or None while there is no room for it.
+
+        An empty lane always has room: a trial that fits no better alone would wait for ever.
+
+        Args:
+            upper_bytes: what the trial will hardly pass.
+            held: what each running trial is known to hold, by number; the rest of a device's use is other people's.
+            alone: whether it must have a lane to itself, as after it ran out of memory in company.
+        """
+        if self._jobs is not None and len(self._placed) >= self._jobs:
+            return None
+        for lane in sorted(self._lanes, key=lambda lane: len(self._on(lane))):
+            here = self._on(lane)
+            if not here or (not alone and self._has_room(lane, upper_bytes, held)):
+                self._placed[number] = lane, upper_bytes
+                return lane
+        return None
+
+    def release(self, number: int) -> None:
+        """Take back the lane of trial `number`."""
+        del self._placed[number]
+
+    def company(self, number: int) -> frozenset[int]:
+        """Return the other trials on the lane of trial `number`."""
+        lane, _ = self._placed[number]
+        return frozenset(self._on(lane)) - {number}
+
+    def _on(self, lane: Lane) -> dict[int, int]:
+        return {number: upper for number, (where, upper) in self._placed.items() if where is lane}
+
+    def _has_room(self, lane: Lane, upper_bytes: int, held: Mapping[int, int]) -> bool:
+        if self._jobs is not None:
+            return True
+        used, total = self._use(lane.device), lane.device.total_bytes
+        if used is None or total is None or lane.probe.source in (Source.NONE, Source.DEVICE_DELTA):
+            return False
+        here = self._on(lane)
+        others = max(0, used - sum(held.get(number, 0) for number in here))
+        return others + sum(here.values()) + upper_bytes + RESERVE_BYTES <= total

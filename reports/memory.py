@@ -1,0 +1,204 @@
+"""The memory of a group of studies: what each budget would have bought, and how well the budget was kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from harness.records import Outcome, StudyResults, TrialRecord
+from harness.units import GIB, MIB, format_size
+from reports.diagnosis import measured_peak
+from reports.sections import Group, labels
+from reports.tables import NOTHING, markdown_table, percent, ratio
+
+_OVER = (Outcome.OVER_BUDGET, Outcome.OOM)
+# These may end before training has reached its peak, so that a peak of theirs says little.
+_CUT_SHORT = (Outcome.REFUSED, Outcome.OOM, Outcome.HOST_OOM, Outcome.CRASHED, Outcome.INTERRUPTED)
+_THIRDS = ("First third", "Second third", "Last third")
+
+
+def budget_curve(group: Group) -> str:
+    """Return the best score within each budget, one row a study, as a sentence and a markdown table.
+
+    A completed trial counts for every budget that its peak fits into. The peak is the reading; where nothing was
+    measured, the predicted footprint stands in, and the cell is marked `~`. Without any peak there is no table.
+    """
+    lead = "**Best score within a budget**, of the completed trials that fit into it: macro F1 (accuracy)."
+    peaks = [peak for results in group for trial in _completed(results) if (peak := _peak(trial)) is not None]
+    if not peaks:
+        return f"{lead} No completed trial has a peak to hold against a budget."
+    own = group[0].study.budget_bytes
+    fitted = f"Micro-batches were fitted into {format_size(own)}, so a search within less may find better."
+    names, budgets = labels(group), _budgets(peaks, own)
+    columns = [_column(budget) for budget in budgets]
+    rows = [[names[results.study.study], *(_best_within(results, budget) for budget in budgets)] for results in group]
+    table = markdown_table(["Family", *columns], rows, numeric=columns)
+    return f"{' '.join([lead, fitted, *_not_measured(group)])}\n\n{table}"
+
+
+def over_budget_by_third(group: Group) -> str:
+    """Return how many trials broke the budget, or were refused, in each third of a search, by order of number.
+
+    A study of fewer than three trials has dashes; empty when all have so few.
+    """
+    names = labels(group)
+    searches = {results.study.study: sorted(results.trials, key=lambda trial: trial.number) for results in group}
+    if all(len(trials) < len(_THIRDS) for trials in searches.values()):
+        return ""
+    lead = (
+        "**Over the budget in the course of the search**, of all trials in each third by number. Over: stopped in "
+        "training, over budget or out of GPU memory. Refused: never trained."
+    )
+    rows = [[names[study], *_by_third(trials)] for study, trials in searches.items()]
+    return f"{lead}\n\n{markdown_table(['Family', *_THIRDS], rows, numeric=_THIRDS)}"
+
+
+def prediction_errors(group: Group) -> str:
+    """Return how far predicted footprints lie from measured peaks, as a sentence and a markdown table.
+
+    NVML's reading and the peak of the framework's allocator are two measures, a row each. Percentiles are numpy's,
+    linear between ranks. Without a trial that has both figures there is no table.
+    """
+    lead = "**Predicted against measured**: |predicted / measured − 1|."
+    names = labels(group)
+    rows = [
+        [names[results.study.study], measure, str(len(errors)), *map(percent, np.percentile(errors, [50, 95]).tolist())]
+        for results in group
+        for measure, peak in _MEASURES.items()
+        if (errors := _errors(results.trials, peak))
+    ]
+    if not rows:
+        return f"{lead} No trial has both figures."
+    note = (
+        "Trials that may have ended before their peak (out of memory, crashed, interrupted) are left out; one that "
+        "was stopped over the budget counts with what it held by then."
+    )
+    columns = ["Family", "Measured by", "Trials", "Median", "95th percentile"]
+    return f"{lead} {note}\n\n{markdown_table(columns, rows, numeric=columns[2:])}"
+
+
+def guards(group: Group) -> str:
+    """Return which guard stopped how many trials: the cap inside the framework, or the watchdog outside."""
+    trials = [trial for results in group for trial in results.trials]
+    capped = [trial for trial in trials if trial.cap_bytes is not None]
+    watched = [trial for trial in trials if measured_peak(trial) is not None or trial.outcome is Outcome.OVER_BUDGET]
+    refused = _count(trials, Outcome.REFUSED)
+    sentences = []
+    if not capped and not watched:
+        sentences.append(
+            "No trial was measured, so neither guard was tried; the budget was held against predicted footprints: "
+            f"{refused} refused."
+        )
+    else:
+        cap = f"stopped {_count(capped, Outcome.OOM)} of {len(capped)} trials that had one" if capped else "was not set"
+        watchdog = (
+            f"stopped {_count(watched, Outcome.OVER_BUDGET)} of {len(watched)} trials that it measured"
+            if watched
+            else "measured nothing"
+        )
+        sentences.append(f"The cap inside the framework {cap}; the watchdog outside {watchdog}.")
+        sentences.append(f"Before training, by predicted footprint: {refused} refused.")
+    uncapped = _count(trials, Outcome.OOM) - _count(capped, Outcome.OOM)
+    if uncapped:
+        sentences.append(f"Out of device memory without a cap: {uncapped}.")
+    return f"**Which guard held.** {' '.join(sentences)}"
+
+
+def _completed(results: StudyResults) -> list[TrialRecord]:
+    return [trial for trial in results.trials if trial.completed]
+
+
+def _peak(trial: TrialRecord) -> int | None:
+    measured = measured_peak(trial)
+    return trial.footprint_bytes if measured is None else measured
+
+
+def _budgets(peaks: Sequence[int], own: int) -> list[int]:
+    """Return the columns in bytes: powers of two from 1 GiB, to hold all peaks, the study's own budget and 8 GiB.
+
+    Where all peaks lie below 1 GiB, three smaller ones come first, up to what holds all peaks: else all columns would
+    be equal.
+    """
+    largest = _power_of_two(max(own, 8 * GIB, *peaks))
+    budgets = {GIB << step for step in range((largest // GIB).bit_length())}
+    if max(peaks) < GIB:
+        holding = _power_of_two(max(4 * MIB, *peaks))
+        budgets |= {holding // 4, holding // 2, holding}
+    return sorted(budgets)
+
+
+def _power_of_two(size: int) -> int:
+    """Return the smallest power of two that is at least `size`, a positive number."""
+    return 1 << (size - 1).bit_length()
+
+
+def _column(budget: int) -> str:
+    return f"{budget / GIB:g} GiB" if 4 * budget >= GIB else f"{budget // MIB} MiB"
+
+
+def _best_within(results: StudyResults, budget: int) -> str:
+    fitting = [trial for trial in results.trials if (peak := _peak(trial)) is not None and peak <= budget]
+    best = StudyResults(results.study, tuple(fitting), {}).best
+    if best is None:
+        return NOTHING
+    mark = "~" if measured_peak(best) is None else ""
+    return f"{mark}{ratio(best.valid_macro_f1)} ({percent(best.valid_accuracy)})"
+
+
+def _not_measured(group: Group) -> list[str]:
+    """Return what a reader must know of the peaks behind the budget curve, as sentences."""
+    names = labels(group)
+    unmeasured, without = [], []
+    for results in group:
+        completed, name = _completed(results), names[results.study.study]
+        missing = [trial for trial in completed if measured_peak(trial) is None]
+        bare = sum(trial.footprint_bytes is None for trial in missing)
+        if len(missing) > bare:
+            unmeasured.append(f"{len(missing) - bare} of {len(completed)} of {name}")
+        if bare:
+            without.append(f"{bare} of {len(completed)} of {name}")
+    sentences = []
+    if all(measured_peak(trial) is None for results in group for trial in results.trials):
+        sentences.append("Cells marked `~` rest on predicted footprints: nothing was measured.")
+    elif unmeasured:
+        sentences.append(
+            "Cells marked `~` rest on predicted footprints, for some completed trials were not measured: "
+            f"{', '.join(unmeasured)}."
+        )
+    if without:
+        sentences.append(f"Left out, with neither a measured nor a predicted peak: {', '.join(without)}.")
+    return sentences
+
+
+def _by_third(trials: Sequence[TrialRecord]) -> list[str]:
+    total, parts = len(trials), len(_THIRDS)
+    if total < parts:
+        return [NOTHING] * parts
+    thirds = [trials[total * part // parts : total * (part + 1) // parts] for part in range(parts)]
+    return [
+        f"{_count(third, *_OVER)} of {len(third)} over, {_count(third, Outcome.REFUSED)} refused" for third in thirds
+    ]
+
+
+def _count(trials: Sequence[TrialRecord], *kinds: Outcome) -> int:
+    return sum(trial.outcome in kinds for trial in trials)
+
+
+def _allocator_peak(trial: TrialRecord) -> int | None:
+    return trial.allocator_peak_bytes
+
+
+_MEASURES: dict[str, Callable[[TrialRecord], int | None]] = {
+    "NVML reading": measured_peak,
+    "framework's allocator": _allocator_peak,
+}
+
+
+def _errors(trials: Sequence[TrialRecord], peak: Callable[[TrialRecord], int | None]) -> list[float]:
+    """Return |predicted / measured - 1| of each trial that has both; a measured 0 says that nothing was trained."""
+    return [
+        abs(trial.footprint_bytes / measured - 1)
+        for trial in trials
+        if trial.outcome not in _CUT_SHORT and trial.footprint_bytes is not None and (measured := peak(trial))
+    ]

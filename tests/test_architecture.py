@@ -1,0 +1,164 @@
+"""The floors of the house: what may import what. Read from the source, so nothing is executed."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("harness", "reports", "search_spaces")
+
+# From the ground up; a module imports from its own floor and from those below.
+FLOORS = (
+    ("harness.errors", "harness.units", "harness.records", "harness.settings", "harness.processes"),
+    ("harness.audio",),
+    ("harness.scoring",),
+    ("harness.vram",),
+    ("harness.models",),
+    ("harness.families",),
+    ("search_spaces",),
+    ("reports",),
+    ("harness.trials",),
+    ("harness.tracking",),
+    ("harness.inference",),
+    ("harness.search",),
+    ("harness.cli", "harness.console", "harness.inspection"),
+)
+# Packages that only these may import.
+OWNERS = {
+    "pynvml": ("harness.vram.nvml",),
+    # MLflow itself executes pyfunc.py.
+    "mlflow": ("harness.tracking.mlflow", "harness.inference.pyfunc"),
+    "tensorflow": ("harness.trials.framework", "harness.vram"),
+    "jax": ("harness.trials.framework", "harness.vram"),
+    # Found through their entry points, so that anyone's package can add a family.
+    "search_spaces": ("search_spaces",),
+}
+# Packages that these may not import.
+BANNED = {
+    "reports": {"keras", "optuna", "mlflow", "pynvml"},
+    "harness.tracking": {"keras"},
+    "harness.search": {"keras"},
+}
+# All of the project that these may import, besides themselves.
+REACH = {"reports": ("harness.records", "harness.units", "harness.errors", "harness.scoring")}
+# These import nothing of third parties but pydantic and numpy.
+LIGHT = ("harness.errors", "harness.units", "harness.records", "harness.settings")
+LIGHT_PACKAGES = {*sys.stdlib_module_names, "pydantic", "pydantic_core", "numpy"}
+
+
+def within(module: str, *homes: str) -> bool:
+    return any(module == home or module.startswith(f"{home}.") for home in homes)
+
+
+def floor(module: str) -> int | None:
+    """The height of a module; the bare package `harness` is below all others."""
+    if module == "harness":
+        return -1
+    return next((height for height, homes in enumerate(FLOORS) if within(module, *homes)), None)
+
+
+def imports(source: str, modules: Mapping[str, str]) -> Iterator[str]:
+    """Every module that the source imports, wherever in it the import stands."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            home = "." * node.level + (node.module or "")
+            for alias in node.names:
+                yield name if (name := f"{home}.{alias.name}") in modules else home
+
+
+def breaches(modules: Mapping[str, str]) -> list[str]:
+    """What breaks the rules of the house in these modules: dotted names to sources."""
+    found = [f"{name} stands on no floor" for name in modules if floor(name) is None]
+    graph: dict[str, set[str]] = {}
+    for name, source in modules.items():
+        graph[name] = set()
+        for target in imports(source, modules):
+            wrong = breach(name, target)
+            if wrong:
+                found.append(f"{name} imports {target}: {wrong}")
+            if target in modules:
+                graph[name].add(target)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        found.append(f"a cycle: {' -> '.join(error.args[1])}")
+    return found
+
+
+def breach(name: str, target: str) -> str:
+    """Why `name` may not import `target`; empty if it may."""
+    package = target.partition(".")[0]
+    if target.startswith("."):
+        return "write the whole name"
+    if package in OWNERS and not within(name, *OWNERS[package]):
+        return f"only {' and '.join(OWNERS[package])} may"
+    if any(within(name, home) and package in banned for home, banned in BANNED.items()):
+        return f"{package} has no business there"
+    if package in PACKAGES:
+        own, other = floor(name), floor(target)
+        if own is not None and other is not None and other > own:
+            return "upward"
+        if any(within(name, home) and not within(target, home, *reach) for home, reach in REACH.items()):
+            return "out of its reach"
+    elif name in LIGHT and package not in LIGHT_PACKAGES:
+        return "too heavy for the ground floor"
+    return ""
+
+
+def project() -> dict[str, str]:
+    paths = (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    names = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths}
+    return {name: path.read_text(encoding="utf-8") for path, name in names.items()}
+
+
+def test_imports_run_one_way() -> None:
+    modules = project()
+    assert len(modules) > 50
+    assert breaches(modules) == []
+
+
+UNIT = "harness.units"
+
+
+@pytest.mark.parametrize(
+    ("modules", "message"),
+    [
+        ({"harness.audio.a": "import harness.vram.device"}, "upward"),
+        ({"harness.audio.a": "def f():\n    from harness.search import study"}, "upward"),
+        ({"harness.audio.a": "from harness import search", "harness.search": ""}, "upward"),
+        (
+            {"harness.models.a": "if TYPE_CHECKING:\n    from harness.families import Family"},
+            "harness.models.a imports harness.families: upward",
+        ),
+        ({"reports.a": "from harness.tracking.ledger import Ledger"}, "upward"),
+        ({"reports.a": "from harness.audio.tracks import Dataset"}, "out of its reach"),
+        ({"reports.a": "def f():\n    import optuna.importance"}, "optuna has no business there"),
+        ({"harness.search.a": "import keras"}, "keras has no business there"),
+        ({"harness.vram.meter": "import pynvml"}, "only harness.vram.nvml may"),
+        ({"harness.search.a": "from mlflow import MlflowClient"}, "only harness.tracking.mlflow and"),
+        ({"harness.trials.train": "import tensorflow as tf"}, "only harness.trials.framework and"),
+        ({"harness.cli": "from search_spaces import common"}, "only search_spaces may"),
+        ({"harness.units": "import rich"}, "too heavy for the ground floor"),
+        ({"harness.audio.a": "from . import b"}, "write the whole name"),
+        ({"harness.new": ""}, "harness.new stands on no floor"),
+        (
+            {"harness.audio.a": "from harness.audio import b", "harness.audio.b": "import harness.audio.a"},
+            "a cycle: harness.audio.",
+        ),
+    ],
+)
+def test_a_breach_is_found(modules: dict[str, str], message: str) -> None:
+    (found,) = breaches(modules)
+    assert message in found
+
+
+def test_what_is_allowed_passes() -> None:
+    assert not breaches({UNIT: "import re\nimport numpy", "reports.a": f"from {UNIT} import GIB\nimport matplotlib"})
