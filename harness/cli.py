@@ -86,7 +86,7 @@ def run(
         raise typer.Exit(INTERRUPTED) from None
     where = settings.workspace / "report" / "RESULTS.md"
     typer.echo(f"report: {where}\nbrowse: harness ui --workspace {settings.workspace}", err=as_json)
-    if any(result.best is None for result in results):
+    if all(result.best is None for result in results):
         raise typer.Exit(NO_COMPLETED_TRIAL)
 
 

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import closing
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +66,9 @@ def diagnose(choice: str) -> Iterator[str]:
     """
     device = resolve_device(choice, os.environ)
     yield from describe(device)
-    backend = framework.backend()
-    package = framework.BACKENDS.get(backend)
-    if package is None or find_spec(package) is None:
-        yield (
-            f"The Keras back end {backend!r} is not installed. Install it with: pip install 'harness[jax]', or unset "
-            "KERAS_BACKEND for tensorflow."
-        )
-        return
+    backend = framework.check_backend()
     versions = framework.versions()
-    yield f"Keras {versions.get('keras')} trains on {backend} {versions.get(package, '')}."
+    yield f"Keras {versions.get('keras')} trains on {backend} {versions.get(framework.BACKENDS[backend], '')}."
     with closing(Pool()) as pool:
         pool.check()
         yield "A child of the warm fork server started and answered."

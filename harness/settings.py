@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,8 +13,21 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from harness.errors import UsageError
 from harness.units import parse_duration, parse_size
 
-Size = Annotated[int, BeforeValidator(lambda value: parse_size(value) if isinstance(value, str) else value)]
-Duration = Annotated[float, BeforeValidator(lambda value: parse_duration(value) if isinstance(value, str) else value)]
+
+def _text(parse: Callable[[str], float]) -> BeforeValidator:
+    """Parse text, and leave anything else to pydantic."""
+
+    def read(value: Any) -> Any:
+        try:
+            return parse(value) if isinstance(value, str) else value
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+
+    return BeforeValidator(read)
+
+
+Size = Annotated[int, _text(parse_size)]
+Duration = Annotated[float, _text(parse_duration)]
 
 QUICK_EPOCHS = 6
 
@@ -90,7 +103,8 @@ def run_settings(options: Mapping[str, Any], config: Path | None = None) -> RunS
         problem = error.errors()[0]
         name = str(problem["loc"][0]) if problem["loc"] else ""
         where = f"{config}: {name}" if config is not None and name in stored and name not in given else _option(name)
-        raise UsageError(f"{where}: {problem['msg']} (got {problem['input']!r}).") from error
+        reason, got = problem["msg"].removeprefix("Value error, "), problem["input"]
+        raise UsageError(f"{where}: {reason if reason.endswith('.') else f'{reason}, not {got!r}.'}") from error
     if isinstance(settings.jobs, int) and settings.jobs < 1:
         raise UsageError(f"--jobs {settings.jobs}: at least one trial must run. Give a positive number, or auto.")
     return settings

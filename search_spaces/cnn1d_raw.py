@@ -25,7 +25,7 @@ def space(trial: Suggest, quick: bool) -> Config:
         "first_kernel": trial.suggest_categorical("first_kernel", [40, 80, 160]),
         "first_stride": trial.suggest_categorical("first_stride", [4, 8, 16]),
         "stages": trial.suggest_int("stages", 4, 5 if quick else 7),
-        "width": trial.suggest_int("width", 16 if quick else 32, 32 if quick else 128, step=16),
+        "width": trial.suggest_int("width", 16, 32 if quick else 128, step=16),
         "residual": trial.suggest_categorical("residual", [False, True]),
         "spatial_dropout": trial.suggest_float("spatial_dropout", 0.0, 0.3),
         "wave_augment": trial.suggest_categorical("wave_augment", [False, True]),

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 
 def space(trial: Suggest, quick: bool) -> Config:
+    trunk = common.trunk(trial, quick, blocks=(3, 6), kernels=(3, 5), branches=("one", "per_feature"))
     return {
-        **common.trunk(trial, quick, blocks=(3, 6), kernels=(3, 5), branches=("one", "per_feature")),
+        **trunk,
         **common.head(trial),
-        **common.regularization(trial),
+        **common.regularization(trial, own_norm=trunk["trunk"] == "efficientnet"),
         **common.spec_augment(trial, max_rows=24),
         **common.training(trial, quick),
     }

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 
 def space(trial: Suggest, quick: bool) -> Config:
+    trunk = common.trunk(trial, quick, blocks=(2, 5), kernels=(3, 5))
     return {
-        **common.trunk(trial, quick, blocks=(2, 5), kernels=(3, 5)),
+        **trunk,
         **common.head(trial),
-        **common.regularization(trial),
+        **common.regularization(trial, own_norm=trunk["trunk"] == "efficientnet"),
         **common.spec_augment(trial, max_rows=8),
         **common.training(trial, quick),
     }

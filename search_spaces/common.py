@@ -52,14 +52,16 @@ def training(trial: Suggest, quick: bool, max_learning_rate: float = 3e-3, max_w
     return config
 
 
-def regularization(trial: Suggest, max_dropout: float = 0.5) -> Config:
-    """Dropout, L2 on kernels, and BatchNorm with its momentum."""
+def regularization(trial: Suggest, max_dropout: float = 0.5, own_norm: bool = False) -> Config:
+    """Dropout, L2 on kernels, and BatchNorm with its momentum, unless the architecture has its own."""
     config: dict[str, Value] = {
         "dropout": trial.suggest_float("dropout", 0.0, max_dropout),
         "l2": trial.suggest_categorical("l2", [False, True]),
     }
     if config["l2"]:
         config["l2_weight"] = trial.suggest_float("l2_weight", 1e-6, 1e-2, log=True)
+    if own_norm:
+        return config
     config["batch_norm"] = trial.suggest_categorical("batch_norm", [False, True])
     if config["batch_norm"]:
         config["batch_norm_momentum"] = trial.suggest_float("batch_norm_momentum", 0.8, 0.99)
@@ -71,9 +73,11 @@ def spec_augment(trial: Suggest, max_rows: int) -> Config:
     config: dict[str, Value] = {"spec_augment": trial.suggest_categorical("spec_augment", [False, True])}
     if config["spec_augment"]:
         config["row_masks"] = trial.suggest_int("row_masks", 0, 2)
-        config["row_mask_width"] = trial.suggest_int("row_mask_width", 1, max_rows)
+        if config["row_masks"]:
+            config["row_mask_width"] = trial.suggest_int("row_mask_width", 1, max_rows)
         config["frame_masks"] = trial.suggest_int("frame_masks", 0, 2)
-        config["frame_mask_width"] = trial.suggest_int("frame_mask_width", 1, 30)
+        if config["frame_masks"]:
+            config["frame_mask_width"] = trial.suggest_int("frame_mask_width", 1, 30)
     return config
 
 

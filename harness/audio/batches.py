@@ -71,13 +71,17 @@ class TrainingCrops(keras.utils.PyDataset):
         places = self.order[np.arange(index * self.micro_batch, (index + 1) * self.micro_batch) % len(self.order)]
         chosen = [self.examples[place] for place in places]
         inputs = np.stack([self._crop(example, generator) for example in chosen])
-        labels = np.eye(self.genres, dtype=np.float32)[[example.label for example in chosen]]
-        weights = self.weights[[example.label for example in chosen]]
+        labels: np.ndarray = np.eye(self.genres, dtype=np.float32)[[example.label for example in chosen]]
+        weights: np.ndarray = self.weights[[example.label for example in chosen]]
         if self.mixup > 0:
             # Zhang et al., "mixup: beyond empirical risk minimization", ICLR 2018; one share a batch.
             share = np.float32(generator.beta(self.mixup, self.mixup))
             partner = generator.permutation(len(chosen))
-            inputs, labels, weights = (share * part + (1 - share) * part[partner] for part in (inputs, labels, weights))
+            inputs = share * inputs + (1 - share) * inputs[partner]
+            own, others = share * weights, (1 - share) * weights[partner]
+            # A loss is linear in its labels, so this is the mixture of the two weighted losses.
+            weights = own + others
+            labels = (own[:, None] * labels + others[:, None] * labels[partner]) / weights[:, None]
         return inputs, labels, weights
 
     def _shuffle(self) -> np.ndarray:

@@ -118,7 +118,7 @@ def spec_augment(x: Any, config: Config) -> Any:
     if not config["spec_augment"]:
         return x
     names = ("row_masks", "row_mask_width", "frame_masks", "frame_mask_width")
-    return SpecAugment(**{name: config[name] for name in names})(x)
+    return SpecAugment(**{name: config.get(name, 0) for name in names})(x)
 
 
 def regularizer(config: Config) -> Any:

@@ -69,6 +69,7 @@ def run(settings: RunSettings, notify: Notify) -> tuple[StudyResults, ...]:
         KeyboardInterrupt: the user stopped the run, which can be taken up again.
     """
     chosen = select(settings.families)
+    framework.check_backend()
     with lock_workspace(settings.workspace):
         device = resolve_device(settings.device, os.environ)
         # The server of the children imports the framework while the data is read.
@@ -184,12 +185,14 @@ def _studies(
     results = []
     try:
         for family in chosen:
+            train = prepared.examples(Partition.TRAIN)
             plan = Plan(
                 family=family,
                 record=study_record(settings, family, prepared, lanes[0].device),
                 trials=settings.trials,
-                train=prepared.examples(Partition.TRAIN),
+                train=train,
                 valid=prepared.examples(Partition.VALID),
+                moments=prepared.store.moments(family.view, [example.digest for example in train]),
                 store=prepared.store.root,
                 min_micro_batch=settings.min_micro_batch,
                 jobs=jobs,

@@ -15,6 +15,7 @@ from harness.search.events import Note, Notify
 from harness.search.space import points
 from harness.settings import RunSettings
 from harness.tracking.ledger import Ledger, lock_workspace
+from harness.trials import framework
 from harness.trials.pool import Pool
 from harness.units import format_duration, format_size
 from harness.vram.device import Device, resolve_device
@@ -33,6 +34,7 @@ def dry_run(settings: RunSettings, notify: Notify) -> None:
     Raises:
         HarnessError: as `run` would.
     """
+    framework.check_backend()
     with lock_workspace(settings.workspace), closing(Pool()) as pool:
         device = resolve_device(settings.device, os.environ)
         prepared = prepare(settings, notify)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from typing import Any
 
 import optuna
 
@@ -15,6 +16,30 @@ def seed_for(*parts: int | str) -> int:
     """Return a seed in [0, 2^32) that depends on `parts` alone, on every machine."""
     text = "/".join(map(str, parts))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+
+class ResumableTPE(optuna.samplers.TPESampler):
+    """TPE that draws each independent parameter from a seed of its own.
+
+    Optuna draws them one after another from one stream; a trial cut off between two suggestions keeps the first ones
+    and would draw the others from the stream's beginning.
+    """
+
+    def __init__(self, seed: int, **options: Any) -> None:
+        super().__init__(seed=seed, **options)
+        self._own_seed, self._options = seed, options
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        param_name: str,
+        param_distribution: optuna.distributions.BaseDistribution,
+    ) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            fresh = optuna.samplers.TPESampler(seed=seed_for(self._own_seed, param_name), **self._options)
+        return fresh.sample_independent(study, trial, param_name, param_distribution)
 
 
 def sampler(seed: int, number: int, trials: int) -> optuna.samplers.BaseSampler:
@@ -29,9 +54,7 @@ def sampler(seed: int, number: int, trials: int) -> optuna.samplers.BaseSampler:
     with warnings.catch_warnings():
         # `group` splits conditional spaces into their parts; Optuna calls it experimental.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(
-            n_startup_trials=startup, multivariate=True, group=True, seed=seed_for(seed, number)
-        )
+        return ResumableTPE(seed_for(seed, number), n_startup_trials=startup, multivariate=True, group=True)
 
 
 def pruner(epochs: int) -> optuna.pruners.BasePruner:

@@ -9,16 +9,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import optuna
 
 from harness.audio.crops import Example
+from harness.errors import HarnessError, WorkspaceError
 from harness.families import Family
 from harness.models import Config
 from harness.records import (
     EpochRecord,
     Outcome,
+    Predictions,
     Reading,
     Source,
     StudyRecord,
@@ -92,6 +95,7 @@ class Plan:
     Attributes:
         trials: total of trials; those that ended count, refused ones do not.
         train, valid: the tracks of either partition.
+        moments: mean and variance of the input by row, from the training tracks alone.
         store: root folder of the feature store.
         jobs: trials at once; None for as many as predicted memory allows.
         lanes: the devices to run on.
@@ -104,6 +108,7 @@ class Plan:
     trials: int
     train: tuple[Example, ...]
     valid: tuple[Example, ...]
+    moments: tuple[np.ndarray, np.ndarray]
     store: Path
     min_micro_batch: int
     jobs: int | None
@@ -185,7 +190,7 @@ class Study:
 
     def _fill(self, started: float) -> None:
         """Start trials until no device has room, or no more are wanted."""
-        while self.waiting or self._may_start(time.monotonic() - started):
+        while self.admission.has_slot and (self.waiting or self._may_start(time.monotonic() - started)):
             if not self.waiting:
                 attempt = self._sample(self.cut_off.pop(0) if self.cut_off else self.optuna.ask())
                 if attempt is None:
@@ -201,6 +206,7 @@ class Study:
     def _catch_up(self) -> None:
         """Tell Optuna what the ledger knows, and take up the trials that an earlier run left unfinished."""
         frozen_trials = self.optuna.get_trials(deepcopy=False)
+        self._claim({frozen.number for frozen in frozen_trials if frozen.state.is_finished()})
         if not frozen_trials:
             self.optuna.enqueue_trial(dict(self.plan.family.baseline))
         for frozen in frozen_trials:
@@ -212,6 +218,26 @@ class Study:
                 self._tell(trial, self.ended[frozen.number])
             else:
                 self.cut_off.append(trial)
+
+    def _claim(self, finished: set[int]) -> None:
+        """Make sure that Optuna's storage and this workspace tell of the same study.
+
+        Raises:
+            WorkspaceError: another workspace made the study in this storage, or the storage lost trials.
+        """
+        name, owner = self.record.study, self.ledger.owner
+        known = {frozen.number for frozen in self.optuna.get_trials(deepcopy=False)}
+        if self.optuna.user_attrs.setdefault("workspace", owner) != owner or not finished <= self.ended.keys():
+            raise WorkspaceError(
+                f"Optuna's storage holds trials of {name} that another workspace made. Go on there, or name another "
+                "--storage."
+            )
+        if not self.ended.keys() <= known:
+            raise WorkspaceError(
+                f"Optuna's storage does not know {len(self.ended.keys() - known)} trials of {name} that this workspace "
+                "holds. Name the --storage that they were made with, put it back, or start a new --workspace."
+            )
+        self.optuna.set_user_attr("workspace", owner)
 
     def _counted(self) -> int:
         return sum(trial.outcome is not Outcome.REFUSED for trial in self.ended.values())
@@ -228,11 +254,16 @@ class Study:
         return sampler(self.record.seed, number, self.plan.trials)
 
     def _sample(self, trial: optuna.Trial) -> _Attempt | None:
-        """Sample the configuration and fit it into the budget; None if that refused it."""
+        """Sample the configuration and fit it into the budget; None if that ended the trial."""
         # Sampling happens when the space asks for values, so the sampler may be set after the ask.
         self.optuna.sampler = self._sampler(trial.number)
         config = self.plan.family.space(trial, self.record.quick)
-        footprint = self._footprint(config)
+        try:
+            footprint = self._footprint(config)
+        except HarnessError as error:
+            message = f"the model could not be built: {error}"
+            self._keep(self._record(trial, _now(), Ended(Outcome.CRASHED, message)), trial, None)
+            return None
         reported = frozenset(self._frozen(trial.number).intermediate_values)
         attempt = _Attempt(trial, config, footprint, self._fit(footprint, config), _now(), reported)
         if attempt.fit.fits:
@@ -268,7 +299,8 @@ class Study:
                 if trial.reckoned_bytes
                 and trial.reading.peak_bytes is not None
                 and trial.reading.peak_bytes > self._overhead
-                and trial.epochs
+                # A trial that died before its first epoch may not have reached its peak.
+                and (trial.epochs or trial.outcome is Outcome.OVER_BUDGET)
             ]
         )
 
@@ -308,6 +340,7 @@ class Study:
             genres=record.dataset.genres,
             train=plan.train,
             valid=plan.valid,
+            moments=plan.moments,
             epochs=record.epochs,
             seed=seed_for(record.seed, record.family, number),
             micro_batch=attempt.fit.micro_batch,
@@ -339,7 +372,9 @@ class Study:
             attempt.trial.report(epoch.val_macro_f1, epoch.epoch)
         self.tracker.epoch(self.record.study, event.number, epoch)
         self.notify(EpochEnded(self.record.family, event.number, epoch))
-        self.pool.reply(event.number, not attempt.trial.should_prune())
+        # An epoch that an earlier attempt reported would be judged by the last that it reached.
+        judged = epoch.epoch > max(attempt.reported, default=0)
+        self.pool.reply(event.number, not (judged and attempt.trial.should_prune()))
 
     def _trial_ended(self, event: End) -> None:
         number = event.spec.number
@@ -373,39 +408,51 @@ class Study:
         reading: Reading = NOT_MEASURED,
         series: tuple[tuple[float, int], ...] = (),
     ) -> None:
-        """Keep the result, then tell Optuna, then everyone else."""
-        number = attempt.trial.number
-        seconds = [epoch.seconds for epoch in ended.epochs]
-        record = TrialRecord(
-            family=self.record.family,
-            study=self.record.study,
-            number=number,
-            outcome=ended.outcome,
-            params=attempt.trial.params,
+        record = self._record(
+            attempt.trial,
+            attempt.started,
+            ended,
             message="; ".join(filter(None, (*attempt.notes, ended.message))),
             micro_batch=attempt.fit.micro_batch,
             accumulation=attempt.fit.accumulation,
-            epochs=ended.epochs,
-            best_epoch=ended.best_epoch,
-            valid_accuracy=ended.valid_accuracy,
-            valid_macro_f1=ended.valid_macro_f1,
-            train_accuracy=ended.train_accuracy,
             reading=reading,
-            allocator_peak_bytes=ended.allocator_peak_bytes,
             vram_series=series,
             footprint_bytes=attempt.fit.footprint_bytes,
             reckoned_bytes=attempt.reckoned_bytes,
             cap_bytes=self._cap(),
             parameters=attempt.footprint.parameters,
-            train_seconds=ended.train_seconds,
-            epoch_seconds=statistics.median(seconds) if seconds else None,
             constraints=self._constraints(attempt.fit, ended, reading),
-            started=attempt.started,
-            ended=_now(),
         )
-        self.ledger.write(record, ended.predictions)
-        self.ended[number] = record
-        self._tell(attempt.trial, record)
+        self._keep(record, attempt.trial, ended.predictions)
+
+    def _record(self, trial: optuna.Trial, started: str, ended: Ended, **known: Any) -> TrialRecord:
+        """Return the record of a trial that ended, with what else is `known` of it."""
+        seconds = [epoch.seconds for epoch in ended.epochs]
+        fields: dict[str, Any] = {
+            "family": self.record.family,
+            "study": self.record.study,
+            "number": trial.number,
+            "outcome": ended.outcome,
+            "params": trial.params,
+            "message": ended.message,
+            "epochs": ended.epochs,
+            "best_epoch": ended.best_epoch,
+            "valid_accuracy": ended.valid_accuracy,
+            "valid_macro_f1": ended.valid_macro_f1,
+            "train_accuracy": ended.train_accuracy,
+            "allocator_peak_bytes": ended.allocator_peak_bytes,
+            "train_seconds": ended.train_seconds,
+            "epoch_seconds": statistics.median(seconds) if seconds else None,
+            "started": started,
+            "ended": _now(),
+        }
+        return TrialRecord(**{**fields, **known})
+
+    def _keep(self, record: TrialRecord, trial: optuna.Trial, predictions: Predictions | None) -> None:
+        """Keep the result, then tell Optuna, then everyone else."""
+        self.ledger.write(record, predictions)
+        self.ended[record.number] = record
+        self._tell(trial, record)
         best = self.best
         self.ledger.keep_models(self.record.study, {0} | ({best.number} if best is not None else set()))
         self.tracker.trial_ended(record)

@@ -1,6 +1,7 @@
 """The durable results of one workspace: what is written here is never lost and never written twice.
 
     WORKSPACE/lock                               held by the process that owns the workspace
+    WORKSPACE/results/workspace.id               tells Optuna's storage whose studies it holds
     WORKSPACE/results/STUDY/study.json           the StudyRecord, as the study was first opened
     WORKSPACE/results/STUDY/trial-00003.npz      predictions of a completed trial
     WORKSPACE/results/STUDY/trial-00003.json     the TrialRecord; once it is there, the trial has ended
@@ -19,6 +20,7 @@ import fcntl
 import os
 import re
 import threading
+import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -74,6 +76,15 @@ class Ledger:
         self._lock = threading.Lock()
         self._changed: set[Entry] = set()
 
+    @property
+    def owner(self) -> str:
+        """An id that this workspace keeps for life, wherever its folder goes."""
+        path = self._results / "workspace.id"
+        if not path.exists():
+            self._results.mkdir(parents=True, exist_ok=True)
+            _write(path, uuid.uuid4().hex.encode())
+        return path.read_text(encoding="ascii")
+
     def open_study(self, study: StudyRecord) -> StudyRecord:
         """Store `study` unless it is there, and return the stored record: the first to open a study describes it.
 
@@ -102,8 +113,17 @@ class Ledger:
         self._mark(Entry(study, None))
 
     def write(self, trial: TrialRecord, predictions: Predictions | None) -> None:
-        """Store a trial that ended, durably, and mark it for delivery. After this returns, nothing can lose it."""
+        """Store a trial that ended, durably, and mark it for delivery. After this returns, nothing can lose it.
+
+        Raises:
+            WorkspaceError: the trial has ended before.
+        """
         path = self._trial_path(trial.study, trial.number)
+        if path.exists():
+            raise WorkspaceError(
+                f"{path}: trial {trial.number} of {trial.study} has ended before, and a result is written once. Use "
+                "the --storage that the workspace was made with."
+            )
         if predictions is not None:
             save_predictions(path.with_suffix(".npz"), predictions)
         entry = Entry(trial.study, trial.number)

@@ -6,6 +6,9 @@ import os
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+from harness.errors import UsageError
 
 BACKENDS = {"tensorflow": "tensorflow", "jax": "jax"}
 """Keras back ends that the harness runs on, and the distribution that provides each."""
@@ -14,6 +17,22 @@ BACKENDS = {"tensorflow": "tensorflow", "jax": "jax"}
 def backend(environ: Mapping[str, str] = os.environ) -> str:
     """Return the name of the Keras back end that `KERAS_BACKEND` asks for; tensorflow unless told otherwise."""
     return environ.get("KERAS_BACKEND") or "tensorflow"
+
+
+def check_backend() -> str:
+    """Return the name of the back end.
+
+    Raises:
+        UsageError: the harness does not run on it, or it is not installed.
+    """
+    name = backend()
+    if name not in BACKENDS:
+        raise UsageError(f"KERAS_BACKEND={name}: not one of {', '.join(BACKENDS)}. Set one of them, or unset it.")
+    if find_spec(BACKENDS[name]) is None:
+        raise UsageError(
+            f"KERAS_BACKEND={name}: {BACKENDS[name]} is not installed. Install it with: pip install {BACKENDS[name]}"
+        )
+    return name
 
 
 def versions() -> dict[str, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.records import Outcome
+from harness.records import EpochRecord, Outcome
 from harness.trials.spec import Ended
 
 
@@ -17,7 +18,9 @@ class Kill:
     message: str
 
 
-def judge(ended: Ended | None, kill: Kill | None, exit_code: int | None, log: str) -> Ended:
+def judge(
+    ended: Ended | None, kill: Kill | None, exit_code: int | None, log: str, epochs: Sequence[EpochRecord] = ()
+) -> Ended:
     """Return the end of a trial.
 
     What the parent did counts before what the child said: a child that is being killed may still speak.
@@ -27,16 +30,17 @@ def judge(ended: Ended | None, kill: Kill | None, exit_code: int | None, log: st
         kill: why the parent ended the child, if it did.
         exit_code: of the child; negative for a signal.
         log: where the child's output is, for the message.
+        epochs: what the child reported on its way.
     """
     if kill is not None:
-        return Ended(kill.outcome, kill.message)
+        return Ended(kill.outcome, kill.message, epochs=tuple(epochs))
     if ended is not None:
         return ended
+    outcome, message = Outcome.CRASHED, f"exited with status {exit_code} before it had ended; its log is {log}"
     if exit_code == -signal.SIGKILL:
         # Nobody here sent it; on Linux that is nearly always the kernel's out-of-memory killer.
-        return Ended(
-            Outcome.HOST_OOM, "killed from outside with SIGKILL, most likely for want of main memory; run fewer jobs"
-        )
-    if exit_code is not None and exit_code < 0:
-        return Ended(Outcome.CRASHED, f"died of {signal.Signals(-exit_code).name}; its log is {log}")
-    return Ended(Outcome.CRASHED, f"exited with status {exit_code} before it had ended; its log is {log}")
+        outcome = Outcome.HOST_OOM
+        message = "killed from outside with SIGKILL, most likely for want of main memory; run fewer jobs"
+    elif exit_code is not None and exit_code < 0:
+        message = f"died of {signal.Signals(-exit_code).name}; its log is {log}"
+    return Ended(outcome, message, epochs=tuple(epochs))

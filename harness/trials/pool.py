@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -26,8 +27,11 @@ from harness.vram.device import Device, memory_returned, memory_used
 from harness.vram.footprint import Footprint
 from harness.vram.meter import Meter
 
-GRACE_SECONDS = 30.0
-"""A child ends itself at its time limit; one that is this much later is killed."""
+GRACE_SECONDS, GRACE_SHARE = 60.0, 0.5
+"""A child ends itself at its time limit; one that is later by this, and this share of the limit, hangs, and is killed.
+
+It may still vote and save after its training, so the grace is wide.
+"""
 
 RETURN_SECONDS = 15.0
 """How long a driver may take to give back the memory of a child that is gone."""
@@ -64,12 +68,15 @@ class _Running:
     meter: Meter | None = None
     kill: Kill | None = None
     ended: Ended | None = None
+    epochs: list[EpochRecord] = field(default_factory=list)
     lost: bool = field(default=False)
 
     @property
     def deadline(self) -> float:
         limit = self.spec.time_limit_seconds
-        return self.started + limit + GRACE_SECONDS if limit is not None else float("inf")
+        if limit is None or self.kill is not None:
+            return float("inf")
+        return self.started + limit * (1 + GRACE_SHARE) + GRACE_SECONDS
 
 
 class Pool:
@@ -98,7 +105,7 @@ class Pool:
         process = self._context.Process(
             target=worker.run_call, args=(function, arguments, dict(environment), theirs), daemon=True
         )
-        process.start()
+        _start(process)
         theirs.close()
         try:
             good, answer = ours.recv()
@@ -136,7 +143,7 @@ class Pool:
         """Run a child that holds `size` bytes on the device, for the block; gives its process id."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=worker.run_hold, args=(size, device.environment(), theirs), daemon=True)
-        process.start()
+        _start(process)
         theirs.close()
         assert process.pid is not None
         try:
@@ -145,6 +152,7 @@ class Pool:
             yield process.pid
         finally:
             kill_group(process.pid)
+            process.kill()
             process.join()
             ours.close()
 
@@ -174,9 +182,9 @@ class Pool:
             self._checked = True
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=worker.run_trial, args=(spec, theirs), daemon=True)
-        process.start()
-        theirs.close()
         baseline = None if self._on(lane) else memory_used(lane.device)
+        _start(process)
+        theirs.close()
         running = _Running(spec, process, ours, time.monotonic(), lane, baseline)
         self._running[spec.number] = running
         assert process.pid is not None
@@ -204,9 +212,8 @@ class Pool:
                     yield event
                     return
             for running in self._running.values():
-                if time.monotonic() >= running.deadline and running.kill is None:
-                    limit = running.spec.time_limit_seconds
-                    message = f"still running {GRACE_SECONDS:.0f} s after its limit of {limit:.0f} s; killed"
+                if time.monotonic() >= running.deadline:
+                    message = f"still running long after its limit of {running.spec.time_limit_seconds:.0f} s; killed"
                     self._end(running, Kill(Outcome.TIMEOUT, message))
 
     def reply(self, number: int, go_on: bool) -> None:
@@ -229,10 +236,12 @@ class Pool:
                 assert running.meter is not None
                 running.meter.sample_now()
                 if isinstance(message, EpochEnded):
+                    running.epochs.append(message.record)
                     return Epoch(running.spec.number, message.record)
                 running.ended = message
                 self.reply(running.spec.number, True)
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):
+            # The child died, perhaps in the middle of a message.
             running.lost = True
         if running.process.is_alive() and not running.lost:
             return None
@@ -248,7 +257,7 @@ class Pool:
         reading = running.meter.stop()
         running.connection.close()
         del self._running[running.spec.number]
-        ended = judge(running.ended, running.kill, running.process.exitcode, str(running.spec.log))
+        ended = judge(running.ended, running.kill, running.process.exitcode, str(running.spec.log), running.epochs)
         notes = [ended.message, running.meter.message]
         # The next trial must find the memory free; with others on the device, nobody can tell.
         watched = running.baseline if not self._on(running.lane) else None
@@ -265,6 +274,21 @@ class Pool:
         assert running.process.pid is not None
         kill_group(running.process.pid)
         running.process.kill()  # a child that had no time to lead its group yet
+
+
+def _start(process: ForkServerProcess) -> None:
+    """Start a child.
+
+    Raises:
+        HarnessError: the fork server is gone.
+    """
+    try:
+        process.start()
+    except (EOFError, ConnectionError) as error:
+        raise HarnessError(
+            f"the fork server died ({error}), most likely while it imported the framework. See what this says: "
+            f"{sys.executable} -c 'import {worker.PRELOAD[0]}'"
+        ) from error
 
 
 def _start_server() -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.audio.crops import Example
 from harness.records import EpochRecord, Outcome, Predictions
 
@@ -19,6 +21,7 @@ class TrialSpec:
         store: the root folder of the feature store.
         genres: class names, in the order of the labels.
         train, valid: the tracks of either partition.
+        moments: mean and variance of the input by row, float32, from the training tracks alone.
         micro_batch: crops in one forward pass; `accumulation` of them make one update.
         budget_bytes: most GPU memory that the child may hold.
         cap_bytes: what the framework's allocator may take on the device; None for no cap.
@@ -38,6 +41,7 @@ class TrialSpec:
     genres: tuple[str, ...]
     train: tuple[Example, ...]
     valid: tuple[Example, ...]
+    moments: tuple[np.ndarray, np.ndarray]
     epochs: int
     seed: int
     micro_batch: int

@@ -146,6 +146,7 @@ class Watch(keras.callbacks.Callback):
         self.records: list[EpochRecord] = []
         self.best: EpochRecord | None = None
         self.best_weights: list[np.ndarray] = []
+        self.best_predictions: Predictions | None = None
         self.seen_steps = 0
         self.timed_from = self.epoch_started = started
 
@@ -184,7 +185,7 @@ class Watch(keras.callbacks.Callback):
             raise Stopped(Outcome.DIVERGED, f"the validation loss became {record.val_loss} in epoch {epoch + 1}")
         self.records.append(record)
         if self.best is None or (macro_f1, -record.val_loss) > (self.best.val_macro_f1, -self.best.val_loss):
-            self.best, self.best_weights = record, self.model.get_weights()
+            self.best, self.best_weights, self.best_predictions = record, self.model.get_weights(), predictions
         if not self.report(record):
             raise Stopped(Outcome.PRUNED, f"behind the other trials of the study after epoch {epoch + 1}")
         if epoch + 1 - self.best.epoch >= self.patience:
@@ -223,8 +224,7 @@ def train(spec: TrialSpec, family: Family, report: Callable[[EpochRecord], bool]
     """
     started = time.perf_counter()
     store, view, config = Store(spec.store), family.view, spec.config
-    mean, variance = store.moments(view, [example.digest for example in spec.train])
-    model = family.build(config, Shapes(view.shape, len(spec.genres), mean, variance))
+    model = family.build(config, Shapes(view.shape, len(spec.genres), *spec.moments))
     crops = TrainingCrops(
         store,
         view,
@@ -272,17 +272,15 @@ def train(spec: TrialSpec, family: Family, report: Callable[[EpochRecord], bool]
 
     assert watch.best is not None  # an epoch ended, or `fit` raised
     model.set_weights(watch.best_weights)
-    predictions = predict(spec.valid)
-    accuracy, macro_f1 = track_scores(predictions)
     train_accuracy, _ = track_scores(predict(spread(spec.train, len(spec.valid))))
     save(model, spec.model)
     return ended(
         Outcome.COMPLETED,
         best_epoch=watch.best.epoch,
-        valid_accuracy=accuracy,
-        valid_macro_f1=macro_f1,
+        valid_accuracy=watch.best.val_accuracy,
+        valid_macro_f1=watch.best.val_macro_f1,
         train_accuracy=train_accuracy,
-        predictions=predictions,
+        predictions=watch.best_predictions,
     )
 
 

@@ -76,6 +76,8 @@ def _train(spec: TrialSpec, report: Callable[[EpochRecord], bool]) -> Ended:
     except Exception as error:
         traceback.print_exc()
         first_line = str(error).strip().partition("\n")[0]
+        if framework.is_out_of_memory(error) and spec.device_bytes is None:
+            return Ended(Outcome.HOST_OOM, f"the machine's own memory ran out: {first_line}")
         if framework.is_out_of_memory(error):
             return Ended(Outcome.OOM, f"out of device memory: {first_line}")
         return Ended(Outcome.CRASHED, f"{type(error).__name__}: {first_line}; its log is {spec.log}")

@@ -52,6 +52,13 @@ class Admission:
         self._use = use
         self._placed: dict[int, tuple[Lane, int]] = {}
 
+    @property
+    def has_slot(self) -> bool:
+        """Whether one more trial might be placed now; asked before the next trial is sampled, so that none is early."""
+        if self._jobs is not None:
+            return len(self._placed) < self._jobs
+        return any(not self._on(lane) or _is_shareable(lane) for lane in self._lanes)
+
     def place(self, number: int, upper_bytes: int, held: Mapping[int, int], *, alone: bool = False) -> Lane | None:
         """Give trial `number` a lane, or None while there is no room for it.
 
@@ -62,7 +69,7 @@ class Admission:
             held: what each running trial is known to hold, by number; the rest of a device's use is other people's.
             alone: whether it must have a lane to itself, as after it ran out of memory in company.
         """
-        if self._jobs is not None and len(self._placed) >= self._jobs:
+        if not self.has_slot:
             return None
         for lane in sorted(self._lanes, key=lambda lane: len(self._on(lane))):
             here = self._on(lane)
@@ -87,8 +94,13 @@ class Admission:
         if self._jobs is not None:
             return True
         used, total = self._use(lane.device), lane.device.total_bytes
-        if used is None or total is None or lane.probe.source in (Source.NONE, Source.DEVICE_DELTA):
+        if used is None or total is None or not _is_shareable(lane):
             return False
         here = self._on(lane)
         others = max(0, used - sum(held.get(number, 0) for number in here))
         return others + sum(here.values()) + upper_bytes + RESERVE_BYTES <= total
+
+
+def _is_shareable(lane: Lane) -> bool:
+    """Whether what measures the lane tells one process's memory from another's."""
+    return lane.probe.source in (Source.ACCOUNTING, Source.PROCESS)
