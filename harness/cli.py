@@ -106,9 +106,7 @@ def report(
 
     studies = stored_studies(workspace, tracking_uri)
     if inject is not None:
-        text = render.results_table(studies)
-        inject.write_text(render.inject(text, _read(inject)), encoding="utf-8", newline="")
-        typer.echo(inject)
+        typer.echo(render.inject_into(inject, studies))
     if inject is None or output is not None:
         for path in render.write(studies, output or workspace / "report" / "RESULTS.md"):
             typer.echo(path)
@@ -212,14 +210,6 @@ def stored_studies(workspace: Path, tracking_uri: str | None) -> Any:
     if not found:
         raise UsageError(f"{where}: holds no finished trial. Make some with: harness run all --quick")
     return found
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read ({error}).") from error
 
 
 def main() -> None:

@@ -85,7 +85,7 @@ def plain(event: Event) -> str:
     match event:
         case Note(text, warning):
             return f"warning: {text}" if warning else text
-        case StudyStarted(study, trials, ended):
+        case StudyStarted(study, trials, ended, _):
             kept = f", {ended} of them ended before" if ended else ""
             return f"{study.family}: study {study.study}, {trials} trials{kept}"
         case TrialEnded(trial):
@@ -154,10 +154,10 @@ class LiveView:
         match event:
             case Progress():
                 self.progress = event
-            case StudyStarted(study, trials, ended):
+            case StudyStarted(study, trials, ended, best):
                 self.progress = None
                 self.searching_since = self.searching_since or time.monotonic()
-                self.rows[study.family] = _Row(trials, ended, study.epochs, study.budget_bytes)
+                self.rows[study.family] = _Row(trials, ended, study.epochs, study.budget_bytes, best=best)
                 return plain(event)
             case TrialStarted(family, number, _, _, _, footprint):
                 row = self.rows[family]
@@ -176,8 +176,8 @@ class LiveView:
                 return plain(event)
             case StudyEnded(results):
                 self.rows[results.study.family].trial = None
-                best = results.best
-                self.rows[results.study.family].best = best.valid_macro_f1 if best else None
+                leader = results.best
+                self.rows[results.study.family].best = leader.valid_macro_f1 if leader else None
             case Note():
                 return plain(event)
         return ""

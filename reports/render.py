@@ -143,6 +143,25 @@ def _marker(marker: str, document: str) -> re.Match[str]:
     return found[0]
 
 
+def inject_into(path: Path, studies: Sequence[StudyResults]) -> Path:
+    """Renew the results table between the markers of the document at `path`, and return the path.
+
+    The document is replaced whole; line ends stay as they are.
+
+    Raises:
+        UsageError: there is no study, the file cannot be read or written, or the markers are not there.
+    """
+    table = results_table(studies)
+    try:
+        document = path.read_bytes().decode()
+        _replace(path, inject(table, document).encode())
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: the table cannot be renewed ({error}). Name another file with --inject.") from error
+    return path
+
+
 def _replace(path: Path, content: bytes) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

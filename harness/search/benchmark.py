@@ -207,8 +207,21 @@ def _studies(
     finally:
         tracker.close()
     for result in results:
-        _crown(settings, result, ledger, notify)
+        _crown(settings, _leading(result.study, ledger), ledger, notify)
     return tuple(results)
+
+
+def _leading(study: StudyRecord, ledger: Ledger) -> StudyResults:
+    """Return the study whose best trial deserves to be champion: of all on the data set, the best that is no quick one.
+
+    Scores of other protocols and budgets are no strict comparison; a champion is a model to use, not a result.
+    """
+    rivals = [
+        ledger.results(other.study)
+        for other in ledger.studies()
+        if (other.family, other.dataset.name) == (study.family, study.dataset.name)
+    ]
+    return max(rivals, key=lambda each: (not each.study.quick, each.best.valid_macro_f1 or 0.0 if each.best else -1.0))
 
 
 def _lanes(settings: RunSettings, device: Device, pool: Pool, notify: Notify) -> tuple[Lane, ...]:
@@ -241,14 +254,10 @@ def deliver(workspace: Path, tracking_uri: str | None) -> int:
     """
     from harness.tracking.mlflow import sync
 
-    root = default_artifact_root(workspace) if tracking_uri is None else None
+    own = default_tracking_uri(workspace)
+    root = default_artifact_root(workspace) if tracking_uri in (None, own) else None
     with lock_workspace(workspace):
-        delivery = sync(
-            Ledger(workspace),
-            tracking_uri or default_tracking_uri(workspace),
-            artifact_root=root,
-            artifacts=trial_artifacts,
-        )
+        delivery = sync(Ledger(workspace), tracking_uri or own, artifact_root=root, artifacts=trial_artifacts)
     if delivery.refused:
         raise TrackingError(f"{delivery.delivered} results were delivered, others not: {'; '.join(delivery.refused)}")
     return delivery.delivered

@@ -31,6 +31,7 @@ class StudyStarted:
     study: StudyRecord
     trials: int
     ended: int
+    best: float | None
 
 
 @dataclass(frozen=True)

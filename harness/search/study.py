@@ -177,7 +177,7 @@ class Study:
         started = time.monotonic()
         self._catch_up()
         self.tracker.open_study(self.record)
-        self.notify(StudyStarted(self.record, self.plan.trials, self._counted()))
+        self.notify(StudyStarted(self.record, self.plan.trials, self._counted(), best))
         while True:
             self._fill(started)
             if not self.running:

@@ -71,6 +71,7 @@ class Ledger:
     """
 
     def __init__(self, workspace: Path) -> None:
+        self.workspace = workspace
         self._results = workspace / "results"
         self._outbox = self._results / "outbox"
         self._lock = threading.Lock()

@@ -128,6 +128,7 @@ class Tracker:
             warn: told once, when MLflow cannot be reached or refuses something.
             interval_seconds: how often curves are sent.
         """
+        self._tracking_uri = tracking_uri
         self._connect = partial(_Store, tracking_uri, artifact_root)
         self._ledger = ledger
         self._artifacts = artifacts
@@ -202,7 +203,10 @@ class Tracker:
         self._jobs.put(None)
         self._thread.join(timeout_seconds)
         if waiting := len(self._ledger.pending()):
-            self._warn(f"MLflow has not got {waiting} results yet; they are kept. Deliver them with: harness sync")
+            self._warn(
+                f"MLflow has not got {waiting} results yet; they are kept. Deliver them with: harness sync "
+                f"--workspace {self._ledger.workspace} --tracking-uri {self._tracking_uri}"
+            )
 
     def _work(self) -> None:
         due = time.monotonic() + self._interval
@@ -339,7 +343,8 @@ def register_champion(
         run = _Store.find(client, study, number)
         if run is None:
             raise TrackingError(
-                f"{tracking_uri}: has no run of trial {number} of {study.study}. Deliver it first with: harness sync"
+                f"{tracking_uri}: has no run of trial {number} of {study.study}. Deliver it first with: harness sync "
+                f"--tracking-uri {tracking_uri}"
             )
         versions = client.search_model_versions(f"name = '{name}' and run_id = '{run.info.run_id}'")
         if versions:
