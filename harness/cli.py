@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,8 +21,16 @@ INTERRUPTED = 130
 Workspace = Annotated[Path, typer.Option(help="Folder with everything a benchmark produced.")]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(version("harness"))
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
+def root(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
     """Which architecture classifies my music best within this GPU memory, by how much, and what would more buy?"""
 
 
@@ -29,26 +38,26 @@ def root() -> None:
 def run(
     families: Annotated[list[str], typer.Argument(metavar="FAMILY...|all", help="See: harness families.")],
     config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings; options override them.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of genre folders. [default: the synthetic set]")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of genre folders. (default: the synthetic set)")] = None,
     protocol: Annotated[
-        str | None, typer.Option(help="auto, random, fault_filtered, group or FILE.csv. [default: auto]")
+        str | None, typer.Option(help="auto, random, fault_filtered, group or FILE.csv. (default: auto)")
     ] = None,
     groups: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Artists: track,artist.")] = None,
-    trials: Annotated[int | None, typer.Option(help="Total of trials a family. [default: 20; 3 if --quick]")] = None,
+    trials: Annotated[int | None, typer.Option(help="Total of trials a family. (default: 20; 3 if --quick)")] = None,
     time_limit: Annotated[str | None, typer.Option(metavar="30m", help="For all families; split evenly.")] = None,
     trial_time_limit: Annotated[str | None, typer.Option(metavar="5m", help="Training time of one trial.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Most epochs a trial. [default: 30; 6 if --quick]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Most epochs a trial. (default: 30; 6 if --quick)")] = None,
     vram_budget: Annotated[
-        str | None, typer.Option(metavar="8GiB", help="Most GPU memory that a trial may hold. [default: 8GiB]")
+        str | None, typer.Option(metavar="8GiB", help="Most GPU memory that a trial may hold. (default: 8GiB)")
     ] = None,
-    min_micro_batch: Annotated[int | None, typer.Option(help="Smallest micro-batch. [default: 8]")] = None,
-    jobs: Annotated[str | None, typer.Option(metavar="N|auto", help="Trials at once. [default: 1]")] = None,
-    seed: Annotated[int | None, typer.Option(help="[default: 0]")] = None,
+    min_micro_batch: Annotated[int | None, typer.Option(help="Smallest micro-batch. (default: 8)")] = None,
+    jobs: Annotated[str | None, typer.Option(metavar="N|auto", help="Trials at once. (default: 1)")] = None,
+    seed: Annotated[int | None, typer.Option(help="(default: 0)")] = None,
     deterministic: Annotated[bool | None, typer.Option("--deterministic", help="Same bits on every run.")] = None,
-    workspace: Annotated[Path | None, typer.Option(help="[default: workspace]")] = None,
+    workspace: Annotated[Path | None, typer.Option(help="(default: workspace)")] = None,
     storage: Annotated[str | None, typer.Option(metavar="URL", help="Optuna's storage.")] = None,
     tracking_uri: Annotated[str | None, typer.Option(metavar="URI", help="MLflow's server or store.")] = None,
-    device: Annotated[str | None, typer.Option(metavar="auto|cpu|gpu:N", help="[default: auto]")] = None,
+    device: Annotated[str | None, typer.Option(metavar="auto|cpu|gpu:N", help="(default: auto)")] = None,
     skip_bad: Annotated[bool | None, typer.Option("--skip-bad", help="Go on without unusable files.")] = None,
     quick: Annotated[bool | None, typer.Option("--quick", help="Small spaces, few epochs, for two cores.")] = None,
     dry_run: Annotated[bool | None, typer.Option("--dry-run", help="Show the plan; train nothing.")] = None,
@@ -95,7 +104,7 @@ def report(
     workspace: Workspace = Path("workspace"),
     tracking_uri: Annotated[str | None, typer.Option(metavar="URI", help="Read from MLflow instead.")] = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE.md", help="[default: WORKSPACE/report/RESULTS.md]")
+        Path | None, typer.Option(metavar="FILE.md", help="(default: WORKSPACE/report/RESULTS.md)")
     ] = None,
     inject: Annotated[
         Path | None, typer.Option(metavar="FILE.md", help="Renew the table between the markers of a document.")
@@ -116,7 +125,7 @@ def report(
 def ui(
     workspace: Workspace = Path("workspace"),
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(help="[default: the first free one from 5000]")] = None,
+    port: Annotated[int | None, typer.Option(help="(default: the first free one from 5000)")] = None,
 ) -> None:
     """Serve the MLflow UI of a workspace until Ctrl-C."""
     from harness.tracking.server import serve
@@ -127,7 +136,7 @@ def ui(
 @app.command()
 def sync(
     workspace: Workspace = Path("workspace"),
-    tracking_uri: Annotated[str | None, typer.Option(metavar="URI", help="[default: the workspace's own]")] = None,
+    tracking_uri: Annotated[str | None, typer.Option(metavar="URI", help="(default: the workspace's own)")] = None,
 ) -> None:
     """Deliver to MLflow what it missed while it was away."""
     from harness.search.benchmark import deliver

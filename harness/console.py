@@ -55,11 +55,11 @@ def watching(as_json: bool, families: int) -> Iterator[Notify]:
 
 
 class Lines:
-    """Prints events as lines: what began, every trial's end, every study's end; progress by tenths."""
+    """Prints events as lines: what began, every trial's end, every study's end; of other work, its begin and end."""
 
     def __init__(self, console: Console, as_json: bool) -> None:
         self._console, self._as_json = console, as_json
-        self._tenths: dict[str, int] = {}
+        self._begun: set[str] = set()
 
     def __call__(self, event: Event) -> None:
         if self._as_json and (line := json_line(event)) is not None:
@@ -72,10 +72,9 @@ class Lines:
 
     def _text(self, event: Event) -> str:
         if isinstance(event, Progress):
-            tenth = 10 * event.done // max(event.total, 1)
-            if tenth == self._tenths.get(event.task):
+            if event.task in self._begun and event.done < event.total:
                 return ""
-            self._tenths[event.task] = tenth
+            self._begun.add(event.task)
             return f"{event.task}: {event.done} of {event.total}"
         return plain(event)
 

@@ -109,5 +109,9 @@ def check_data(directory: Path, groups: Path | None, seed: int) -> Iterator[str]
         yield f"  the same audio: {', '.join(names)}"
     yield "protocols:"
     for protocol, offer in offered(dataset, seed):
-        sizes = offer if isinstance(offer, str) else ", ".join(f"{size} {name}" for name, size in offer.items())
+        sizes = (
+            offer.removeprefix(f"{protocol}: ").partition("\n")[0]
+            if isinstance(offer, str)
+            else ", ".join(f"{size} {name}" for name, size in offer.items())
+        )
         yield f"  {protocol}: {sizes}"

@@ -121,7 +121,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"--config {path}: cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--config {path}: not valid TOML ({error}).") from error
-    known = set(RunSettings.model_fields)
+    known = set(RunSettings.model_fields) - {"families"}
     for key in stored:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)

@@ -35,6 +35,17 @@ def write_genres(base: Path, names: Iterable[str], suffix: str = ".wav") -> Path
     return base
 
 
+def write_tones(base: Path, tracks: int = 5, seconds: float = 4.0) -> Path:
+    """Write four genres of tracks, each genre with a pitch of its own under a little noise, and return the folder."""
+    times = np.arange(round(seconds * RATE)) / RATE
+    for number, genre in enumerate(("high", "low", "middle", "top")):
+        for track in range(tracks):
+            tone = 0.3 * np.sin(2 * np.pi * (220 * 1.6**number + 5 * track) * times)
+            samples = tone + 0.1 * noise(f"{genre}{track}", seconds)
+            write_audio(base / genre / f"{genre}.{track:05d}.wav", samples.astype(np.float32))
+    return base
+
+
 def dataset(
     genre_of: Mapping[str, str],
     groups: Mapping[str, str] | None = None,

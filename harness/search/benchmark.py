@@ -20,7 +20,7 @@ from harness.audio.crops import Example
 from harness.audio.protocols import Partition, Split, assign, verify
 from harness.audio.store import Store
 from harness.audio.tracks import Dataset, scan
-from harness.errors import TrackingError, UsageError
+from harness.errors import TrackingError, UsageError, WorkspaceError
 from harness.families import Family, select
 from harness.inference.pipeline import write_bundle
 from harness.records import Predictions, Provenance, Source, StudyRecord, StudyResults, TrialRecord, short_hash
@@ -254,6 +254,8 @@ def deliver(workspace: Path, tracking_uri: str | None) -> int:
     """
     from harness.tracking.mlflow import sync
 
+    if not (workspace / "results").exists():
+        raise WorkspaceError(f"{workspace}: holds no results. Name another folder with --workspace.")
     own = default_tracking_uri(workspace)
     root = default_artifact_root(workspace) if tracking_uri in (None, own) else None
     with lock_workspace(workspace):

@@ -11,7 +11,7 @@ from itertools import islice
 from harness.audio.protocols import Partition
 from harness.families import Family, select
 from harness.search.benchmark import Prepared, prepare, study_record
-from harness.search.events import Note, Notify
+from harness.search.events import Note, Notify, Progress
 from harness.search.space import points
 from harness.settings import RunSettings
 from harness.tracking.ledger import Ledger, lock_workspace
@@ -23,6 +23,9 @@ from harness.vram.fit import fit
 
 SAMPLED = 8
 """Configurations of each family that are looked at, the baseline among them."""
+
+TIMED_CROPS = 8
+"""Crops in the forward pass that is timed."""
 
 BACKWARD_FACTOR = 3.0
 """A training step costs about three forward passes: one forward, two for the gradients."""
@@ -39,11 +42,13 @@ def dry_run(settings: RunSettings, notify: Notify) -> None:
         device = resolve_device(settings.device, os.environ)
         prepared = prepare(settings, notify)
         for family in select(settings.families):
-            for line in _family(settings, family, prepared, device, pool):
+            for line in _family(settings, family, prepared, device, pool, notify):
                 notify(Note(line))
 
 
-def _family(settings: RunSettings, family: Family, prepared: Prepared, device: Device, pool: Pool) -> Iterator[str]:
+def _family(
+    settings: RunSettings, family: Family, prepared: Prepared, device: Device, pool: Pool, notify: Notify
+) -> Iterator[str]:
     record = study_record(settings, family, prepared, device)
     ended = sum(trial.outcome != "refused" for trial in Ledger(settings.workspace).trials(record.study))
     configs = [
@@ -52,7 +57,8 @@ def _family(settings: RunSettings, family: Family, prepared: Prepared, device: D
     ]
     genres = len(prepared.dataset.genres)
     fits, seconds = [], []
-    for config in configs:
+    for place, config in enumerate(configs):
+        notify(Progress(f"looking at {family.name}", place + 1, len(configs)))
         found = fit(
             pool.reckon(family.name, config, genres),
             config["batch_size"],
@@ -62,8 +68,8 @@ def _family(settings: RunSettings, family: Family, prepared: Prepared, device: D
         fits.append(found)
         if found.fits:
             crops = len(prepared.split.tracks(Partition.TRAIN)) * config.get("crops_per_track", 1)
-            forward = pool.time_forward(family.name, config, genres, found.micro_batch, device.environment())
-            seconds.append(BACKWARD_FACTOR * forward / found.micro_batch * crops * settings.epochs)
+            forward = pool.time_forward(family.name, config, genres, TIMED_CROPS, device.environment())
+            seconds.append(BACKWARD_FACTOR * forward / TIMED_CROPS * crops * settings.epochs)
     sizes = sorted(found.footprint_bytes for found in fits)
     refused = sum(not found.fits for found in fits)
     yield (

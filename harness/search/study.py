@@ -177,6 +177,7 @@ class Study:
         started = time.monotonic()
         self._catch_up()
         self.tracker.open_study(self.record)
+        best = self.best.valid_macro_f1 if self.best is not None else None
         self.notify(StudyStarted(self.record, self.plan.trials, self._counted(), best))
         while True:
             self._fill(started)
@@ -372,8 +373,8 @@ class Study:
             attempt.trial.report(epoch.val_macro_f1, epoch.epoch)
         self.tracker.epoch(self.record.study, event.number, epoch)
         self.notify(EpochEnded(self.record.family, event.number, epoch))
-        # An epoch that an earlier attempt reported would be judged by the last that it reached.
-        judged = epoch.epoch > max(attempt.reported, default=0)
+        # Before the last epoch that an earlier attempt reported, the pruner would judge by that one.
+        judged = epoch.epoch >= max(attempt.reported, default=0)
         self.pool.reply(event.number, not (judged and attempt.trial.should_prune()))
 
     def _trial_ended(self, event: End) -> None:
@@ -462,7 +463,7 @@ class Study:
         """Return what the sampler learns about the limits: shares over (above 0) or under (below 0) each of them."""
         held = reading.peak_bytes if reading.peak_bytes is not None else found.footprint_bytes
         vram = held / self.record.budget_bytes - 1
-        if ended.outcome is Outcome.OOM:
+        if ended.outcome in (Outcome.OOM, Outcome.OVER_BUDGET):
             vram = max(vram, MIN_VIOLATION)
         constraints = {"vram": vram}
         limit = self.plan.trial_time_limit_seconds

@@ -114,17 +114,8 @@ class Ledger:
         self._mark(Entry(study, None))
 
     def write(self, trial: TrialRecord, predictions: Predictions | None) -> None:
-        """Store a trial that ended, durably, and mark it for delivery. After this returns, nothing can lose it.
-
-        Raises:
-            WorkspaceError: the trial has ended before.
-        """
+        """Store a trial that ended, durably, and mark it for delivery. After this returns, nothing can lose it."""
         path = self._trial_path(trial.study, trial.number)
-        if path.exists():
-            raise WorkspaceError(
-                f"{path}: trial {trial.number} of {trial.study} has ended before, and a result is written once. Use "
-                "the --storage that the workspace was made with."
-            )
         if predictions is not None:
             save_predictions(path.with_suffix(".npz"), predictions)
         entry = Entry(trial.study, trial.number)

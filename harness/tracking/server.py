@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from harness.errors import UsageError, WorkspaceError
+from harness.processes import kill_group
 from harness.settings import default_artifact_root, default_tracking_uri
 
 FIRST_PORT = 5000
@@ -39,14 +42,23 @@ def serve(workspace: Path, host: str, port: int | None, say: Callable[[str], Non
         *("--backend-store-uri", default_tracking_uri(workspace)),
         *("--default-artifact-root", default_artifact_root(workspace).as_uri()),
     ]
+    environment = {
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Nothing here uses them, and they take half of the start.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
     say(f"MLflow UI: http://{host}:{port} (Ctrl-C stops it)")
-    process = subprocess.Popen(command)
+    # A group of its own: the server starts workers, and all must go with this process.
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         return process.wait()
     except KeyboardInterrupt:
-        process.terminate()
-        process.wait()
         return 0
+    finally:
+        kill_group(process.pid)
+        process.wait()
 
 
 def _first_free_port(host: str) -> int:

@@ -51,13 +51,19 @@ class Admission:
         self._jobs = jobs
         self._use = use
         self._placed: dict[int, tuple[Lane, int]] = {}
+        self._alone: set[int] = set()
 
     @property
     def has_slot(self) -> bool:
         """Whether one more trial might be placed now; asked before the next trial is sampled, so that none is early."""
         if self._jobs is not None:
-            return len(self._placed) < self._jobs
-        return any(not self._on(lane) or _is_shareable(lane) for lane in self._lanes)
+            if len(self._placed) >= self._jobs:
+                return False
+            return any(self._alone.isdisjoint(self._on(lane)) for lane in self._lanes)
+        return any(
+            not (here := self._on(lane)) or (_is_shareable(lane) and self._alone.isdisjoint(here))
+            for lane in self._lanes
+        )
 
     def place(self, number: int, upper_bytes: int, held: Mapping[int, int], *, alone: bool = False) -> Lane | None:
         """Give trial `number` a lane, or None while there is no room for it.
@@ -73,14 +79,17 @@ class Admission:
             return None
         for lane in sorted(self._lanes, key=lambda lane: len(self._on(lane))):
             here = self._on(lane)
-            if not here or (not alone and self._has_room(lane, upper_bytes, held)):
+            shared = not alone and self._alone.isdisjoint(here)
+            if not here or (shared and self._has_room(lane, upper_bytes, held)):
                 self._placed[number] = lane, upper_bytes
+                self._alone |= {number} if alone else set()
                 return lane
         return None
 
     def release(self, number: int) -> None:
         """Take back the lane of trial `number`."""
         del self._placed[number]
+        self._alone.discard(number)
 
     def company(self, number: int) -> frozenset[int]:
         """Return the other trials on the lane of trial `number`."""
@@ -98,7 +107,8 @@ class Admission:
             return False
         here = self._on(lane)
         others = max(0, used - sum(held.get(number, 0) for number in here))
-        return others + sum(here.values()) + upper_bytes + RESERVE_BYTES <= total
+        taken = sum(max(upper, held.get(number, 0)) for number, upper in here.items())
+        return others + taken + upper_bytes + RESERVE_BYTES <= total
 
 
 def _is_shareable(lane: Lane) -> bool:

@@ -93,7 +93,8 @@ def visible_gpus(environ: Mapping[str, str]) -> tuple[Device, ...]:
     """
     try:
         driver = nvml.driver_version()
-        return tuple(_device(gpu, driver) for gpu in _visible(nvml.gpus(), environ.get("CUDA_VISIBLE_DEVICES")))
+        visible = _visible(nvml.gpus(), environ.get("CUDA_VISIBLE_DEVICES"))
+        return tuple(dict.fromkeys(_device(gpu, driver) for gpu in visible))
     except nvml.NvmlError as error:
         raise DeviceError(f"the GPUs cannot be listed: {error}. See what `nvidia-smi` says.") from None
 

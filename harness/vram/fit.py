@@ -53,14 +53,16 @@ def fit(
         overhead_bytes: what a process holds on the device beside the model.
         max_micro_batch: ceiling, after a trial ran out of memory above it.
     """
-    micro_batch, accumulation = batch_size, 1
-    while True:
+    candidates: list[Fit] = []
+    micro_batch: int | None = batch_size
+    while micro_batch is not None:
+        accumulation = batch_size // micro_batch
         peak = footprint.peak(micro_batch, accumulation)
         estimate = overhead_bytes + (correction.estimate(peak) if correction else peak)
         upper = overhead_bytes + (correction.upper(peak) if correction else peak)
-        found = Fit(micro_batch, accumulation, estimate, upper, estimate <= budget_bytes)
-        allowed = max_micro_batch is None or micro_batch <= max_micro_batch
-        half = found.halved(min_micro_batch)
-        if (upper <= budget_bytes and allowed) or half is None:
-            return found
-        micro_batch, accumulation = half, accumulation * 2
+        candidates.append(Fit(micro_batch, accumulation, estimate, upper, estimate <= budget_bytes))
+        micro_batch = candidates[-1].halved(min_micro_batch)
+    allowed = [found for found in candidates if max_micro_batch is None or found.micro_batch <= max_micro_batch]
+    # Accumulation costs a copy of the gradients, so the smallest micro-batch need not be the smallest step.
+    smallest = min(allowed, key=lambda found: found.footprint_bytes)
+    return next((found for found in allowed if found.upper_bytes <= budget_bytes), smallest)

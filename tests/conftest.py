@@ -1,0 +1,52 @@
+"""What the slow tests share; the framework is imported at most once in this process."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from audio_helpers import write_tones
+from command import Benchmark, search
+from model_helpers import ToneStore
+
+from harness.audio.crops import Example
+from harness.audio.store import Store
+from harness.audio.tracks import scan
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what imports the framework last: its threads must not be there when another test forks a process."""
+    items.sort(key=lambda item: "keras" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def keras() -> ModuleType:
+    """Keras on TensorFlow, imported into this process."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    import keras
+
+    return keras
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set that is easy to learn: four genres of five tracks of 4 s, each genre with a pitch of its own."""
+    return write_tones(tmp_path_factory.mktemp("data") / "tones")
+
+
+@pytest.fixture(scope="session")
+def tone_store(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> ToneStore:
+    """The root of a store that holds the tones, and the tracks in it."""
+    data = scan(tones, workers=1)
+    store = Store(tmp_path_factory.mktemp("store"))
+    store.prepare(data, workers=1)
+    return store.root, tuple(Example(track.id, track.digest, data.genres.index(track.genre)) for track in data.tracks)
+
+
+@pytest.fixture(scope="session")
+def benchmark(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
+    """What `harness run` makes of the tones, run three times in one workspace."""
+    return search(tones, tmp_path_factory.mktemp("benchmark") / "workspace")

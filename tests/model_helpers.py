@@ -1,0 +1,78 @@
+"""Small configurations of the families, and inputs that can only be learnt by heart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from optuna.trial import FixedTrial
+
+from harness.audio.crops import Example
+from harness.audio.store import Store
+from harness.families import Family, families
+from harness.models import Shapes
+from harness.trials.spec import TrialSpec
+
+GENRES = 4
+FAMILY = families()["cnn2d-mfcc"]
+"""The quickest."""
+
+ToneStore = tuple[Path, tuple[Example, ...]]
+"""The root folder of a store, and the tracks in it."""
+
+# What every family has: nothing that keeps a network from learning by heart.
+_CALM = {
+    **{"dropout": 0.0, "l2": False, "batch_norm": False, "label_smoothing": 0.0, "mixup": 0.0, "window": "fixed"},
+    **{"batch_size": 8, "learning_rate": 1e-3, "optimizer": "adam", "schedule": "constant", "class_weights": False},
+}
+_SMALL: dict[str, dict[str, Any]] = {
+    "cnn2d-mfcc": {"width": 16},
+    "cnn2d-fusion": {"blocks": 3, "width": 16, "dense_units": 64},
+    "cnn1d-raw": {"width": 16, "first_kernel": 160, "first_stride": 16},
+    "cnn-transformer": {"stem_width": 16, "width": 64, "heads": 2, "layers": 1, "norm": "pre"},
+}
+
+
+def small(family: Family, **changes: Any) -> dict[str, Any]:
+    """A small point of the family's quick space: its baseline without regularisation, then narrowed, then changed."""
+    return dict(family.space(FixedTrial({**family.baseline, **_CALM, **_SMALL.get(family.name, {}), **changes}), True))
+
+
+def shapes(family: Family) -> Shapes:
+    rows = 1 if family.view.kind == "waveform" else family.view.shape[0]
+    return Shapes(family.view.shape, GENRES, np.zeros(rows, np.float32), np.ones(rows, np.float32))
+
+
+def noise(family: Family, crops: int) -> tuple[np.ndarray, np.ndarray]:
+    """Crops of noise with labels that have nothing to do with them: float32 (crops, *view), (crops, GENRES)."""
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=(crops, *family.view.shape)).astype(np.float32)
+    return inputs, np.eye(GENRES, dtype=np.float32)[np.arange(crops) % GENRES]
+
+
+def order_for(store: Path, tracks: tuple[Example, ...], folder: Path, **config: Any) -> TrialSpec:
+    """The order for a small trial of three epochs on every other track; keyword arguments change its configuration."""
+    return TrialSpec(
+        family=FAMILY.name,
+        study="study",
+        number=3,
+        config=small(FAMILY, patience=5) | config,
+        store=store,
+        genres=("high", "low", "middle", "top"),
+        train=tracks[::2],
+        valid=tracks[1::2],
+        moments=Store(store).moments(FAMILY.view, [track.digest for track in tracks[::2]]),
+        epochs=3,
+        seed=1,
+        micro_batch=2,
+        accumulation=1,
+        budget_bytes=2**30,
+        cap_bytes=None,
+        device_bytes=None,
+        time_limit_seconds=None,
+        deterministic=False,
+        threads=1,
+        model=folder / "models" / "model.keras",
+        log=folder / "log",
+    )

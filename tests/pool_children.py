@@ -1,0 +1,61 @@
+"""Configurations that misbehave when a child reads them; and, run as a script, a parent that waits to be killed.
+
+    python pool_children.py STORE FOLDER TRACK:DIGEST:LABEL...
+
+starts a trial that trains for hours, and prints the process id of its child after the first epoch.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+
+class Breeding(dict[str, Any]):
+    """Starts a process of its own in the child that reads it, and writes the process id to the file `pid`."""
+
+    def __getitem__(self, key: str) -> Any:
+        if key == "mixup":
+            script = "import threading; threading.Event().wait()"
+            Path(self["pid"]).write_text(str(subprocess.Popen([sys.executable, "-c", script]).pid))
+        return super().__getitem__(key)
+
+
+class Stuck(dict[str, Any]):
+    """Never answers."""
+
+    def __getitem__(self, key: str) -> Any:
+        return threading.Event().wait()
+
+
+def trial_child() -> int:
+    """The process id of the only child that trains now."""
+    (child,) = multiprocessing.active_children()
+    assert child.pid is not None
+    return child.pid
+
+
+def main(store: str, folder: str, *tracks: str) -> None:
+    from model_helpers import order_for
+
+    from harness.audio.crops import Example
+    from harness.trials.pool import Epoch, Pool
+
+    examples = [Example(track, digest, int(label)) for track, digest, label in (text.split(":") for text in tracks)]
+    pool = Pool()
+    pool.start(replace(order_for(Path(store), tuple(examples), Path(folder), patience=10**6), epochs=10**6))
+    while True:
+        for event in pool.events():
+            assert isinstance(event, Epoch), event
+            if event.record.epoch == 1:
+                print(trial_child(), flush=True)
+            pool.reply(event.number, True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,256 @@
+"""The command line as its user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from audio_helpers import RATE, write_audio
+from command import Benchmark, command, trial_numbers
+from mlflow import MlflowClient
+
+from harness import cli
+from harness.families import families
+from harness.records import Outcome, TrialRecord
+from harness.settings import default_tracking_uri
+from harness.tracking.ledger import Ledger
+
+Harness = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def harness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Harness:
+    """Run a light command in this process, in an empty folder: its exit status, and what it printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err
+
+    return run
+
+
+def test_help_names_every_command(harness: Harness) -> None:
+    status, out, _ = harness("--help")
+    assert status == 0
+    for name in ("run", "report", "ui", "data", "families", "doctor", "sync"):
+        assert re.search(rf"\b{name}\b", out)
+
+
+def test_the_command_line_is_light() -> None:
+    code = "import sys, harness.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"tensorflow", "keras", "mlflow", "optuna", "librosa", "matplotlib", "sklearn", "scipy", "numpy"}
+    assert heavy.isdisjoint(done.stdout.split())
+
+
+def test_families_are_listed_with_space_and_baseline(harness: Harness) -> None:
+    status, out, _ = harness("families")
+    assert status == 0
+    for family in families().values():
+        assert f"{family.name}: {family.description}" in out
+    status, out, _ = harness("families", "--json")
+    described = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    assert [each["family"] for each in described] == list(families())
+    for each in described:
+        assert each["baseline"].keys() <= each["space"].keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["cnn2d-mfc"], "no family is called 'cnn2d-mfc'. Did you mean 'cnn2d-mfcc'?"),
+        (["all", "--vram-budget", "8"], "--vram-budget: '8' is not a size. Write a positive number with its unit"),
+        (["all", "--time-limit", "soon"], "--time-limit: 'soon' is not a duration. Write a positive number"),
+        (["all", "--trials", "0"], "--trials: Input should be greater than or equal to 1, not 0."),
+        (["all", "--jobs", "0"], "--jobs 0: at least one trial must run"),
+        (["all", "--config", "none.toml"], "--config none.toml: cannot be read (No such file or directory)"),
+        (["all", "--config", "odd.toml"], "odd.toml: no setting is called 'trails'. Did you mean 'trials'?"),
+        (["all", "--config", "wrong.toml"], "wrong.toml: vram_budget: 'much' is not a size"),
+        (["all", "--config", "broken.toml"], "--config broken.toml: not valid TOML"),
+    ],
+)
+def test_a_mistake_is_named_without_a_traceback(harness: Harness, arguments: list[str], message: str) -> None:
+    Path("odd.toml").write_text("trails = 5\n")
+    Path("wrong.toml").write_text('vram_budget = "much"\n')
+    Path("broken.toml").write_text("trials =\n")
+    status, out, err = harness("run", *arguments)
+    assert status == 2
+    assert err.startswith("error: ")
+    assert message in err
+    assert out == ""
+    assert not Path("workspace").exists()
+
+
+def test_an_unknown_option_is_wrong_usage(harness: Harness) -> None:
+    status, _, err = harness("run", "all", "--epoch", "3")
+    assert status == 2
+    assert "--epochs" in err
+
+
+def test_a_report_of_nothing_says_how_to_make_results(harness: Harness) -> None:
+    status, _, err = harness("report", "--workspace", "empty")
+    assert status == 2
+    assert err == "error: empty: holds no finished trial. Make some with: harness run all --quick\n"
+    status, _, err = harness("report", "--tracking-uri", "sqlite:///nowhere.db")
+    assert status == 2
+    assert "nowhere.db: there is no MLflow store" in err
+
+
+def test_a_folder_without_music_is_named(harness: Harness, tmp_path: Path) -> None:
+    status, _, err = harness("data", "check", tmp_path / "nowhere")
+    assert status == 2
+    assert "no such folder" in err
+
+
+def test_gtzan_is_known_by_its_names(harness: Harness, tmp_path: Path) -> None:
+    genres = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
+    samples = np.random.default_rng(0).normal(0, 0.1, (1000, RATE * 16 // 5)).astype(np.float32)
+    for number, track in enumerate(samples):
+        genre = genres[number // 100]
+        write_audio(tmp_path / f"gtzan/genres/{genre}/{genre}.{number % 100:05d}.wav", track)
+    status, out, err = harness("data", "check", tmp_path / "gtzan")
+    assert status == 0, err
+    assert "gtzan: 1000 tracks, 10 genres" in out
+    assert "fault_filtered: 443 train, 197 valid, 290 test, 70 excluded" in out
+
+
+def completed(benchmark: Benchmark) -> list[TrialRecord]:
+    ledger = Ledger(benchmark.workspace)
+    return [trial for study in ledger.studies() for trial in ledger.trials(study.study) if trial.completed]
+
+
+@pytest.mark.slow
+def test_a_run_says_what_it_did(benchmark: Benchmark) -> None:
+    """Runs a search."""
+    first = benchmark.first
+    assert first.returncode == 0, first.stderr
+    assert trial_numbers(first) == {"cnn2d-mfcc": [0, 1], "cnn2d-fusion": [0, 1]}
+    assert f"report: {benchmark.workspace}/report/RESULTS.md" in first.stderr
+    assert "Traceback" not in first.stderr
+    for trial in completed(benchmark):
+        assert len(trial.epochs) == 2
+        assert trial.reading.source == "none"
+        assert trial.reckoned_bytes
+
+
+@pytest.mark.slow
+def test_the_same_command_again_trains_nothing(benchmark: Benchmark) -> None:
+    """Runs a search."""
+    assert benchmark.again.returncode == 0, benchmark.again.stderr
+    assert trial_numbers(benchmark.again) == {}
+
+
+@pytest.mark.slow
+def test_one_more_trial_is_one_more_for_each_family(benchmark: Benchmark) -> None:
+    """Runs a search."""
+    assert benchmark.more.returncode == 0, benchmark.more.stderr
+    assert trial_numbers(benchmark.more) == {"cnn2d-mfcc": [2], "cnn2d-fusion": [2]}
+
+
+@pytest.mark.slow
+def test_a_report_has_the_same_bytes_every_time_and_from_mlflow(
+    benchmark: Benchmark, harness: Harness, tmp_path: Path
+) -> None:
+    """Runs a search."""
+    uri = default_tracking_uri(benchmark.workspace)
+    written = {}
+    for name, source in {
+        "one": ("--workspace", benchmark.workspace),
+        "two": ("--workspace", benchmark.workspace),
+        "three": ("--tracking-uri", uri),
+    }.items():
+        status, _, err = harness("report", *source, "--output", tmp_path / name / "RESULTS.md")
+        assert status == 0, err
+        written[name] = {
+            path.relative_to(tmp_path / name): path.read_bytes()
+            for path in (tmp_path / name).rglob("*")
+            if path.is_file()
+        }
+    assert len(written["one"]) > 1
+    assert written["one"] == written["two"]
+    assert written["one"] == written["three"]
+    assert (benchmark.workspace / "report/RESULTS.md").read_bytes() == written["one"][Path("RESULTS.md")]
+
+
+@pytest.mark.slow
+def test_mlflow_shows_every_trial_with_its_pictures_and_the_champions(benchmark: Benchmark) -> None:
+    """Runs a search."""
+    client = MlflowClient(default_tracking_uri(benchmark.workspace))
+    (experiment,) = (each for each in client.search_experiments() if each.name.startswith("tones/"))
+    runs = client.search_runs([experiment.experiment_id], "tags.kind = 'trial'")
+    shown = {(run.data.tags["study"], int(run.data.tags["trial"])): run for run in runs}
+    ledger = Ledger(benchmark.workspace)
+    kept = {(trial.study, trial.number) for study in ledger.studies() for trial in ledger.trials(study.study)}
+    assert len(runs) == len(shown)
+    assert shown.keys() == kept
+    assert completed(benchmark)
+    for trial in completed(benchmark):
+        run = shown[trial.study, trial.number]
+        assert run.info.status == "FINISHED"
+        assert run.data.metrics["valid_macro_f1"] == trial.valid_macro_f1
+        names = {item.path for item in client.list_artifacts(run.info.run_id)}
+        assert {"confusion_matrix.png", "confusion_matrix.json", "per_genre.csv", "predictions.npz"} <= names
+        picture = Path(client.download_artifacts(run.info.run_id, "confusion_matrix.png")).read_bytes()
+        assert picture.startswith(b"\x89PNG")
+    for family in ("cnn2d-mfcc", "cnn2d-fusion"):
+        assert client.get_model_version_by_alias(f"tones-{family}", "champion")
+
+
+def until_a_trial_ends(process: subprocess.Popen[str]) -> list[int]:
+    """Read what a run prints up to the first end of a trial; its number, or nothing if the run ended before."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        event: dict[str, Any] = json.loads(line)
+        if event["event"] == "trial":
+            return [event["trial"]]
+    return []
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_and_interrupted_ends_as_an_undisturbed_one(
+    benchmark: Benchmark, tones: Path, tmp_path: Path
+) -> None:
+    """Runs a search three times."""
+    order = command("run", "cnn2d-mfcc", *benchmark.options, "--trials", "3", "--workspace", tmp_path / "work")
+    ended: list[int] = []
+    for sign in (signal.SIGKILL, signal.SIGINT):
+        with subprocess.Popen(
+            order, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        ) as process:
+            ended += until_a_trial_ends(process)
+            # Ctrl-C reaches every process of the terminal's group.
+            os.killpg(process.pid, sign) if sign is signal.SIGINT else process.kill()
+            _, err = process.communicate()
+        if sign is signal.SIGINT:
+            assert process.returncode == 130, err
+            assert "interrupted; the same command goes on from here" in err
+            assert "Traceback" not in err
+    last = subprocess.run(order, capture_output=True, text=True)
+    assert last.returncode == 0, last.stderr
+    ended += trial_numbers(last).get("cnn2d-mfcc", [])
+    assert len(ended) == len(set(ended))
+
+    def scores(workspace: Path) -> list[tuple[int, Outcome, dict[str, Any], float | None, list[float]]]:
+        ledger = Ledger(workspace)
+        (study,) = (study for study in ledger.studies() if study.family == "cnn2d-mfcc")
+        return [
+            (trial.number, trial.outcome, trial.params, trial.valid_macro_f1, [epoch.loss for epoch in trial.epochs])
+            for trial in ledger.trials(study.study)
+        ]
+
+    assert scores(tmp_path / "work") == scores(benchmark.workspace)

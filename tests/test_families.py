@@ -1,0 +1,148 @@
+"""What every installed family promises, whoever wrote it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from model_helpers import noise, shapes, small
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FixedTrial
+
+import harness.families as families_module
+from harness.errors import FamilyError
+from harness.families import Family, families, select
+from harness.search.space import distributions, space_hash
+
+FAMILIES = families()
+every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+
+
+@every_family
+def test_it_is_called_as_its_entry_point_is(family: Family) -> None:
+    assert FAMILIES[family.name] is family
+    assert family.description
+
+
+@every_family
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_baseline_is_a_point_of_the_space(family: Family, quick: bool) -> None:
+    # A value outside of its range warns, and a warning is an error here.
+    trial = FixedTrial(dict(family.baseline))
+    assert family.space(trial, quick) == family.baseline
+    assert trial.params == family.baseline
+
+
+@every_family
+def test_the_quick_space_lies_within_the_full_one(family: Family) -> None:
+    full = distributions(family, quick=False)
+    for name, narrow in distributions(family, quick=True).items():
+        wide = full[name]
+        assert type(narrow) is type(wide), name
+        if isinstance(wide, CategoricalDistribution):
+            assert isinstance(narrow, CategoricalDistribution)
+            assert set(narrow.choices) <= set(wide.choices), name
+        else:
+            assert isinstance(wide, FloatDistribution | IntDistribution)
+            assert isinstance(narrow, FloatDistribution | IntDistribution)
+            assert wide.low <= narrow.low <= narrow.high <= wide.high, name
+
+
+@every_family
+def test_the_identity_of_a_space_is_its_ranges(family: Family) -> None:
+    assert space_hash(family, quick=False) == space_hash(family, quick=False)
+    assert space_hash(family, quick=False) != space_hash(family, quick=True)
+    # The hash tells spaces apart, not names of families.
+    assert space_hash(replace(family, space=lambda trial, quick: family.space(trial, True)), False) == space_hash(
+        family, quick=True
+    )
+
+
+def test_a_mistyped_name_brings_a_suggestion() -> None:
+    with pytest.raises(FamilyError, match="'cnn2d-fusion'"):
+        select(["cnn2-fusion"])
+    with pytest.raises(FamilyError, match=r"no family is called 'svm'\. There are: .*cnn1d-raw.*, or all"):
+        select(["svm"])
+    with pytest.raises(FamilyError, match="no family was named"):
+        select([])
+
+
+def test_families_come_in_the_order_asked_for_and_once() -> None:
+    assert [family.name for family in select(["cnn2d-mfcc", "cnn1d-raw", "cnn2d-mfcc"])] == ["cnn2d-mfcc", "cnn1d-raw"]
+    assert {family.name for family in select(["all"])} == {
+        name for name, family in FAMILIES.items() if not family.optional
+    }
+
+
+def named(name: str, value: object) -> EntryPoint:
+    """An entry point that loads `value`, or raises it."""
+
+    class Fake(EntryPoint):
+        def load(self) -> object:
+            if isinstance(value, Exception):
+                raise value
+            return value
+
+    return Fake(name, f"package.{name}:FAMILY", families_module.GROUP)
+
+
+def test_all_leaves_optional_families_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = replace(FAMILIES["cnn2d-mfcc"], name="plain")
+    entries = [named("plain", plain), named("huge", replace(plain, name="huge", optional=True))]
+    monkeypatch.setattr(families_module, "entry_points", lambda group: entries)
+    assert [family.name for family in select(["all"])] == ["plain"]
+    assert [family.name for family in select(["all", "huge"])] == ["plain", "huge"]
+
+
+@pytest.mark.parametrize("value", [ImportError("no module named 'torch'"), "not a family"])
+def test_a_broken_package_is_named(monkeypatch: pytest.MonkeyPatch, value: object) -> None:
+    monkeypatch.setattr(families_module, "entry_points", lambda group: [named("theirs", value)])
+    with pytest.raises(FamilyError, match=r"family 'theirs'.*package\.theirs:FAMILY.*package"):
+        families()
+
+
+@pytest.mark.slow
+@every_family
+def test_it_learns_twenty_crops_by_heart(family: Family, keras: ModuleType) -> None:
+    """Trains: a network that cannot learn twenty crops of noise by heart has a gradient that does not flow."""
+    from harness.trials.train import compile_model
+
+    keras.utils.set_random_seed(0)
+    config = small(family)
+    model = family.build(config, shapes(family))
+    compile_model(model, config, updates=100, accumulation=1)
+    inputs, labels = noise(family, 20)
+    for _ in range(30):
+        model.fit(inputs, labels, batch_size=10, epochs=5, verbose=0)
+        answers = model.predict(inputs, batch_size=10, verbose=0)
+        if (answers.argmax(axis=1) == labels.argmax(axis=1)).all():
+            break
+    np.testing.assert_array_equal(answers.argmax(axis=1), labels.argmax(axis=1))
+    np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_every_family_trains_on_jax_without_tensorflow() -> None:
+    """Trains, in a process of its own: one process has one back end."""
+    pytest.importorskip("jax")
+    script = Path(__file__).parent / "jax_steps.py"
+    # Compiling takes longer than the few steps do, so it need not be done well.
+    hasty = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": hasty}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer["tensorflow"] is False
+    assert answer["losses"].keys() == FAMILIES.keys()
+    for losses in answer["losses"].values():
+        assert all(map(math.isfinite, losses))
+        assert len(set(losses)) > 1

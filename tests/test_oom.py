@@ -1,0 +1,415 @@
+"""What a study does about memory, with a pool that trains nothing: trials tried again smaller, caps, corrections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+from search_helpers import FAMILY, RECORD, TRACKS, NoTracker, completed
+
+from harness.families import Suggest
+from harness.models import Config
+from harness.records import EpochRecord, Outcome, Reading, Source, StudyRecord, StudyResults, TrialRecord
+from harness.search.events import Event, TrialStarted
+from harness.search.study import Plan, Study
+from harness.tracking.ledger import Ledger
+from harness.trials.pool import End, Epoch
+from harness.trials.spec import Ended, TrialSpec
+from harness.units import GIB, MIB
+from harness.vram.admission import CPU_LANE, Lane
+from harness.vram.device import Device, DeviceKind
+from harness.vram.footprint import Correction, Footprint
+from harness.vram.probes import NoProbe, ProcessProbe
+
+BATCH = 32
+EPOCH = EpochRecord(epoch=1, loss=1, accuracy=1, val_loss=1, val_accuracy=0.5, val_macro_f1=0.5, seconds=1)
+OOM = Ended(Outcome.OOM, "RESOURCE_EXHAUSTED")
+FOOTPRINT = Footprint(weights=0, trainable=40 * MIB, activations=MIB, workspace=MIB, parameters=1000)
+CONTEXT = 500 * MIB
+GPU = Lane(Device(DeviceKind.GPU, "GPU-a", "First", 8 * GIB), ProcessProbe("GPU-a"), CONTEXT)
+OTHER_GPU = Lane(Device(DeviceKind.GPU, "GPU-b", "Second", 16 * GIB), ProcessProbe("GPU-b"), CONTEXT // 2)
+UNMEASURED_GPU = replace(GPU, probe=NoProbe(), overhead_bytes=0)
+
+
+def done(spec: TrialSpec) -> Ended:
+    """How a trial ends that has memory enough. All score the same: no time goes into their importance."""
+    return completed(spec, valid_macro_f1=0.5)
+
+
+def space(trial: Suggest, quick: bool) -> Config:
+    return {
+        "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
+        "width": trial.suggest_int("width", 16, 64),
+        "batch_size": trial.suggest_categorical("batch_size", [BATCH]),
+    }
+
+
+PLAIN = replace(FAMILY, space=space, baseline={"learning_rate": 1e-3, "width": 32, "batch_size": BATCH})
+
+
+@dataclass
+class Start:
+    """An attempt at a trial, and all whom it shared its device with as long as it ran."""
+
+    number: int
+    micro_batch: int
+    company: set[int] = field(default_factory=set)
+
+
+@dataclass
+class LastInFirstOut:
+    """A pool in which the youngest trial ends first, after one epoch.
+
+    Attributes:
+        end: how an attempt ends.
+        peak: what an attempt was seen to hold; None for no reading.
+        footprint: of every configuration.
+        specs, starts: the attempts so far.
+    """
+
+    end: Callable[[TrialSpec], Ended] = done
+    peak: Callable[[TrialSpec], int | None] = lambda spec: None
+    footprint: Footprint = FOOTPRINT
+    held: Mapping[int, int] = field(default_factory=dict)
+    specs: list[TrialSpec] = field(default_factory=list)
+    starts: list[Start] = field(default_factory=list)
+    running: list[tuple[TrialSpec, Lane, Start]] = field(default_factory=list)
+    has_reported: set[int] = field(default_factory=set)
+
+    def reckon(self, family: str, config: Config, genres: int) -> Footprint:
+        return self.footprint
+
+    def start(self, spec: TrialSpec, lane: Lane) -> None:
+        start = Start(spec.number, spec.micro_batch)
+        for neighbour, where, other in self.running:
+            if where is lane:
+                start.company.add(neighbour.number)
+                other.company.add(spec.number)
+        self.specs.append(spec)
+        self.starts.append(start)
+        self.running.append((spec, lane, start))
+
+    def events(self) -> Iterator[Epoch | End]:
+        spec, _, _ = self.running[-1]
+        if spec.number not in self.has_reported:
+            self.has_reported.add(spec.number)
+            yield Epoch(spec.number, EPOCH)
+            return
+        self.running.pop()
+        self.has_reported.discard(spec.number)
+        peak = self.peak(spec)
+        reading = Reading() if peak is None else Reading(peak_bytes=peak, source=Source.PROCESS)
+        yield End(spec, replace(self.end(spec), epochs=(EPOCH,)), reading)
+
+    def reply(self, number: int, go_on: bool) -> None: ...
+
+    def attempts(self, number: int) -> list[tuple[int, set[int]]]:
+        """The micro-batch and the company of each attempt at a trial."""
+        return [(start.micro_batch, start.company) for start in self.starts if start.number == number]
+
+
+@dataclass
+class Tracker(NoTracker):
+    """Keeps which trials it was told of at their start."""
+
+    started: list[int] = field(default_factory=list)
+
+    def trial_started(self, study: StudyRecord, number: int, params: Mapping[str, Any]) -> None:
+        self.started.append(number)
+
+
+@dataclass
+class Bench:
+    """A workspace with an Optuna storage in memory; every `run` is a new process as far as the study can tell."""
+
+    folder: Path
+    storage: optuna.storages.BaseStorage = field(default_factory=optuna.storages.InMemoryStorage)
+    events: list[Event] = field(default_factory=list)
+    tracker: Tracker = field(default_factory=Tracker)
+
+    def run(self, pool: LastInFirstOut, trials: int, *, budget: int = 8 * GIB, **changes: Any) -> StudyResults:
+        options: dict[str, Any] = {
+            **{"family": PLAIN, "record": RECORD.model_copy(update={"budget_bytes": budget}), "trials": trials},
+            **{"train": TRACKS[:2], "valid": TRACKS[2:], "store": self.folder, "min_micro_batch": 8, "jobs": 1},
+            **{"moments": (np.zeros(40), np.ones(40))},
+            **{"threads": 1, "deterministic": False, "time_limit_seconds": None, "trial_time_limit_seconds": None},
+        }
+        plan = Plan(**(options | changes))
+        return Study(plan, self.storage, pool, Ledger(self.folder), self.tracker, self.events.append).run()
+
+    @property
+    def told(self) -> list[optuna.trial.FrozenTrial]:
+        return optuna.load_study(study_name=RECORD.study, storage=self.storage).trials
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    yield Bench(tmp_path)
+    optuna.logging.set_verbosity(verbosity)
+
+
+def out_of_memory(numbers: Collection[int], at_least: int = 0) -> Callable[[TrialSpec], Ended]:
+    """Let these trials run out of memory at every micro-batch that is large enough."""
+    return lambda spec: OOM if spec.number in numbers and spec.micro_batch >= at_least else done(spec)
+
+
+def trial(results: StudyResults, number: int) -> TrialRecord:
+    return next(record for record in results.trials if record.number == number)
+
+
+def test_a_trial_that_ran_by_itself_is_halved_down_to_the_floor_and_judged(bench: Bench) -> None:
+    pool = LastInFirstOut(out_of_memory([1]))
+    results = bench.run(pool, 3)
+    assert pool.attempts(1) == [(32, set()), (16, set()), (8, set())]
+    record = trial(results, 1)
+    assert record.outcome is Outcome.OOM
+    assert (record.micro_batch, record.accumulation) == (8, 4)
+    assert record.message == (
+        "out of memory at micro-batch 32; tried again with 16; "
+        "out of memory at micro-batch 16; tried again with 8; RESOURCE_EXHAUSTED"
+    )
+    assert record.constraints["vram"] > 0
+    assert bench.told[1].state is TrialState.PRUNED
+    assert bench.told[1].constraints == record.constraints
+    assert [record.outcome for record in results.trials] == [Outcome.COMPLETED, Outcome.OOM, Outcome.COMPLETED]
+
+
+def test_a_trial_that_had_company_is_tried_alone_before_it_is_halved(bench: Bench) -> None:
+    pool = LastInFirstOut(out_of_memory([1]))
+    record = trial(bench.run(pool, 2, jobs=2), 1)
+    assert pool.attempts(1) == [(32, {0}), (32, set()), (16, set()), (8, set())]
+    assert pool.attempts(0) == [(32, {1})]
+    assert record.outcome is Outcome.OOM
+    assert record.message == (
+        "out of memory at micro-batch 32 beside other trials; tried again alone; "
+        "out of memory at micro-batch 32; tried again with 16; "
+        "out of memory at micro-batch 16; tried again with 8; RESOURCE_EXHAUSTED"
+    )
+    assert bench.told[1].state is TrialState.PRUNED
+    assert bench.told[1].constraints["vram"] > 0
+
+
+def test_a_trial_that_needed_only_to_be_alone_keeps_its_micro_batch(bench: Bench) -> None:
+    attempts: list[int] = []
+
+    def end(spec: TrialSpec) -> Ended:
+        attempts.append(spec.number)
+        return OOM if spec.number == 1 and attempts.count(1) == 1 else done(spec)
+
+    pool = LastInFirstOut(end)
+    record = trial(bench.run(pool, 2, jobs=2), 1)
+    assert pool.attempts(1) == [(32, {0}), (32, set())]
+    assert record.outcome is Outcome.COMPLETED
+    assert record.message == "out of memory at micro-batch 32 beside other trials; tried again alone"
+    assert record.constraints["vram"] < 0
+    assert bench.told[1].state is TrialState.COMPLETE
+
+
+def test_whoever_was_joined_later_had_company_too(bench: Bench) -> None:
+    pool = LastInFirstOut(out_of_memory([0], at_least=32))
+    record = trial(bench.run(pool, 2, jobs=2), 0)
+    assert pool.attempts(0) == [(32, {1}), (32, set()), (16, set())]
+    assert record.outcome is Outcome.COMPLETED
+
+
+def test_two_that_ran_out_of_memory_together_are_both_tried_alone(bench: Bench) -> None:
+    pool = LastInFirstOut(out_of_memory([0, 1], at_least=32))
+    results = bench.run(pool, 2, jobs=2)
+    assert len(results.trials) == 2
+    for number, neighbour in ((0, 1), (1, 0)):
+        micro_batches = [micro_batch for micro_batch, _ in pool.attempts(number)]
+        assert micro_batches == [32, 32, 16]
+        assert pool.attempts(number)[0][1] == {neighbour}
+        assert trial(results, number).outcome is Outcome.COMPLETED
+
+
+def test_a_trial_that_is_tried_alone_stays_alone(bench: Bench) -> None:
+    pool = LastInFirstOut(out_of_memory([1], at_least=32))
+    bench.run(pool, 4, jobs=2)
+    assert pool.attempts(1) == [(32, {0}), (32, set()), (16, set())]
+
+
+def test_a_trial_on_another_gpu_is_no_company(bench: Bench) -> None:
+    pool = LastInFirstOut(out_of_memory([1], at_least=32))
+    bench.run(pool, 2, jobs=2, lanes=(GPU, OTHER_GPU))
+    assert {spec.number: spec.environment["CUDA_VISIBLE_DEVICES"] for spec in pool.specs[:2]} == {
+        0: "GPU-a",
+        1: "GPU-b",
+    }
+    assert pool.attempts(1) == [(32, set()), (16, set())]
+
+
+def test_a_half_that_fits_ends_as_one_completed_trial(bench: Bench) -> None:
+    pool = LastInFirstOut(out_of_memory([0], at_least=32))
+    results = bench.run(pool, 1)
+    (record,) = results.trials
+    assert record.outcome is Outcome.COMPLETED
+    assert (record.micro_batch, record.accumulation) == (16, 2)
+    assert record.footprint_bytes == record.reckoned_bytes == FOOTPRINT.peak(16, 2)
+    assert record.message == "out of memory at micro-batch 32; tried again with 16"
+    assert [(spec.micro_batch, spec.accumulation) for spec in pool.specs] == [(32, 1), (16, 2)]
+    assert pool.specs[0].config == pool.specs[1].config
+    assert pool.specs[0].seed == pool.specs[1].seed
+    heard = [event.micro_batch for event in bench.events if isinstance(event, TrialStarted)]
+    assert heard == [32, 16]
+    assert bench.tracker.started == [0]
+
+
+def test_optuna_hears_each_epoch_of_a_trial_once(bench: Bench) -> None:
+    # Another report of the same epoch would be a warning, which is an error here.
+    bench.run(LastInFirstOut(out_of_memory([0])), 1)
+    assert bench.told[0].intermediate_values == {1: 0.5}
+
+
+@pytest.mark.parametrize(
+    ("batch", "floor", "expected"), [(24, 8, [24, 12]), (8, 8, [8]), (4, 8, [4]), (20, 1, [20, 10, 5])]
+)
+def test_halving_ends_at_the_floor_and_before_a_remainder(
+    bench: Bench, batch: int, floor: int, expected: list[int]
+) -> None:
+    def of_this_batch(suggest: Suggest, quick: bool) -> Config:
+        return {**space(suggest, quick), "batch_size": batch}
+
+    pool = LastInFirstOut(out_of_memory([0]))
+    (record,) = bench.run(pool, 1, min_micro_batch=floor, family=replace(PLAIN, space=of_this_batch)).trials
+    assert [micro_batch for micro_batch, _ in pool.attempts(0)] == expected
+    assert record.outcome is Outcome.OOM
+    assert record.micro_batch == expected[-1]
+
+
+@pytest.mark.parametrize(("held", "violation"), [(None, 0.01), (GIB, 0.01), (12 * GIB, 0.5)])
+def test_out_of_memory_breaks_the_budget_whatever_was_measured(
+    bench: Bench, held: int | None, violation: float
+) -> None:
+    (record,) = bench.run(LastInFirstOut(out_of_memory([0]), peak=lambda spec: held), 1).trials
+    assert record.constraints == {"vram": pytest.approx(violation)}
+    assert bench.told[0].constraints == record.constraints
+
+
+def test_a_trial_is_sampled_when_it_can_start(bench: Bench) -> None:
+    unfinished: list[int] = []
+
+    def end(spec: TrialSpec) -> Ended:
+        unfinished.append(sum(told.state is TrialState.RUNNING for told in bench.told))
+        return done(spec)
+
+    bench.run(LastInFirstOut(end), 3)
+    assert unfinished == [1, 1, 1]
+
+
+def test_on_a_cpu_nothing_is_capped(bench: Bench) -> None:
+    pool = LastInFirstOut()
+    (record,) = bench.run(pool, 1, lanes=(CPU_LANE,)).trials
+    (spec,) = pool.specs
+    assert spec.cap_bytes is spec.device_bytes is record.cap_bytes is None
+    assert spec.environment["CUDA_VISIBLE_DEVICES"] == "-1"
+
+
+def test_the_allocator_may_take_the_budget_less_the_overhead(bench: Bench) -> None:
+    pool = LastInFirstOut()
+    (record,) = bench.run(pool, 1, lanes=(GPU,), budget=2 * GIB).trials
+    (spec,) = pool.specs
+    assert spec.cap_bytes == record.cap_bytes == 2 * GIB - CONTEXT
+    assert spec.budget_bytes == 2 * GIB
+    assert spec.device_bytes == 8 * GIB
+    assert spec.environment["CUDA_VISIBLE_DEVICES"] == "GPU-a"
+
+
+def test_equal_trials_have_equal_caps_on_unequal_gpus(bench: Bench) -> None:
+    pool = LastInFirstOut()
+    results = bench.run(pool, 2, lanes=(OTHER_GPU, GPU), jobs=2)
+    assert {spec.device_bytes for spec in pool.specs} == {8 * GIB, 16 * GIB}
+    assert {spec.cap_bytes for spec in pool.specs} == {8 * GIB - CONTEXT}
+    assert {record.footprint_bytes for record in results.trials} == {CONTEXT + FOOTPRINT.peak(32, 1)}
+
+
+def test_the_overhead_counts_towards_the_budget(bench: Bench) -> None:
+    smallest = FOOTPRINT.peak(8, 4)
+    fitting = bench.run(LastInFirstOut(), 1, lanes=(GPU,), budget=CONTEXT + smallest).trials[0]
+    assert (fitting.outcome, fitting.micro_batch) == (Outcome.COMPLETED, 8)
+    assert fitting.footprint_bytes == CONTEXT + smallest
+    assert fitting.reckoned_bytes == smallest
+
+
+def test_a_trial_that_passes_the_budget_by_its_overhead_is_refused(bench: Bench) -> None:
+    pool = LastInFirstOut()
+    results = bench.run(pool, 1, lanes=(GPU,), budget=CONTEXT + FOOTPRINT.peak(8, 4) - 1)
+    assert pool.specs == []
+    assert {record.outcome for record in results.trials} == {Outcome.REFUSED}
+    assert results.trials[0].constraints["vram"] > 0
+    assert "at micro-batch 8, over the budget of" in results.trials[0].message
+
+
+def test_measured_peaks_correct_what_comes_after_them(bench: Bench) -> None:
+    reckoned = FOOTPRINT.peak(32, 1)
+    first = bench.run(LastInFirstOut(peak=lambda spec: CONTEXT + 3 * reckoned), 1, lanes=(GPU,))
+    assert first.trials[0].footprint_bytes == CONTEXT + reckoned
+    # What was learnt is read from the ledger, so it outlives the process.
+    pool = LastInFirstOut()
+    second = trial(bench.run(pool, 2, lanes=(GPU,)), 1)
+    assert [spec.number for spec in pool.specs] == [1]
+    assert second.footprint_bytes == CONTEXT + Correction.learn([(reckoned, 3 * reckoned)]).estimate(reckoned)
+    assert second.footprint_bytes > CONTEXT + reckoned
+    assert second.reckoned_bytes == reckoned
+
+
+def test_what_was_learnt_makes_the_micro_batch_smaller(bench: Bench) -> None:
+    reckoned = FOOTPRINT.peak(32, 1)
+    # Enough for the whole batch with the margin that nothing is known under, not with what will be known.
+    budget = CONTEXT + Correction().upper(reckoned)
+    pool = LastInFirstOut(peak=lambda spec: CONTEXT + 2 * FOOTPRINT.peak(spec.micro_batch, spec.accumulation))
+    bench.run(pool, 1, lanes=(GPU,), budget=budget)
+    bench.run(pool, 2, lanes=(GPU,), budget=budget)
+    assert [spec.micro_batch for spec in pool.specs] == [32, 8]
+
+
+@pytest.mark.parametrize(
+    ("lane", "peak", "epochs"),
+    [
+        (UNMEASURED_GPU, 2 * GIB, (EPOCH,)),
+        (GPU, None, (EPOCH,)),
+        (GPU, CONTEXT, (EPOCH,)),
+        (GPU, 2 * GIB, ()),
+    ],
+    ids=["no probe", "no reading", "nothing above the overhead", "no epoch"],
+)
+def test_a_trial_that_tells_nothing_about_its_peak_teaches_nothing(
+    bench: Bench, lane: Lane, peak: int | None, epochs: tuple[EpochRecord, ...]
+) -> None:
+    class Silent(LastInFirstOut):
+        def events(self) -> Iterator[Epoch | End]:
+            for event in super().events():
+                yield replace(event, ended=replace(event.ended, epochs=epochs)) if isinstance(event, End) else event
+
+    bench.run(Silent(peak=lambda spec: peak), 1, lanes=(lane,))
+    second = trial(bench.run(LastInFirstOut(), 2, lanes=(lane,)), 1)
+    assert second.footprint_bytes == lane.overhead_bytes + FOOTPRINT.peak(32, 1)
+
+
+def test_unmeasured_runs_trust_the_footprint_to_the_byte(bench: Bench) -> None:
+    budget = FOOTPRINT.peak(32, 1)
+    pool = LastInFirstOut()
+    bench.run(pool, 1, lanes=(UNMEASURED_GPU,), budget=budget)
+    assert [spec.micro_batch for spec in pool.specs] == [32]
+
+
+def test_measured_runs_keep_a_margin_from_the_first_trial_on(bench: Bench) -> None:
+    budget = CONTEXT + FOOTPRINT.peak(32, 1)
+    pool = LastInFirstOut()
+    bench.run(pool, 1, lanes=(GPU,), budget=budget)
+    assert [spec.micro_batch for spec in pool.specs] == [8]
+
+
+def test_over_budget_breaks_the_budget_even_where_its_reading_is_void(bench: Bench) -> None:
+    pool = LastInFirstOut(lambda spec: Ended(Outcome.OVER_BUDGET, "held too much; a stranger took memory after that"))
+    (record,) = bench.run(pool, 1, lanes=(GPU,)).trials
+    assert record.constraints["vram"] > 0
+    assert bench.told[0].state is TrialState.PRUNED

@@ -1,0 +1,464 @@
+"""A study with a pool that trains nothing: what is asked, kept and told, and what an interruption costs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.trial import TrialState
+from search_helpers import EPOCHS, FAMILY, RECORD, TRACKS, NoTracker, completed, score
+
+from harness.errors import HarnessError
+from harness.models import Config
+from harness.records import EpochRecord, Outcome, Reading, StudyRecord, StudyResults, TrialRecord
+from harness.search.benchmark import open_storage
+from harness.search.events import Event, StudyEnded, StudyStarted, TrialEnded
+from harness.search.study import REFUSED_PER_TRIAL, Plan, Study
+from harness.tracking.ledger import Ledger
+from harness.trials.pool import End, Epoch
+from harness.trials.spec import Ended, TrialSpec
+from harness.units import GIB, MIB
+from harness.vram.admission import Lane
+from harness.vram.footprint import Footprint
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of the harness catches it."""
+
+
+@dataclass
+class FakePool:
+    """A pool whose trials end at once, at the score of their configuration.
+
+    Attributes:
+        end: makes the end of a trial that was not pruned.
+        footprint: of every configuration.
+        stop_at: the event, counted over all trials, in whose place the user interrupts the run; None for never.
+        started: the orders so far.
+    """
+
+    end: Callable[..., Ended] = completed
+    footprint: Callable[[Config], Footprint] = lambda config: Footprint(MIB, MIB, MIB, MIB, 1000)
+    stop_at: int | None = None
+    started: list[TrialSpec] = field(default_factory=list)
+    count: int = 0
+    go_on: bool = True
+    waiting: list[TrialSpec] = field(default_factory=list)
+    epochs: list[EpochRecord] = field(default_factory=list)
+    held: Mapping[int, int] = field(default_factory=dict)
+
+    def reckon(self, family: str, config: Config, genres: int) -> Footprint:
+        return self.footprint(config)
+
+    def start(self, spec: TrialSpec, lane: Lane) -> None:
+        self.started.append(spec)
+        self.waiting.append(spec)
+        self.epochs, self.go_on = [], True
+
+    def events(self) -> Iterator[Epoch | End]:
+        if self.stop_at == self.count:
+            raise KeyboardInterrupt
+        self.count += 1
+        spec, number = self.waiting[0], len(self.epochs) + 1
+        if self.go_on and number <= spec.epochs:
+            reached = score(spec.config) * number / spec.epochs
+            epoch = EpochRecord(
+                epoch=number, loss=1, accuracy=1, val_loss=1, val_accuracy=reached, val_macro_f1=reached, seconds=1
+            )
+            self.epochs.append(epoch)
+            yield Epoch(spec.number, epoch)
+        else:
+            self.waiting.pop(0)
+            epochs = tuple(self.epochs)
+            pruned = Ended(Outcome.PRUNED, f"behind after epoch {len(epochs)}", epochs)
+            spec.model.parent.mkdir(parents=True, exist_ok=True)
+            spec.model.touch()
+            yield End(spec, self.end(spec, epochs) if self.go_on else pruned, Reading())
+
+    def reply(self, number: int, go_on: bool) -> None:
+        assert number == self.waiting[0].number
+        self.go_on = go_on
+
+
+@dataclass
+class Bench:
+    """One workspace; every `run` is a new process as far as the study can tell.
+
+    Attributes:
+        folder: with an Optuna database in it, if interruptions are what matters; memory is quicker.
+    """
+
+    folder: Path
+    events: list[Event] = field(default_factory=list)
+    memory: InMemoryStorage = field(default_factory=InMemoryStorage)
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.folder)
+
+    @property
+    def storage(self) -> BaseStorage:
+        database = self.folder / "optuna.db"
+        return open_storage(f"sqlite:///{database}") if database.exists() else self.memory
+
+    def study(self, pool: FakePool, trials: int, record: StudyRecord = RECORD, **plan: Any) -> Study:
+        options: dict[str, Any] = {
+            **{"family": FAMILY, "record": record, "trials": trials, "train": TRACKS[:2], "valid": TRACKS[2:]},
+            **{"moments": (np.zeros(40), np.ones(40))},
+            **{
+                "store": self.folder,
+                "min_micro_batch": 8,
+                "jobs": 1,
+                "threads": 1,
+                "deterministic": False,
+            },
+            **{"time_limit_seconds": None, "trial_time_limit_seconds": None},
+        }
+        return Study(Plan(**(options | plan)), self.storage, pool, self.ledger, NoTracker(), self.events.append)
+
+    def run(self, pool: FakePool, trials: int, **options: Any) -> StudyResults:
+        return self.study(pool, trials, **options).run()
+
+    @property
+    def told(self) -> list[optuna.trial.FrozenTrial]:
+        return optuna.load_study(study_name=RECORD.study, storage=self.storage).trials
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An Optuna database without studies: making its tables takes longer than all the rest."""
+    folder = tmp_path_factory.mktemp("empty")
+    open_storage(f"sqlite:///{folder / 'optuna.db'}")
+    return folder
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path / "work")
+
+
+@pytest.fixture
+def durable(tmp_path: Path, empty: Path) -> Bench:
+    return Bench(shutil.copytree(empty, tmp_path / "durable"))
+
+
+def essence(trial: TrialRecord) -> dict[str, Any]:
+    """A trial without its clocks."""
+    return trial.model_dump(exclude={"started", "ended"})
+
+
+def test_the_baseline_comes_first_and_the_best_is_found(bench: Bench) -> None:
+    pool = FakePool()
+    results = bench.run(pool, 5)
+    assert [trial.number for trial in results.trials] == [0, 1, 2, 3, 4]
+    assert results.trials[0].params == FAMILY.baseline
+    assert pool.started[0].config == FAMILY.baseline
+    assert len({json.dumps(trial.params, sort_keys=True) for trial in results.trials}) == 5
+    assert results.best is not None
+    assert results.best.valid_macro_f1 == max(trial.valid_macro_f1 or 0 for trial in results.trials)
+    assert set(results.predictions) == {trial.number for trial in results.trials if trial.completed}
+
+
+def test_optuna_hears_what_the_ledger_holds(bench: Bench) -> None:
+    results = bench.run(FakePool(), 5)
+    assert [(trial.number, trial.params) for trial in bench.told] == [
+        (trial.number, trial.params) for trial in results.trials
+    ]
+    for told, kept in zip(bench.told, results.trials, strict=True):
+        assert told.value == kept.valid_macro_f1 if kept.completed else told.state is TrialState.PRUNED
+        assert told.intermediate_values == {epoch.epoch: epoch.val_macro_f1 for epoch in kept.epochs}
+
+
+def test_a_trial_is_proposed_once_the_one_before_has_been_told(bench: Bench) -> None:
+    pool = FakePool()
+    states: list[list[TrialState]] = []
+
+    def end(spec: TrialSpec, epochs: tuple[EpochRecord, ...]) -> Ended:
+        states.append([trial.state for trial in bench.told])
+        return completed(spec, epochs)
+
+    pool.end = end
+    bench.run(pool, 3)
+    assert [len(at_the_end) for at_the_end in states] == [1, 2, 3]
+
+
+def test_more_trials_later_are_those_that_there_would_have_been(durable: Bench, bench: Bench) -> None:
+    durable.run(FakePool(), 4)
+    later = durable.run(FakePool(), 8)
+    assert [essence(trial) for trial in later.trials] == [essence(trial) for trial in bench.run(FakePool(), 8).trials]
+
+
+def test_listeners_hear_of_every_trial_and_of_the_end(bench: Bench) -> None:
+    bench.run(FakePool(), 2)
+    assert isinstance(bench.events[0], StudyStarted)
+    assert [event.trial.number for event in bench.events if isinstance(event, TrialEnded)] == [0, 1]
+    assert isinstance(bench.events[-1], StudyEnded)
+
+
+def test_the_number_of_trials_is_a_total(durable: Bench) -> None:
+    first = durable.run(FakePool(), 3)
+
+    again = FakePool()
+    assert durable.run(again, 3).trials == first.trials
+    assert again.started == []
+
+    more = FakePool()
+    assert durable.run(more, 4).trials[:3] == first.trials
+    assert [spec.number for spec in more.started] == [3]
+
+
+def test_only_the_models_of_the_baseline_and_the_best_are_kept(bench: Bench) -> None:
+    results = bench.run(FakePool(), 6)
+    assert results.best is not None
+    kept = {path.name for path in (bench.folder / "results" / RECORD.study / "models").iterdir()}
+    assert kept == {f"trial-{number:05d}.keras" for number in {0, results.best.number}}
+
+
+def test_every_trial_has_a_seed_of_its_own(bench: Bench) -> None:
+    pool = FakePool()
+    bench.run(pool, 3)
+    assert len({spec.seed for spec in pool.started}) == 3
+
+
+def test_refused_trials_do_not_count(bench: Bench) -> None:
+    pool = FakePool(footprint=lambda config: Footprint(0, 0, (64 if config["width"] > 40 else 1) * 10 * MIB, 0, 1000))
+    record = RECORD.model_copy(update={"budget_bytes": 1 * GIB, "seed": 1})
+    results = bench.run(pool, 6, record=record)
+    refused = [trial for trial in results.trials if trial.outcome is Outcome.REFUSED]
+    assert refused
+    assert len(results.trials) - len(refused) == 6
+    assert {spec.number for spec in pool.started}.isdisjoint(trial.number for trial in refused)
+    for trial in refused:
+        told = bench.told[trial.number]
+        assert told.state is TrialState.PRUNED
+        assert told.constraints["vram"] == trial.constraints["vram"] > 0
+        assert trial.params["width"] > 40
+        assert "over the budget of 1.00 GiB" in trial.message
+    for trial in results.trials:
+        assert (trial.constraints["vram"] > 0) == (trial in refused)
+
+
+def test_a_budget_that_nothing_fits_ends_the_study(bench: Bench) -> None:
+    pool = FakePool(footprint=lambda config: Footprint(9 * GIB, 0, 0, 0, 1000))
+    results = bench.run(pool, 2)
+    assert pool.started == []
+    assert [trial.outcome for trial in results.trials] == [Outcome.REFUSED] * 2 * REFUSED_PER_TRIAL
+    assert results.best is None
+    # Another run with the same budget refuses no more of them.
+    assert len(bench.run(pool, 2).trials) == 2 * REFUSED_PER_TRIAL
+
+
+def test_a_batch_that_does_not_fit_is_accumulated(bench: Bench) -> None:
+    pool = FakePool(footprint=lambda config: Footprint(0, 0, 60 * MIB, 0, 1000))
+    bench.run(pool, 6, record=RECORD.model_copy(update={"budget_bytes": 1 * GIB}))
+    assert {spec.config["batch_size"] for spec in pool.started} > {8}
+    for spec in pool.started:
+        assert spec.micro_batch * spec.accumulation == spec.config["batch_size"]
+        assert spec.micro_batch == min(16, spec.config["batch_size"])
+
+
+@pytest.mark.parametrize(
+    ("ended", "state", "constraint"),
+    [
+        (Ended(Outcome.TIMEOUT, "slow", projected_seconds=90.0), TrialState.PRUNED, ("seconds", 0.5)),
+        (Ended(Outcome.OOM, "out of memory"), TrialState.PRUNED, ("vram", 0.01)),
+        (Ended(Outcome.OVER_BUDGET, "held too much"), TrialState.PRUNED, None),
+        (Ended(Outcome.DIVERGED, "nan"), TrialState.PRUNED, None),
+        (Ended(Outcome.CRASHED, "broken"), TrialState.FAIL, None),
+        (Ended(Outcome.HOST_OOM, "killed"), TrialState.FAIL, None),
+    ],
+)
+def test_a_trial_that_ends_badly_is_kept_told_and_counted(
+    bench: Bench, ended: Ended, state: TrialState, constraint: tuple[str, float] | None
+) -> None:
+    pool = FakePool(end=lambda spec, epochs: ended if spec.number == 1 else completed(spec, epochs))
+    results = bench.run(pool, 3, trial_time_limit_seconds=60.0)
+    assert [trial.outcome for trial in results.trials] == [Outcome.COMPLETED, ended.outcome, Outcome.COMPLETED]
+    assert ended.message in results.trials[1].message
+    assert 1 not in results.predictions
+    told = bench.told[1]
+    assert told.state is state
+    assert told.constraints == results.trials[1].constraints
+    if constraint is not None:
+        assert told.constraints[constraint[0]] == pytest.approx(constraint[1])
+    assert bench.told[0].constraints == {"vram": pytest.approx(-1, abs=0.02), "seconds": pytest.approx(2 / 60 - 1)}
+
+
+def test_a_model_that_cannot_be_built_costs_one_trial(bench: Bench) -> None:
+    def footprint(config: Config) -> Footprint:
+        if config != FAMILY.baseline:
+            raise HarnessError("reckon failed in a child process: ValueError: negative dimension.")
+        return Footprint(MIB, MIB, MIB, MIB, 1000)
+
+    pool = FakePool(footprint=footprint)
+    results = bench.run(pool, 3)
+    assert [trial.outcome for trial in results.trials] == [Outcome.COMPLETED, Outcome.CRASHED, Outcome.CRASHED]
+    assert "negative dimension" in results.trials[1].message
+    assert [trial.state for trial in bench.told] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
+    assert [spec.number for spec in pool.started] == [0]
+
+
+def test_a_hopeless_trial_is_pruned(bench: Bench) -> None:
+    results = bench.run(FakePool(), 12)
+    pruned = [trial for trial in results.trials if trial.outcome is Outcome.PRUNED]
+    assert pruned
+    best = max(trial.valid_macro_f1 or 0 for trial in results.trials)
+    for trial in pruned:
+        assert 3 <= len(trial.epochs) < EPOCHS
+        assert trial.epochs[-1].val_macro_f1 < best * len(trial.epochs) / EPOCHS
+        assert bench.told[trial.number].state is TrialState.PRUNED
+
+
+def test_the_importance_of_hyperparameters_is_kept(bench: Bench) -> None:
+    bench.run(FakePool(), 12)
+    shares = json.loads(bench.ledger.files(RECORD.study)["importance.json"])
+    assert sum(shares.values()) == pytest.approx(1)
+    assert set(shares) <= set(bench.told[0].params)
+
+
+def test_no_trial_starts_when_time_is_up(bench: Bench) -> None:
+    pool = FakePool()
+    assert bench.run(pool, 3, time_limit_seconds=0.0).trials == ()
+    assert pool.started == []
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyResults, int]:
+    """A run that nobody interrupts, and how many events it had."""
+    bench = Bench(tmp_path_factory.mktemp("undisturbed"))
+    pool = FakePool()
+    results = bench.run(pool, 7)
+    assert {trial.outcome for trial in results.trials} == {Outcome.COMPLETED, Outcome.PRUNED}
+    return results, pool.count
+
+
+def test_an_interrupted_study_goes_on_as_if_nothing_had_been(
+    tmp_path: Path, undisturbed: tuple[StudyResults, int]
+) -> None:
+    results, count = undisturbed
+    # Each attempt is cut off a few events later than the last one, so that every kind of moment is met.
+    for stop_at in range(0, count, 4):
+        bench = Bench(tmp_path / str(stop_at))
+        with pytest.raises(KeyboardInterrupt):
+            bench.run(FakePool(stop_at=stop_at), 7)
+        finished = {trial.number for trial in bench.ledger.trials(RECORD.study)}
+        pool = FakePool()
+        resumed = bench.run(pool, 7)
+        assert {spec.number for spec in pool.started} == set(range(7)) - finished
+        assert [essence(trial) for trial in resumed.trials] == [essence(trial) for trial in results.trials], stop_at
+
+
+def test_a_trial_that_is_cut_off_while_it_is_pruned_is_pruned_at_the_same_epoch_again(
+    durable: Bench, undisturbed: tuple[StudyResults, int]
+) -> None:
+    results, _ = undisturbed
+    first = next(trial.number for trial in results.trials if trial.outcome is Outcome.PRUNED)
+    # Every epoch is an event, and so is every end; the last event left out is the end of the pruned trial.
+    events = sum(len(trial.epochs) + 1 for trial in results.trials[: first + 1])
+    with pytest.raises(KeyboardInterrupt):
+        durable.run(FakePool(stop_at=events - 1), 7)
+    assert [essence(trial) for trial in durable.run(FakePool(), 7).trials] == [
+        essence(trial) for trial in results.trials
+    ]
+
+
+def test_a_study_that_is_cut_off_again_and_again_ends_all_the_same(
+    durable: Bench, undisturbed: tuple[StudyResults, int]
+) -> None:
+    started: list[int] = []
+    for stop_at in (3, 0, 9, 2, 17, 5, None):
+        pool = FakePool(stop_at=stop_at)
+        try:
+            resumed = durable.run(pool, 7)
+        except KeyboardInterrupt:
+            started += [spec.number for spec in pool.started]
+    assert len(started) > 6
+    assert [essence(trial) for trial in resumed.trials] == [essence(trial) for trial in undisturbed[0].trials]
+
+
+@pytest.mark.parametrize(
+    ("moment", "outcome"),
+    [
+        ("before the ledger", Outcome.TIMEOUT),
+        ("before Optuna", Outcome.COMPLETED),
+        ("before Optuna", Outcome.TIMEOUT),
+        ("before Optuna", Outcome.CRASHED),
+        ("in between constraints", Outcome.TIMEOUT),
+        ("after Optuna", Outcome.TIMEOUT),
+    ],
+)
+def test_killed_around_the_end_of_a_trial_nothing_is_lost_or_repeated(
+    durable: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, outcome: Outcome
+) -> None:
+    def end(spec: TrialSpec, epochs: tuple[EpochRecord, ...] = ()) -> Ended:
+        return completed(spec, epochs) if spec.number != 1 else completed(spec, epochs, outcome=outcome)
+
+    limit = {"trial_time_limit_seconds": 60.0}
+    whole = Bench(tmp_path / "whole").run(FakePool(end=end), 4, **limit)
+
+    study = durable.study(FakePool(end=end), 4, **limit)
+    ends: list[int] = []
+
+    def kill_at_second(original: Callable[..., Any], *, after: bool = False) -> Callable[..., Any]:
+        def cut(*arguments: Any, **options: Any) -> Any:
+            ends.append(1)
+            if len(ends) == 2 and not after:
+                raise Killed
+            answer = original(*arguments, **options)
+            if len(ends) == 2:
+                raise Killed
+            return answer
+
+        return cut
+
+    with monkeypatch.context() as patch:
+        if moment == "before the ledger":
+            patch.setattr(study.ledger, "write", kill_at_second(study.ledger.write))
+        elif moment == "before Optuna":
+            patch.setattr(study.ledger, "write", kill_at_second(study.ledger.write, after=True))
+        elif moment == "in between constraints":
+            # The first trial sets two of them, so this is after the first of the second trial's.
+            ends.append(-1)
+            original = optuna.Trial.set_constraint
+
+            def cut(self: optuna.Trial, *arguments: Any) -> None:
+                original(self, *arguments)
+                if self.number == 1:
+                    raise Killed
+
+            patch.setattr(optuna.Trial, "set_constraint", cut)
+        else:
+            patch.setattr(study.optuna, "tell", kill_at_second(study.optuna.tell, after=True))
+        with pytest.raises(Killed):
+            study.run()
+
+    pool = FakePool(end=end)
+    resumed = durable.run(pool, 4, **limit)
+    assert {1, 2, 3} >= {spec.number for spec in pool.started} >= {2, 3}
+    assert (1 in {spec.number for spec in pool.started}) == (moment == "before the ledger")
+    assert [essence(trial) for trial in resumed.trials] == [essence(trial) for trial in whole.trials]
+    assert [trial.state for trial in durable.told].count(TrialState.RUNNING) == 0
+    assert durable.told[1].constraints == resumed.trials[1].constraints
+    assert (
+        durable.told[1].state
+        is {
+            Outcome.COMPLETED: TrialState.COMPLETE,
+            Outcome.TIMEOUT: TrialState.PRUNED,
+            Outcome.CRASHED: TrialState.FAIL,
+        }[outcome]
+    )
+
+
+def test_studies_of_other_seeds_try_other_things(bench: Bench) -> None:
+    one = bench.run(FakePool(), 3)
+    other = bench.run(FakePool(), 3, record=RECORD.model_copy(update={"seed": 8, "study": "made-up-ffffffff"}))
+    assert one.trials[0].params == other.trials[0].params
+    assert one.trials[1].params != other.trials[1].params

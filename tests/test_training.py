@@ -1,0 +1,302 @@
+"""What a model is trained on, and how its training goes and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from model_helpers import FAMILY, GENRES, ToneStore, noise, order_for, shapes, small
+from sklearn.utils.class_weight import compute_class_weight
+
+from harness.audio.crops import Example, crop, crop_starts, voting_batches
+from harness.audio.features import WAVEFORM_VIEW, InputView
+from harness.audio.store import Store
+from harness.records import EpochRecord, Outcome
+from harness.trials.spec import Ended, TrialSpec
+
+ROWS = InputView("rows", "features", 2, 5, 10)
+
+
+@dataclass
+class Arrays(Store):
+    """A store of arrays in memory: digest to features (rows, frames)."""
+
+    tracks: dict[str, np.ndarray]
+
+    def features(self, digest: str) -> np.ndarray:
+        return self.tracks[digest]
+
+    def waveform(self, digest: str) -> np.ndarray:
+        return self.tracks[digest]
+
+
+def ramp(rows: int, frames: int) -> np.ndarray:
+    return np.arange(rows * frames, dtype=np.float32).reshape(rows, frames)
+
+
+@pytest.mark.parametrize("length", [1, 9, 10, 11, 20, 21, 29, 137, 1293])
+def test_crops_cover_the_whole_track_and_no_more(length: int) -> None:
+    starts = crop_starts(length, 10)
+    covered = np.zeros(max(length, 10), bool)
+    for start in starts:
+        assert 0 <= start <= max(0, length - 10)
+        covered[start : start + 10] = True
+    assert covered.all()
+    assert len(starts) == max(1, -(-length // 10))
+
+
+def test_a_crop_holds_the_rows_of_its_view() -> None:
+    track = ramp(8, 40)[ROWS.start : ROWS.stop]
+    np.testing.assert_array_equal(crop(track, ROWS, 7), ramp(8, 40)[2:5, 7:17, None])
+
+
+def test_a_short_track_is_repeated_from_its_beginning() -> None:
+    np.testing.assert_array_equal(crop(np.array([[1.0, 2.0, 3.0]]), ROWS, 0)[0, :, 0], [1, 2, 3, 1, 2, 3, 1, 2, 3, 1])
+    samples = np.array([-32768, 16384], np.int16)
+    heard = crop(samples, replace(WAVEFORM_VIEW, length=5), 0)
+    assert heard.dtype == np.float32
+    np.testing.assert_array_equal(heard[:, 0], [-1, 0.5, -1, 0.5, -1])
+
+
+def test_every_crop_of_every_track_votes_once_in_batches_of_one_size() -> None:
+    store = Arrays({"a": ramp(8, 25), "b": ramp(8, 4), "c": ramp(8, 10)})
+    batches = list(voting_batches(store, ROWS, [Example(name, name, 0) for name in "abc"], 4))
+    assert [inputs.shape for inputs, _ in batches] == [(4, 3, 10, 1)] * 2
+    assert np.concatenate([owners for _, owners in batches]).tolist() == [0, 0, 0, 1, 2, -1, -1, -1]
+    assert not batches[-1][0][1:].any()
+
+
+Batches = Callable[..., Any]
+
+
+@pytest.fixture
+def batches(keras: ModuleType) -> Batches:
+    """Make training batches of 11 tracks in three genres of 6, 3 and 2; keyword arguments change them."""
+    from harness.audio.batches import TrainingCrops
+
+    labels = [0, 0, 0, 1, 0, 2, 1, 0, 1, 0, 2]
+    examples = [Example(f"t{number}", f"t{number}", label) for number, label in enumerate(labels)]
+    store = Arrays({example.digest: ramp(8, 30) + 1000 * number for number, example in enumerate(examples)})
+
+    def make(**changes: Any) -> TrainingCrops:
+        options = {
+            **{"micro_batch": 2, "accumulation": 2, "window": "random", "crops_per_track": 2, "mixup": 0.0},
+            **{"weighted": True, "seed": 5},
+        }
+        return TrainingCrops(store, ROWS, examples, 3, **(options | changes))
+
+    return make
+
+
+def epoch(crops: Any) -> list[tuple[np.ndarray, ...]]:
+    return [crops[index] for index in range(len(crops))]
+
+
+@pytest.mark.slow
+def test_a_batch_depends_on_seed_epoch_and_index_alone(batches: Batches) -> None:
+    """Imports Keras."""
+    one, other = batches(mixup=0.3), batches(mixup=0.3)
+    expected = epoch(one)
+    for index in reversed(range(len(other))):
+        for mine, theirs in zip(other[index], expected[index], strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+    other.on_epoch_end()
+    assert not np.array_equal(other[0][0], expected[0][0])
+    assert not np.array_equal(batches(mixup=0.3, seed=6)[0][0], expected[0][0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("accumulation", "steps"), [(1, 11), (2, 12), (4, 12)])
+def test_an_epoch_is_a_whole_number_of_full_updates(batches: Batches, accumulation: int, steps: int) -> None:
+    """Imports Keras."""
+    crops = batches(accumulation=accumulation)
+    assert len(crops) == steps
+    for inputs, labels, weights in epoch(crops):
+        assert (inputs.shape, labels.shape, weights.shape) == ((2, 3, 10, 1), (2, 3), (2,))
+        assert inputs.dtype == labels.dtype == weights.dtype == np.float32
+
+
+@pytest.mark.slow
+def test_every_track_comes_as_often_as_the_next_one(batches: Batches) -> None:
+    """Imports Keras."""
+    crops = batches(accumulation=1)
+    seen = np.concatenate([inputs[:, 0, 0, 0] // 1000 for inputs, _, _ in epoch(crops)])
+    assert np.bincount(seen.astype(int)).tolist() == [2] * 11
+
+
+@pytest.mark.slow
+def test_a_fixed_window_is_the_middle_and_a_random_one_moves(batches: Batches) -> None:
+    """Imports Keras."""
+
+    def starts(window: str) -> set[float]:
+        # Row 2 of a track begins with 60 at its first frame.
+        return {
+            float(start) % 1000 - 60 for inputs, _, _ in epoch(batches(window=window)) for start in inputs[:, 0, 0, 0]
+        }
+
+    assert starts("fixed") == {10.0}
+    assert len(starts("random")) > 5
+
+
+@pytest.mark.slow
+def test_mixed_labels_still_sum_to_one(batches: Batches) -> None:
+    """Imports Keras."""
+    labels = np.concatenate([labels for _, labels, _ in epoch(batches(mixup=0.4))])
+    np.testing.assert_allclose(labels.sum(axis=1), 1, rtol=1e-6)
+    assert ((labels > 0) & (labels < 1)).any()
+    assert set(np.concatenate([labels for _, labels, _ in epoch(batches())]).flat) == {0.0, 1.0}
+
+
+@pytest.mark.slow
+def test_a_rare_genre_weighs_what_scikit_learn_calls_balanced(batches: Batches) -> None:
+    """Imports Keras."""
+    tracks = [0] * 6 + [1] * 3 + [2] * 2
+    balanced = compute_class_weight("balanced", classes=np.arange(3), y=tracks)
+    for _, labels, weights in epoch(batches()):
+        np.testing.assert_allclose(weights, balanced[labels.argmax(axis=1)], rtol=1e-6)
+    for _, _, weights in epoch(batches(weighted=False)):
+        np.testing.assert_array_equal(weights, 1)
+
+
+@pytest.mark.slow
+def test_the_mean_over_its_crops_is_a_tracks_vote(keras: ModuleType) -> None:
+    """Imports Keras."""
+    from harness.trials.train import predict_tracks
+
+    class Stub:
+        """Answers with what the first value of a crop says."""
+
+        def predict_on_batch(self, inputs: np.ndarray) -> np.ndarray:
+            first = inputs[:, 0, 0, 0]
+            return np.stack([first, 1 - first], axis=1)
+
+    steps = np.repeat([0.0, 0.9, 0.3], 10)
+    store = Arrays({"long": np.tile(steps, (8, 1)), "short": np.full((8, 10), 0.7)})
+    examples = [Example("long", "long", 1), Example("short", "short", 0)]
+    answer = predict_tracks(Stub(), store, ROWS, examples, ("blues", "rock"), size=3)
+    np.testing.assert_allclose(answer.probabilities, [[0.4, 0.6], [0.7, 0.3]], rtol=1e-6)
+    assert answer.predicted.tolist() == answer.labels.tolist() == [1, 0]
+    assert answer.tracks == ("long", "short")
+
+
+@pytest.mark.slow
+def test_two_half_batches_update_as_the_whole_one_does(keras: ModuleType) -> None:
+    """Trains: accumulation must give the weights of the large batch, with everything that counts steps switched on."""
+    from harness.trials.train import compile_model
+
+    config = small(
+        FAMILY,
+        **{"optimizer": "adamw", "weight_decay": 1e-2, "schedule": "cosine", "warmup": 0.1, "clip_gradients": True},
+        **{"batch_size": 16, "l2": True, "l2_weight": 1e-3, "dense_units": 0, "head": "average"},
+    )
+    updates = 20
+    inputs, labels = noise(FAMILY, 16 * updates)
+    weights = np.random.default_rng(1).uniform(0.5, 2, len(inputs)).astype(np.float32)
+
+    def trained(accumulation: int) -> list[np.ndarray]:
+        keras.utils.set_random_seed(0)
+        model = FAMILY.build(config, shapes(FAMILY))
+        compile_model(model, config, updates, accumulation)
+        size = 16 // accumulation
+        for start in range(0, len(inputs), size):
+            part = slice(start, start + size)
+            model.train_on_batch(inputs[part], labels[part], weights[part])
+        return list(model.get_weights())
+
+    start = FAMILY.build(config, shapes(FAMILY))
+    whole, halves = trained(1), trained(2)
+    for one, other in zip(whole, halves, strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-5)
+    assert any(np.abs(a - b).max() > 1e-3 for a, b in zip(whole, start.get_weights(), strict=True))
+
+
+Spec = Callable[..., TrialSpec]
+
+
+@pytest.fixture
+def spec(tone_store: ToneStore, tmp_path: Path, keras: ModuleType) -> Spec:
+    """Make the order for a small trial on tones; keyword arguments change it."""
+    keras.utils.set_random_seed(0)
+    return partial(order_for, *tone_store, tmp_path)
+
+
+def run(spec: TrialSpec, report: Callable[[EpochRecord], bool] = lambda epoch: True) -> Ended:
+    from harness.trials.train import train
+
+    return train(spec, FAMILY, report)
+
+
+@pytest.mark.slow
+def test_training_ends_early_with_the_weights_of_its_best_epoch(spec: Spec, keras: ModuleType) -> None:
+    """Trains: validation labels that contradict the training ones make later epochs worse than early ones."""
+    from harness.scoring.metrics import track_scores
+    from harness.trials.train import predict_tracks
+
+    order = replace(spec(patience=2), epochs=12)
+    order = replace(order, valid=tuple(replace(track, label=(track.label + 1) % GENRES) for track in order.valid))
+    ended = run(order)
+
+    assert ended.outcome is Outcome.COMPLETED
+    assert ended.best_epoch is not None
+    best = max(ended.epochs, key=lambda epoch: (epoch.val_macro_f1, -epoch.val_loss))
+    assert ended.best_epoch == best.epoch < len(ended.epochs) == best.epoch + 2 < 12
+
+    model = keras.models.load_model(order.model, compile=False)
+    again = predict_tracks(model, Store(order.store), FAMILY.view, order.valid, order.genres, 8)
+    assert ended.predictions is not None
+    np.testing.assert_allclose(again.probabilities, ended.predictions.probabilities, atol=1e-6)
+    assert (best.val_accuracy, best.val_macro_f1) == track_scores(ended.predictions)
+    assert (ended.valid_accuracy, ended.valid_macro_f1) == track_scores(ended.predictions)
+    assert [path.name for path in order.model.parent.iterdir()] == ["model.keras"]
+
+
+@pytest.mark.slow
+def test_tones_are_told_apart(spec: Spec) -> None:
+    """Trains: the whole way from stored features to a vote must be able to learn something easy."""
+    seen: list[EpochRecord] = []
+
+    def report(record: EpochRecord) -> bool:
+        seen.append(record)
+        return True
+
+    ended = run(replace(spec(), epochs=10), report)
+    assert ended.epochs == tuple(seen)
+    assert ended.valid_accuracy == ended.train_accuracy == ended.valid_macro_f1 == 1.0
+    assert ended.parameters
+
+
+@pytest.mark.slow
+def test_a_learning_rate_out_of_this_world_ends_as_diverged_in_its_first_epoch(spec: Spec) -> None:
+    """Trains a few steps."""
+    order = spec(learning_rate=1e30)
+    ended = run(order)
+    assert ended.outcome is Outcome.DIVERGED
+    assert "in epoch 1" in ended.message
+    assert ended.predictions is None
+    assert not order.model.exists()
+
+
+@pytest.mark.slow
+def test_a_trial_that_would_take_too_long_says_how_long_and_stops(spec: Spec) -> None:
+    """Trains a few steps."""
+    ended = run(replace(spec(), epochs=1000, micro_batch=1, time_limit_seconds=0.5))
+    assert ended.outcome is Outcome.TIMEOUT
+    assert ended.projected_seconds is not None
+    assert ended.projected_seconds > 0.5
+    assert not ended.epochs
+    assert "over the limit of" in ended.message
+
+
+@pytest.mark.slow
+def test_the_parent_may_prune_after_any_epoch(spec: Spec) -> None:
+    """Trains two epochs."""
+    ended = run(spec(), lambda record: record.epoch < 2)
+    assert ended.outcome is Outcome.PRUNED
+    assert [record.epoch for record in ended.epochs] == [1, 2]
+    assert ended.predictions is None
