@@ -22,8 +22,8 @@ from harness.scoring.metrics import track_scores, vote
 from harness.trials import framework
 from harness.trials.spec import Ended, TrialSpec
 
-UNTIMED_STEPS = 2
-"""The first steps, which trace and compile."""
+UNTIMED_STEPS = 1
+"""The first step traces and compiles."""
 
 PROJECTION_STEPS = 5
 """Steps that are timed after those before a trial projects its own time."""
