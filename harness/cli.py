@@ -46,7 +46,7 @@ def run(
     trials: Annotated[int | None, typer.Option(help="Total of trials a family. (default: 20; 3 if --quick)")] = None,
     time_limit: Annotated[str | None, typer.Option(metavar="30m", help="For all families; split evenly.")] = None,
     trial_time_limit: Annotated[str | None, typer.Option(metavar="5m", help="Training time of one trial.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Most epochs a trial. (default: 30; 6 if --quick)")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Most epochs a trial. (default: 30; 4 if --quick)")] = None,
     vram_budget: Annotated[
         str | None, typer.Option(metavar="8GiB", help="Most GPU memory that a trial may hold. (default: 8GiB)")
     ] = None,

@@ -29,7 +29,7 @@ def _text(parse: Callable[[str], float]) -> BeforeValidator:
 Size = Annotated[int, _text(parse_size)]
 Duration = Annotated[float, _text(parse_duration)]
 
-QUICK_EPOCHS = 6
+QUICK_EPOCHS = 4
 
 
 class RunSettings(BaseModel):

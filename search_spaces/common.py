@@ -47,7 +47,7 @@ def training(trial: Suggest, quick: bool, max_learning_rate: float = 3e-3, max_w
     config["mixup"] = trial.suggest_float("mixup", 0.0, 0.4)
     config["window"] = trial.suggest_categorical("window", ["fixed", "random"])
     if config["window"] == "random":
-        config["crops_per_track"] = trial.suggest_int("crops_per_track", 1, 3 if quick else 10)
+        config["crops_per_track"] = trial.suggest_int("crops_per_track", 1, 2 if quick else 10)
     config["patience"] = trial.suggest_int("patience", 5, 20)
     return config
 

@@ -272,6 +272,19 @@ def test_tones_are_told_apart(spec: Spec) -> None:
 
 
 @pytest.mark.slow
+def test_a_trial_in_half_batches_is_the_trial_in_whole_ones(spec: Spec, keras: ModuleType) -> None:
+    """Trains twice: the halves of a batch must come one after the other."""
+    answers = []
+    for micro_batch, accumulation in ((4, 1), (2, 2)):
+        keras.utils.set_random_seed(0)
+        ended = run(replace(spec(schedule="cosine", warmup=0.1), micro_batch=micro_batch, accumulation=accumulation))
+        assert ended.predictions is not None
+        answers.append(([epoch.loss for epoch in ended.epochs], ended.predictions.probabilities))
+    for one, other in zip(*answers, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
 def test_a_learning_rate_out_of_this_world_ends_as_diverged_in_its_first_epoch(spec: Spec) -> None:
     """Trains a few steps."""
     order = spec(learning_rate=1e30)
