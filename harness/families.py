@@ -44,7 +44,7 @@ class Family:
         description: one line for readers.
         view: the part of the stored features, or the waveform, that a crop holds.
         space: suggests every hyperparameter; `quick=True` asks for the small space of `--quick`, which
-            has the same names, narrower ranges, and still contains the baseline.
+            lies within the full one, and still contains the baseline.
         baseline: the original author's configuration, a point of both spaces; always trial 0.
         build: configuration and shapes to an uncompiled `keras.Model` that answers with probabilities.
         published: the original author's scores, if there are any.

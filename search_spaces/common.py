@@ -2,7 +2,7 @@
 
 Every function suggests its hyperparameters on `trial` and returns them by name. A parameter that only
 matters when another is switched on is suggested only then, so the sampler learns on what was used.
-`quick` narrows ranges, never names, and keeps the baselines inside.
+`quick` narrows ranges and choices, and keeps the baselines inside.
 """
 
 from __future__ import annotations

@@ -292,12 +292,17 @@ def _start(process: ForkServerProcess) -> None:
 
 
 def _start_server() -> None:
-    """Start the server with its output thrown away: frameworks chatter at import; an error meets every child anyway."""
-    saved = os.dup(2)
+    """Start the server with its output thrown away, for frameworks chatter at import.
+
+    Standard output goes too: whoever reads a pipe from this process to its end would wait for the server's imports.
+    """
+    saved = [os.dup(descriptor) for descriptor in (1, 2)]
     try:
         with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+            for descriptor in (1, 2):
+                os.dup2(nowhere.fileno(), descriptor)
         forkserver.ensure_running()
     finally:
-        os.dup2(saved, 2)
-        os.close(saved)
+        for descriptor, copy in zip((1, 2), saved, strict=True):
+            os.dup2(copy, descriptor)
+            os.close(copy)

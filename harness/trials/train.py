@@ -266,7 +266,8 @@ def train(spec: TrialSpec, family: Family, report: Callable[[EpochRecord], bool]
         )
 
     try:
-        model.fit(crops, epochs=spec.epochs, callbacks=[watch], verbose=0)
+        # Keras would shuffle whole micro-batches, and mix those of one update with another's.
+        model.fit(crops, epochs=spec.epochs, shuffle=False, callbacks=[watch], verbose=0)
     except Stopped as stop:
         return ended(stop.outcome, stop.message, stop.projected_seconds)
 
