@@ -17,7 +17,7 @@ import optuna
 import harness
 from harness.audio import demo
 from harness.audio.crops import Example
-from harness.audio.protocols import Partition, Split, assign, verify
+from harness.audio.protocols import Partition, Split, assign
 from harness.audio.store import Store
 from harness.audio.tracks import Dataset, scan
 from harness.errors import TrackingError, UsageError, WorkspaceError
@@ -95,7 +95,6 @@ def prepare(settings: RunSettings, notify: Notify) -> Prepared:
     for names in dataset.replicas:
         notify(Note(f"the same audio, kept on one side: {', '.join(names)}", warning=True))
     split = assign(dataset, settings.protocol, settings.seed)
-    verify(dataset, split)
     sizes = ", ".join(f"{size} {name}" for name, size in split.sizes.items())
     notify(Note(f"{dataset.name}: {len(dataset.tracks)} tracks, protocol {split.protocol}: {sizes}"))
     if split.warning:

@@ -192,12 +192,8 @@ class Watch(keras.callbacks.Callback):
             self.model.stop_training = True
         elif epoch + 1 < self.total_epochs:
             # The first epoch also traced and compiled; later ones tell what the rest will cost.
-            timed = self.records[1:] or self.records
-            self._project(
-                (self.total_epochs - epoch - 1) * sum(record.seconds for record in timed) / len(timed)
-                if len(self.records) > 1
-                else 0.0
-            )
+            later = [record.seconds for record in self.records[1:]]
+            self._project((self.total_epochs - epoch - 1) * sum(later) / max(1, len(later)))
 
     def _project(self, remaining: float) -> None:
         projected = time.perf_counter() - self.started + remaining
