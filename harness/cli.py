@@ -147,12 +147,19 @@ def sync(
 
 @app.command()
 def families(
+    samples: Annotated[int, typer.Option(min=1, help="Configurations of a family whose memory is reckoned.")] = 200,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Show every family with its input, its baseline and its space."""
+    """Show every family with its input, its baseline, its space, and the GPU memory that the space asks for.
+
+    The memory is reckoned from sampled configurations. The first time takes a few minutes; Ctrl-C does no harm.
+    """
+    from harness import console
     from harness.inspection import describe_families
 
-    typer.echo(describe_families(as_json))
+    with console.counting("reckoning footprints") as progress:
+        for text in describe_families(as_json, samples, progress):
+            typer.echo(text)
 
 
 @app.command()
@@ -205,7 +212,7 @@ def data_check(
 def stored_studies(workspace: Path, tracking_uri: str | None) -> Any:
     """Return all studies with at least one ended trial, from a workspace or from an MLflow server."""
     if tracking_uri is not None:
-        from harness.tracking.mlflow import read_studies
+        from harness.tracking.mlflow.reading import read_studies
 
         studies = read_studies(tracking_uri)
         where = tracking_uri

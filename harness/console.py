@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
@@ -52,6 +53,15 @@ def watching(as_json: bool, families: int) -> Iterator[Notify]:
             live.update(view.render())
 
         yield notify
+
+
+@contextmanager
+def counting(task: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Give a function that shows on standard error how far `task` is: of what, done, and total. Nothing in a pipe."""
+    console = Console(stderr=True)
+    with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
+        bar = bars.add_task(task)
+        yield lambda name, done, total: bars.update(bar, description=f"{task}: {name}", completed=done, total=total)
 
 
 class Lines:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import closing
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +15,34 @@ from harness.audio.protocols import offered
 from harness.audio.tracks import scan
 from harness.families import Family, families
 from harness.search.benchmark import SELF_TEST_BYTES
+from harness.search.footprints import MICRO_BATCH, space_footprints
 from harness.search.space import distributions
 from harness.settings import RunSettings
 from harness.trials import framework
 from harness.trials.pool import Pool
+from harness.units import GIB, format_size
 from harness.vram.device import DeviceKind, describe, resolve_device
 from harness.vram.probes import choose_probe
 
+CARDS = tuple(size * GIB for size in (2, 4, 8, 24))
+"""Memory of the graphics cards that a space is held against, in bytes."""
 
-def describe_families(as_json: bool) -> str:
-    """Return every family with its input, its baseline and its space, for a reader or as JSON lines."""
-    described = [_describe(family) for family in families().values()]
-    if as_json:
-        return "\n".join(json.dumps(each) for each in described)
-    return "\n\n".join(_paragraph(each) for each in described)
+
+def describe_families(as_json: bool, samples: int, progress: Callable[[str, int, int], None]) -> Iterator[str]:
+    """Yield every family with its input, its baseline, its space and its footprints, for a reader or as JSON lines.
+
+    Args:
+        samples: configurations of each family whose footprints are shown.
+        progress: told of a family's name, the configurations whose footprints are known, and how many there will be.
+    """
+    with ExitStack() as stack:
+        pool = cache(lambda: stack.enter_context(closing(Pool())))
+        for family in families().values():
+            described = _describe(family)
+            if not as_json:
+                yield _paragraph(described)
+            sizes = space_footprints(family, samples, pool, partial(progress, family.name))
+            yield json.dumps({**described, "footprint_bytes": sorted(sizes)}) if as_json else _reach(sizes)
 
 
 def _describe(family: Family) -> dict[str, Any]:
@@ -38,6 +54,16 @@ def _describe(family: Family) -> dict[str, Any]:
         "baseline": dict(family.baseline),
         "space": {name: _range(part) for name, part in distributions(family, quick=False).items()},
     }
+
+
+def _reach(sizes: Sequence[int]) -> str:
+    """Return what a space asks of memory, against the sizes that graphics cards have."""
+    smallest, median, largest = map(format_size, (min(sizes), statistics.median(sizes), max(sizes)))
+    over = [f"{sum(size > card for size in sizes) / len(sizes):.0%} over {card // GIB} GiB" for card in CARDS]
+    return (
+        f"    footprint at micro-batch {MICRO_BATCH}: {smallest} to {largest}, median {median}; {', '.join(over)} "
+        f"({len(sizes)} random configurations)\n"
+    )
 
 
 def _range(distribution: Any) -> str:

@@ -98,7 +98,7 @@ def trunk(
     if config["trunk"] == "efficientnet":
         return {**config, "variant": trial.suggest_categorical("variant", EFFICIENTNETS)}
     config["blocks"] = trial.suggest_int("blocks", blocks[0], blocks[0] + 1 if quick else blocks[1])
-    config["width"] = trial.suggest_int("width", 16, 32 if quick else 256, step=16)
+    config["width"] = trial.suggest_int("width", 16, 32 if quick else 384, step=16)
     config["convolutions"] = trial.suggest_int("convolutions", 1, 1 if quick else 3)
     config["kernel"] = trial.suggest_categorical("kernel", kernels[:1] if quick else kernels)
     config["residual"] = trial.suggest_categorical("residual", [False, True])

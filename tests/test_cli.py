@@ -57,17 +57,24 @@ def test_the_command_line_is_light() -> None:
     assert heavy.isdisjoint(done.stdout.split())
 
 
-def test_families_are_listed_with_space_and_baseline(harness: Harness) -> None:
-    status, out, _ = harness("families")
+def test_families_are_listed_with_space_baseline_and_footprints(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    status, out, _ = harness("families", "--samples", 2)
     assert status == 0
     for family in families().values():
         assert f"{family.name}: {family.description}" in out
-    status, out, _ = harness("families", "--json")
+    assert out.count("footprint at micro-batch 8: ") == len(families())
+    monkeypatch.setattr("harness.inspection.Pool", None)  # what was reckoned once is known
+    status, out, _ = harness("families", "--samples", 2, "--json")
     described = [json.loads(line) for line in out.splitlines()]
     assert status == 0
     assert [each["family"] for each in described] == list(families())
     for each in described:
         assert each["baseline"].keys() <= each["space"].keys()
+        assert len(each["footprint_bytes"]) == 2
+        assert min(each["footprint_bytes"]) > 2**20
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,10 @@ from harness.records import (
     TrialRecord,
 )
 from harness.tracking.ledger import Entry, Ledger
-from harness.tracking.mlflow import Delivery, Tracker, download_model, read_studies, register_champion, sync
+from harness.tracking.mlflow.delivery import Delivery, sync
+from harness.tracking.mlflow.live import Tracker
+from harness.tracking.mlflow.reading import read_studies
+from harness.tracking.mlflow.registry import download_model, register_champion
 
 STUDY = StudyRecord(
     family="cnn2d-fusion",
@@ -425,7 +428,7 @@ class Genres(PythonModel):
     def load_context(self, context):
         self.bias = float(Path(context.artifacts["model"], "bias.txt").read_text())
 
-    def predict(self, context, model_input, params=None):
+    def predict(self, context, model_input: pandas.DataFrame, params=None):
         return pandas.DataFrame(
             {"genre": "rock", "blues": 1 - self.bias, "rock": self.bias}, index=model_input["audio"]
         )
@@ -435,7 +438,6 @@ set_model(Genres())
 """
 
 
-@pytest.mark.filterwarnings("ignore:.*type hint")  # what MLflow says of its own classes, and of any model
 def test_the_champion_is_registered_once_and_predicts(ledger: Ledger, uri: str, root: Path, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "bias.txt").write_text("0.75")

@@ -25,6 +25,7 @@ from harness.families import Family, select
 from harness.inference.pipeline import write_bundle
 from harness.records import Predictions, Provenance, Source, StudyRecord, StudyResults, TrialRecord, short_hash
 from harness.search.events import Note, Notify, Progress
+from harness.search.footprints import cache
 from harness.search.space import space_hash
 from harness.search.study import Plan, Study
 from harness.settings import RunSettings, default_artifact_root, default_tracking_uri
@@ -168,7 +169,7 @@ def _studies(
     notify: Notify,
 ) -> tuple[StudyResults, ...]:
     # Importing MLflow takes seconds; the children's server uses them to import the framework.
-    from harness.tracking.mlflow import Tracker
+    from harness.tracking.mlflow.live import Tracker
 
     ledger = Ledger(settings.workspace)
     storage = open_storage(settings.storage_url)
@@ -251,7 +252,7 @@ def deliver(workspace: Path, tracking_uri: str | None) -> int:
         TrackingError: MLflow cannot be reached, or refused some of them.
         WorkspaceError: a run owns the workspace.
     """
-    from harness.tracking.mlflow import sync
+    from harness.tracking.mlflow.delivery import sync
 
     if not (workspace / "results").exists():
         raise WorkspaceError(f"{workspace}: holds no results. Name another folder with --workspace.")
@@ -283,7 +284,7 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
 
 def _crown(settings: RunSettings, results: StudyResults, ledger: Ledger, notify: Notify) -> None:
     """Log the best model of a family and make it the champion; a tracking server that is away costs only this."""
-    from harness.tracking.mlflow import register_champion
+    from harness.tracking.mlflow.registry import register_champion
 
     study, best = results.study, results.best
     if best is None:
@@ -312,8 +313,7 @@ def _crown(settings: RunSettings, results: StudyResults, ledger: Ledger, notify:
 
 
 def _demo_set(notify: Notify) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "harness" / f"synthetic-demo-{DEMO_ARTISTS}x{DEMO_TRACKS}x{DEMO_SECONDS:.0f}s-{demo.RECIPE}"
+    folder = cache() / f"synthetic-demo-{DEMO_ARTISTS}x{DEMO_TRACKS}x{DEMO_SECONDS:.0f}s-{demo.RECIPE}"
     return demo.make(
         folder,
         artists=DEMO_ARTISTS,

@@ -75,7 +75,7 @@ class Trials(Protocol):
 
 
 class Tracking(Protocol):
-    """The part of `harness.tracking.mlflow.Tracker` that a study uses."""
+    """The part of `harness.tracking.mlflow.live.Tracker` that a study uses."""
 
     def open_study(self, study: StudyRecord) -> None: ...
 

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing import forkserver
@@ -49,12 +49,21 @@ class Epoch:
 
 @dataclass(frozen=True)
 class End:
-    """Trial `spec.number` ended; its process group is gone."""
+    """Trial `spec.number` ended; its process group is gone.
+
+    Attributes:
+        series: what `reading` is the peak of: seconds since the start, bytes.
+        gone_seconds: from the trial's start until its process group was gone.
+        returned_seconds: from there until device use was back to what it was before the trial; None where that was not
+            seen, and where nobody can tell since others ran beside it.
+    """
 
     spec: TrialSpec
     ended: Ended
     reading: Reading
     series: tuple[tuple[float, int], ...] = ()
+    gone_seconds: float | None = None
+    returned_seconds: float | None = None
 
 
 @dataclass
@@ -124,8 +133,16 @@ class Pool:
         Raises:
             HarnessError: the family's `build` failed.
         """
-        answer = self.call(worker.reckon, family, dict(config), genres)
-        assert isinstance(answer, Footprint)
+        return self.reckon_all(family, [config], genres)[0]
+
+    def reckon_all(self, family: str, configs: Sequence[Config], genres: int) -> list[Footprint]:
+        """Return the footprints of several configurations, reckoned in one child.
+
+        Raises:
+            HarnessError: the family's `build` failed.
+        """
+        answer = self.call(worker.reckon, family, [dict(config) for config in configs], genres)
+        assert isinstance(answer, list)
         return answer
 
     def time_forward(
@@ -253,6 +270,7 @@ class Pool:
         assert running.process.pid is not None
         kill_group(running.process.pid)
         running.process.join()
+        gone = time.monotonic()
         assert running.meter is not None
         reading = running.meter.stop()
         running.connection.close()
@@ -261,10 +279,14 @@ class Pool:
         notes = [ended.message, running.meter.message]
         # The next trial must find the memory free; with others on the device, nobody can tell.
         watched = running.baseline if not self._on(running.lane) else None
-        if watched is not None and not memory_returned(running.lane.device, watched, RETURN_SECONDS):
-            notes.append(f"its GPU memory was not seen returned within {RETURN_SECONDS:.0f} s")
+        returned = None
+        if watched is not None:
+            if memory_returned(running.lane.device, watched, RETURN_SECONDS):
+                returned = time.monotonic() - gone
+            else:
+                notes.append(f"its GPU memory was not seen returned within {RETURN_SECONDS:.0f} s")
         ended = replace(ended, message="; ".join(note for note in notes if note))
-        return End(running.spec, ended, reading, running.meter.series)
+        return End(running.spec, ended, reading, running.meter.series, gone - running.started, returned)
 
     def _on(self, lane: Lane) -> list[_Running]:
         return [running for running in self._running.values() if running.lane is lane]

@@ -1,0 +1,70 @@
+"""What a family's space asks of GPU memory: footprints of sampled configurations, kept in the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import harness
+from harness.families import Family
+from harness.records import short_hash
+from harness.search.space import points, space_hash
+from harness.trials import framework
+from harness.trials.pool import Pool
+
+MICRO_BATCH = 8
+CHUNK = 10
+"""Configurations that one child looks at."""
+
+GENRES = 10
+"""As many classes as GTZAN has; a softmax more or less weighs nothing."""
+
+
+def space_footprints(
+    family: Family, samples: int, pool: Callable[[], Pool], progress: Callable[[int, int], None]
+) -> list[int]:
+    """Return the footprints of random configurations at a micro-batch of `MICRO_BATCH` crops, in bytes.
+
+    They are reckoned once, which takes a minute or two for a space of large networks.
+
+    Args:
+        samples: how many configurations.
+        pool: gives the children that reckon; not called for what is known.
+        progress: told the number of configurations looked at, and of all.
+    """
+    file = cache() / "footprints" / f"{family.name}-{samples}-{_identity(family)}.json"
+    if file.exists():
+        return list(json.loads(file.read_text(encoding="utf-8")))
+    configs = [config for config, _ in points(family, quick=False, count=samples)]
+    chunks = [configs[start : start + CHUNK] for start in range(0, samples, CHUNK)]
+    sizes: list[int] = []
+    with ThreadPoolExecutor(os.cpu_count()) as executor:
+        reckon_all = pool().reckon_all
+        for found in executor.map(lambda chunk: reckon_all(family.name, chunk, GENRES), chunks):
+            sizes += [footprint.peak(MICRO_BATCH, accumulation=1) for footprint in found]
+            progress(len(sizes), samples)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(f".{os.getpid()}")
+    partial.write_text(json.dumps(sizes), encoding="utf-8")
+    partial.replace(file)
+    return sizes
+
+
+def cache() -> Path:
+    """Return the folder for what can be made anew, shared by all workspaces of a user."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harness"
+
+
+def _identity(family: Family) -> str:
+    """Return a hash of all that the footprints depend on: the space, and the code that builds and reckons."""
+    here = Path(harness.__file__).parent
+    built_by = Path(sys.modules[family.build.__module__].__file__ or "")
+    code = hashlib.sha256()
+    for file in [*sorted((here / "models").glob("*.py")), here / "vram" / "footprint.py", built_by]:
+        code.update(file.read_bytes())
+    return short_hash([space_hash(family, quick=False), code.hexdigest(), framework.versions().get("keras")])

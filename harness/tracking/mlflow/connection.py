@@ -1,0 +1,100 @@
+"""A connection to an MLflow store: opening it, listing what it holds, and the error when it is away."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from harness.errors import TrackingError
+
+_PAGE = 1000
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_UV_AUTO_DETECT": "false",
+}
+
+
+def connect(tracking_uri: str) -> MlflowClient:
+    """Return a client of a store that answers.
+
+    Raises:
+        TrackingError: it does not.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    for name in ("mlflow", "alembic", "urllib3.connectionpool"):
+        logging.getLogger(name).setLevel(os.environ.get("MLFLOW_LOGGING_LEVEL", "ERROR"))
+    try:
+        with _opening(tracking_uri):
+            client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
+            client.search_experiments(max_results=1)
+    except Exception as error:
+        raise unreachable(tracking_uri, error) from error
+    return client
+
+
+def sqlite_file(tracking_uri: str) -> Path | None:
+    """Return the file of an SQLite store, or None where `tracking_uri` names no file."""
+    path = tracking_uri.removeprefix("sqlite:///").partition("?")[0]
+    return Path(path) if tracking_uri.startswith("sqlite:///") and path not in ("", ":memory:") else None
+
+
+def pages(fetch: Callable[[str | None], Any]) -> Iterator[Any]:
+    """Yield the items of all pages; `fetch` gets the token of the page that it shall return."""
+    token: str | None = None
+    while True:
+        page = fetch(token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def search_runs(client: MlflowClient, experiments: Sequence[str], tags: Mapping[str, str]) -> list[Run]:
+    """Return the runs that carry `tags`, the oldest first."""
+    condition = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+    order = ["attributes.start_time ASC"]
+    return list(
+        pages(
+            lambda token: client.search_runs(
+                list(experiments), condition, max_results=_PAGE, order_by=order, page_token=token
+            )
+        )
+    )
+
+
+def unreachable(tracking_uri: str, error: Exception) -> TrackingError:
+    """Return what a user is told when the store failed with `error`."""
+    return TrackingError(
+        f"{tracking_uri}: the MLflow store cannot be used ({first_line(error)}). Check the address and that it is up."
+    )
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of `error`, or its class where it has no text."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+@contextmanager
+def _opening(tracking_uri: str) -> Iterator[None]:
+    """Let one process at a time open an SQLite store: two that create its tables at once crash each other."""
+    database = sqlite_file(tracking_uri)
+    if database is None:
+        yield
+        return
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with database.with_name(f"{database.name}.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

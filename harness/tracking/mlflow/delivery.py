@@ -1,0 +1,87 @@
+"""Delivery: what the ledger's outbox holds goes to MLflow, once."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import WorkspaceError
+from harness.records import Predictions, StudyRecord, TrialRecord
+from harness.tracking.ledger import Entry, Ledger, save_predictions
+from harness.tracking.mlflow.connection import first_line
+from harness.tracking.mlflow.store import Store
+
+Artifacts = Callable[[StudyRecord, TrialRecord, Predictions], Mapping[str, bytes]]
+"""Makes the artifacts of a completed trial, by file name; pictures are made above this floor."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What a delivery achieved: how many entries MLflow got, and why each of the others was refused."""
+
+    delivered: int = 0
+    refused: tuple[str, ...] = ()
+
+
+def sync(
+    ledger: Ledger,
+    tracking_uri: str,
+    *,
+    artifact_root: Path | None = None,
+    artifacts: Artifacts | None = None,
+) -> Delivery:
+    """Deliver to MLflow what it missed. No search may be running: own the workspace first.
+
+    Raises:
+        TrackingError: MLflow cannot be reached.
+    """
+    return deliver_pending(Store(tracking_uri, artifact_root), ledger, artifacts)
+
+
+def deliver_pending(
+    store: Store,
+    ledger: Ledger,
+    artifacts: Artifacts | None,
+    open_studies: Container[str] = (),
+    running: Container[Entry] = (),
+) -> Delivery:
+    """Deliver all that waits and is not running. What fails while MLflow answers stays in the outbox.
+
+    Raises:
+        TrackingError: MLflow does not answer any more.
+    """
+    delivered, refused = 0, []
+    for entry in ledger.pending():
+        if entry in running:
+            continue
+        try:
+            _deliver_entry(store, ledger, artifacts, entry, "RUNNING" if entry.study in open_studies else "FINISHED")
+        except Exception as error:
+            store.ping()
+            what = entry.study if entry.number is None else f"trial {entry.number} of {entry.study}"
+            refused.append(f"{what} could not be delivered ({first_line(error)}).")
+        else:
+            ledger.delivered(entry)
+            delivered += 1
+    return Delivery(delivered, tuple(refused))
+
+
+def _deliver_entry(store: Store, ledger: Ledger, artifacts: Artifacts | None, entry: Entry, status: str) -> None:
+    study = ledger.study(entry.study)
+    if entry.number is None:
+        store.deliver_study(study, ledger.files(entry.study), status)
+        return
+    trial = ledger.trial(entry.study, entry.number)
+    if trial is None:
+        raise WorkspaceError(f"{entry.study}: the record of trial {entry.number} is gone.")
+    files: dict[str, bytes] = {}
+    if trial.completed:
+        predictions = ledger.predictions(entry.study, entry.number)
+        files |= artifacts(study, trial, predictions) if artifacts is not None else {}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "predictions.npz")
+            save_predictions(path, predictions)
+            files[path.name] = path.read_bytes()
+    store.deliver_trial(study, trial, files)

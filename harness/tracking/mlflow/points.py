@@ -1,0 +1,56 @@
+"""The metrics of a trial as MLflow draws them: points (metric, step, value), each with its time."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from itertools import accumulate
+
+from harness.records import EpochRecord, TrialRecord, is_finite
+
+Point = tuple[str, int, float]
+
+_SERIES = ("loss", "accuracy", "val_loss", "val_accuracy")
+_FIGURES = (
+    *("valid_accuracy", "valid_macro_f1", "train_accuracy", "allocator_peak_bytes", "footprint_bytes"),
+    *("parameters", "train_seconds", "epoch_seconds"),
+)
+METRICS = frozenset({*_SERIES, *_FIGURES, "vram_peak_bytes", "vram_bytes", "epochs"})
+
+
+def epoch_points(epoch: EpochRecord) -> list[Point]:
+    """Return the points that an epoch adds to the curves; a value that is not finite is left out."""
+    values = ((key, float(getattr(epoch, key))) for key in _SERIES)
+    return [(key, epoch.epoch, value) for key, value in values if is_finite(value)]
+
+
+def trial_points(trial: TrialRecord) -> dict[Point, int]:
+    """Return all points of `trial`, each with its time in ms since 1970."""
+    start, end = milliseconds(trial.started) or now(), milliseconds(trial.ended) or now()
+    seconds = accumulate(epoch.seconds for epoch in trial.epochs)
+    points = {
+        point: start + round(1000 * passed)
+        for epoch, passed in zip(trial.epochs, seconds, strict=True)
+        for point in epoch_points(epoch)
+    }
+    points |= {
+        ("vram_bytes", step, float(held)): start + round(1000 * passed)
+        for step, (passed, held) in enumerate(trial.vram_series)
+    }
+    figures = {key: getattr(trial, key) for key in _FIGURES}
+    figures |= {"vram_peak_bytes": trial.reading.peak_bytes, "epochs": len(trial.epochs)}
+    return points | {(key, 0, float(value)): end for key, value in figures.items() if is_finite(value)}
+
+
+def milliseconds(moment: str) -> int | None:
+    """Return an ISO 8601 moment, UTC unless it says otherwise, in ms since 1970; None where there is none."""
+    try:
+        parsed = datetime.fromisoformat(moment)
+    except ValueError:
+        return None
+    return round(1000 * (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp())
+
+
+def now() -> int:
+    """Return the present in ms since 1970."""
+    return round(time.time() * 1000)
