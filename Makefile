@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The stamp says that the environment agrees with the lock and the project's metadata.
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test check lock clean
+.PHONY: env demo test check gpu-check lock clean
 
 env: $(STAMP)
 
@@ -26,6 +26,10 @@ check: env
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py
+
+# On a machine with an NVIDIA card; see docs/gpu.md.
+gpu-check: env
+	$(BIN)/python benchmarks/gpu_check.py
 
 # Resolves pyproject.toml anew. pip-tools lives in an environment of its own.
 lock:

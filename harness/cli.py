@@ -100,6 +100,40 @@ def run(
 
 
 @app.command()
+def final(
+    families: Annotated[list[str] | None, typer.Argument(metavar="[FAMILY...]", help="(default: all)")] = None,
+    workspace: Workspace = Path("workspace"),
+    final_seeds: Annotated[int, typer.Option(min=1, help="Trainings of each configuration.")] = 3,
+    reopen_test: Annotated[
+        bool, typer.Option("--reopen-test", help="Open a test set again, after more trials; the report counts it.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Open the test set: train winner and baseline again with fresh seeds, and score them on it.
+
+    Do it once, after the search. Without a test set (random, kfold), outer folds take its place.
+
+    Examples:
+
+        harness final --workspace workspace
+
+        harness final cnn2d-fusion --final-seeds 5
+    """
+    from harness import console
+    from harness.search import final as opening
+
+    try:
+        with console.watching(as_json, 0, table=False) as notify:
+            results = opening.final(workspace, families or [], final_seeds, reopen_test, notify)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from here", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    typer.echo(f"report: {workspace / 'report' / 'RESULTS.md'}", err=as_json)
+    if not any(result.finals and any(run.tracks for run in result.finals.runs) for result in results):
+        raise typer.Exit(NO_COMPLETED_TRIAL)
+
+
+@app.command()
 def report(
     workspace: Workspace = Path("workspace"),
     tracking_uri: Annotated[str | None, typer.Option(metavar="URI", help="Read from MLflow instead.")] = None,

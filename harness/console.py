@@ -20,6 +20,7 @@ from harness.records import Outcome, Source, TrialRecord
 from harness.search.events import (
     EpochEnded,
     Event,
+    FinalEnded,
     Note,
     Notify,
     Progress,
@@ -32,15 +33,16 @@ from harness.units import format_duration, format_size
 
 
 @contextmanager
-def watching(as_json: bool, families: int) -> Iterator[Notify]:
+def watching(as_json: bool, families: int, *, table: bool = True) -> Iterator[Notify]:
     """Give the function that shows events, in the way that suits standard output, for as long as the block runs.
 
     Args:
         as_json: print one JSON object a line and nothing else on standard output.
         families: how many studies the run will go through, for the time left.
+        table: show the running trials, on a terminal.
     """
     console = Console(stderr=as_json, highlight=False)
-    if as_json or not console.is_terminal:
+    if as_json or not table or not console.is_terminal:
         yield Lines(console, as_json)
         return
     view = LiveView(families)
@@ -99,6 +101,12 @@ def plain(event: Event) -> str:
             return f"{study.family}: study {study.study}, {trials} trials{kept}"
         case TrialEnded(trial):
             return f"{trial.family} · trial {trial.number} · {_ending(trial)}"
+        case FinalEnded(family, run):
+            where = "" if run.fold is None else f", outer fold {run.fold + 1}"
+            score = run.message or run.outcome
+            if run.test_accuracy is not None and run.test_macro_f1 is not None:
+                score = f"accuracy {run.test_accuracy:.3f}, macro F1 {run.test_macro_f1:.3f} on {run.tracks} tracks"
+            return f"{family} · {run.role} (trial {run.trial}), seed {run.seed + 1}{where} · {score}"
         case StudyEnded(results):
             best = results.best
             if best is None or best.valid_macro_f1 is None:
@@ -127,6 +135,8 @@ def json_line(event: Event) -> dict[str, Any] | None:
                 "train_seconds": trial.train_seconds,
                 "params": trial.params,
             }
+        case FinalEnded(family, run):
+            return {"event": "final", "family": family, **run.model_dump(mode="json")}
         case StudyEnded(results):
             best = results.best
             return {

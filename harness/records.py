@@ -10,9 +10,9 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -67,7 +67,10 @@ class Reading(Record):
 
 
 class EpochRecord(Record):
-    """One training epoch. `val_*` are over tracks (crops voted), the others over training crops."""
+    """One training epoch. `val_*` are over tracks (crops voted), the others over training crops.
+
+    `fold` counts from 0; None where the split is a single one.
+    """
 
     epoch: int
     loss: float
@@ -76,6 +79,7 @@ class EpochRecord(Record):
     val_accuracy: float
     val_macro_f1: float
     seconds: float
+    fold: int | None = None
 
 
 class TrialRecord(Record):
@@ -142,13 +146,93 @@ class DatasetRecord(Record):
 
 
 class ProtocolRecord(Record):
-    """The split that a study ran on. `sizes` counts tracks by partition; `fingerprint` identifies the assignment."""
+    """The split that a study ran on.
+
+    Attributes:
+        fingerprint: identifies the assignment.
+        sizes: tracks by partition.
+        grouped: whether groups are known and each stands on one side.
+        folds: trainings of a trial, each validated on its own share of the tracks; 0 for a single split.
+    """
 
     name: str
     fingerprint: str
     sizes: dict[str, int]
     grouped: bool
     warning: str | None = None
+    folds: int = 0
+
+
+class ReferenceRecord(Record):
+    """A classifier that needs no network, on the tracks of a study: what any family must beat.
+
+    Attributes:
+        name: for a reader.
+        partition: the tracks that it was scored on: `valid`, or `test`.
+        tracks: how many.
+    """
+
+    name: str
+    partition: str
+    tracks: int
+    accuracy: float
+    macro_f1: float
+
+
+class Role(StrEnum):
+    """Whose configuration is trained again when the test set is opened."""
+
+    WINNER = "winner"
+    BASELINE = "baseline"
+
+
+class FinalRecord(Record):
+    """One retraining with a fresh seed, scored on tracks by which nothing was chosen.
+
+    Attributes:
+        trial: whose configuration it is.
+        seed: counts from 0.
+        fold: the outer fold that was tested; None for a test set.
+        tracks: how many were tested.
+    """
+
+    role: Role
+    trial: int
+    seed: int
+    fold: int | None
+    outcome: Outcome
+    message: str = ""
+    tracks: int = 0
+    test_accuracy: float | None = None
+    test_macro_f1: float | None = None
+    reading: Reading = Reading()
+    allocator_peak_bytes: int | None = None
+    train_seconds: float | None = None
+
+    @property
+    def key(self) -> str:
+        """Identifies it among those of its opening."""
+        return f"{self.role}-{self.seed}" + ("" if self.fold is None else f"-{self.fold}")
+
+
+class OpeningRecord(Record):
+    """The test set was opened: after how many trials, in which state of the study, and when."""
+
+    trials: int
+    state: str
+    opened: str
+
+
+class FinalsRecord(Record):
+    """What came of opening the test set of a study; `runs` are those of the last opening.
+
+    Attributes:
+        tested: `test`, or `outer folds` where the protocol has no test set.
+    """
+
+    tested: Literal["test", "outer folds"]
+    openings: tuple[OpeningRecord, ...]
+    runs: tuple[FinalRecord, ...] = ()
 
 
 class Provenance(Record):
@@ -207,11 +291,22 @@ class Predictions:
 
 @dataclass(frozen=True, eq=False)
 class StudyResults:
-    """A study with its trials, in order of number, and the stored predictions of its completed trials by number."""
+    """A study with all that came of it.
+
+    Attributes:
+        trials: in order of number.
+        predictions: of the completed trials by number, on the validation tracks.
+        references: classifiers without a network, on the same tracks.
+        finals: what came of opening the test set; None while it is closed.
+        final_predictions: on the tested tracks, by `FinalRecord.key`.
+    """
 
     study: StudyRecord
     trials: tuple[TrialRecord, ...]
     predictions: Mapping[int, Predictions]
+    references: tuple[ReferenceRecord, ...] = ()
+    finals: FinalsRecord | None = None
+    final_predictions: Mapping[str, Predictions] = field(default_factory=dict)
 
     @property
     def best(self) -> TrialRecord | None:

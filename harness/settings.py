@@ -61,6 +61,14 @@ class RunSettings(BaseModel):
     quick: bool = False
     dry_run: bool = False
 
+    def portable(self) -> RunSettings:
+        """Return the same settings with paths that hold in any working directory."""
+        paths = {name: getattr(self, name) for name in ("data", "groups", "workspace")}
+        known = {name: path.resolve() for name, path in paths.items() if path is not None}
+        if self.protocol.lower().endswith(".csv"):
+            return self.model_copy(update={**known, "protocol": str(Path(self.protocol).resolve())})
+        return self.model_copy(update=known)
+
     @property
     def storage_url(self) -> str:
         """Where Optuna keeps the studies; a file in the workspace unless told otherwise."""

@@ -94,7 +94,7 @@ def _over_fitting(best: TrialRecord) -> str | None:
 
 def _too_few_epochs(results: StudyResults, best: TrialRecord) -> str | None:
     allowed = results.study.epochs
-    trained = [record.epoch for record in best.epochs]
+    trained = sorted({record.epoch for record in best.epochs})
     if best.best_epoch not in trained:
         return None
     ordinal = trained.index(best.best_epoch) + 1

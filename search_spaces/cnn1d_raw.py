@@ -3,7 +3,8 @@
 The author's baseline is an M5-style Conv1D stack (Dai et al., "Very deep convolutional neural networks
 for raw waveforms", ICASSP 2017): a first kernel of 80 samples with stride 4, then kernels of 3, each
 followed by a pooling of 4. Left open was the width: 32, doubled twice, is the plainest that fits a
-batch of 8.
+batch of 8. Its last layer sees 80 ms of audio; every further stage, and a stride of 16, widens that four
+times, up to the whole crop.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def space(trial: Suggest, quick: bool) -> Config:
     }
     if config["wave_augment"]:
         config["gain_db"] = trial.suggest_float("gain_db", 0.0, 12.0)
+        config["shift_seconds"] = trial.suggest_float("shift_seconds", 0.0, 0.5)
     return {
         **config,
         **common.head(trial),

@@ -26,11 +26,12 @@ def space(trial: Suggest, quick: bool) -> Config:
         "width": trial.suggest_categorical("width", [64, 128] if quick else [64, 96, 128, 192]),
         "heads": trial.suggest_categorical("heads", [2, 4]),
         "layers": trial.suggest_int("layers", 1, 2 if quick else 3),
+        "stochastic_depth": trial.suggest_float("stochastic_depth", 0.0, 0.2),
         "norm": trial.suggest_categorical("norm", ["pre", "post"]),
         "pooling": trial.suggest_categorical("pooling", ["flatten", "average", "attention"]),
         **common.regularization(trial, max_dropout=0.4),
         **common.spec_augment(trial, max_rows=24),
-        **common.training(trial, quick, max_learning_rate=1e-3, max_warmup=0.15),
+        **common.training(trial, quick, max_learning_rate=1e-3, warmup=(0.05, 0.15)),
     }
 
 
@@ -51,6 +52,7 @@ FAMILY = Family(
         "width": 128,
         "heads": 4,
         "layers": 2,
+        "stochastic_depth": 0.0,
         "norm": "post",
         "pooling": "flatten",
         "dropout": 0.1,

@@ -25,12 +25,18 @@ BASELINE_TRAINING: Config = {
     "label_smoothing": 0.0,
     "mixup": 0.0,
     "window": "fixed",
+    "variants": False,
     "patience": 10,
 }
 
 
-def training(trial: Suggest, quick: bool, max_learning_rate: float = 3e-3, max_warmup: float = 0.1) -> Config:
-    """Optimizer, schedule, regularisation in the loss and the batches, crops and early stopping."""
+def training(
+    trial: Suggest, quick: bool, max_learning_rate: float = 3e-3, warmup: tuple[float, float] = (0.0, 0.1)
+) -> Config:
+    """Optimizer, schedule, regularisation in the loss and the batches, crops, variants of tracks and early stopping.
+
+    `warmup` is the least and the most that a cosine schedule warms up for, as a share of all updates.
+    """
     config: dict[str, Value] = {
         "batch_size": trial.suggest_categorical("batch_size", [8, 16] if quick else [8, 16, 32, 64]),
         "learning_rate": trial.suggest_float("learning_rate", 1e-4, max_learning_rate, log=True),
@@ -40,7 +46,7 @@ def training(trial: Suggest, quick: bool, max_learning_rate: float = 3e-3, max_w
         config["weight_decay"] = trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True)
     config["schedule"] = trial.suggest_categorical("schedule", ["constant", "cosine"])
     if config["schedule"] == "cosine":
-        config["warmup"] = trial.suggest_float("warmup", 0.0, max_warmup)
+        config["warmup"] = trial.suggest_float("warmup", *warmup)
     config["clip_gradients"] = trial.suggest_categorical("clip_gradients", [False, True])
     config["class_weights"] = trial.suggest_categorical("class_weights", [False, True])
     config["label_smoothing"] = trial.suggest_float("label_smoothing", 0.0, 0.15)
@@ -48,6 +54,9 @@ def training(trial: Suggest, quick: bool, max_learning_rate: float = 3e-3, max_w
     config["window"] = trial.suggest_categorical("window", ["fixed", "random"])
     if config["window"] == "random":
         config["crops_per_track"] = trial.suggest_int("crops_per_track", 1, 2 if quick else 10)
+    config["variants"] = trial.suggest_categorical("variants", [False] if quick else [False, True])
+    if config["variants"]:
+        config["variant_share"] = trial.suggest_float("variant_share", 0.2, 0.8)
     config["patience"] = trial.suggest_int("patience", 5, 20)
     return config
 

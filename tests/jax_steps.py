@@ -19,7 +19,9 @@ def losses(name: str, accumulation: int, crops: int = 4, updates: int = 2) -> li
     if "spec_augment" in family.baseline:
         changes |= {"spec_augment": True, "row_masks": 1, "row_mask_width": 4, "frame_masks": 1, "frame_mask_width": 9}
     if "wave_augment" in family.baseline:
-        changes |= {"wave_augment": True, "gain_db": 6.0}
+        changes |= {"wave_augment": True, "gain_db": 6.0, "shift_seconds": 0.1}
+    if "stochastic_depth" in family.baseline:
+        changes |= {"stochastic_depth": 0.2}
     config = small(family, **changes)
     model = family.build(config, shapes(family))
     compile_model(model, config, updates, accumulation)

@@ -12,7 +12,7 @@ from harness.audio.crops import Example
 from harness.audio.store import Store
 from harness.families import Family, families
 from harness.models import Shapes
-from harness.trials.spec import TrialSpec
+from harness.trials.spec import Fold, TrialSpec
 
 GENRES = 4
 FAMILY = families()["cnn2d-mfcc"]
@@ -51,6 +51,10 @@ def noise(family: Family, crops: int) -> tuple[np.ndarray, np.ndarray]:
     return inputs, np.eye(GENRES, dtype=np.float32)[np.arange(crops) % GENRES]
 
 
+def fold_of(store: Path, train: tuple[Example, ...], valid: tuple[Example, ...]) -> Fold:
+    return Fold(train, valid, Store(store).moments(FAMILY.view, [track.digest for track in train]))
+
+
 def order_for(store: Path, tracks: tuple[Example, ...], folder: Path, **config: Any) -> TrialSpec:
     """The order for a small trial of three epochs on every other track; keyword arguments change its configuration."""
     return TrialSpec(
@@ -60,9 +64,7 @@ def order_for(store: Path, tracks: tuple[Example, ...], folder: Path, **config: 
         config=small(FAMILY, patience=5) | config,
         store=store,
         genres=("high", "low", "middle", "top"),
-        train=tracks[::2],
-        valid=tracks[1::2],
-        moments=Store(store).moments(FAMILY.view, [track.digest for track in tracks[::2]]),
+        folds=(fold_of(store, tracks[::2], tracks[1::2]),),
         epochs=3,
         seed=1,
         micro_batch=2,

@@ -22,7 +22,7 @@ from harness.records import (
     StudyRecord,
     TrialRecord,
 )
-from harness.trials.spec import Ended, TrialSpec
+from harness.trials.spec import Ended, Fold, TrialSpec
 from harness.units import GIB
 
 EPOCHS = 6
@@ -49,6 +49,7 @@ FAMILY = Family(
     build=lambda config, shapes: None,
 )
 TRACKS = tuple(Example(f"t{number}", f"digest{number}", number % 2) for number in range(4))
+FOLDS = (Fold(TRACKS[:2], TRACKS[2:], (np.zeros(40), np.ones(40))),)
 PREDICTIONS = Predictions(
     tracks=tuple(track.track for track in TRACKS),
     genres=("blues", "rock"),

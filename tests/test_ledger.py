@@ -138,7 +138,7 @@ def test_the_outbox_holds_what_was_not_delivered(ledger: Ledger) -> None:
     ledger.delivered(Entry(STUDY.study, None))
     ledger.delivered(Entry(STUDY.study, 2))
     assert ledger.pending() == [Entry(STUDY.study, 11)]
-    ledger.end_study(STUDY.study, {"importance.json": b"{}"})
+    ledger.keep_files(STUDY.study, {"importance.json": b"{}"})
     assert ledger.pending() == [Entry(STUDY.study, None), Entry(STUDY.study, 11)]
     assert ledger.files(STUDY.study) == {"importance.json": b"{}"}
 
@@ -146,7 +146,7 @@ def test_the_outbox_holds_what_was_not_delivered(ledger: Ledger) -> None:
 def test_what_is_written_again_during_its_delivery_is_delivered_again(ledger: Ledger) -> None:
     ledger.write(completed(0), PREDICTIONS)
     for entry in ledger.pending():
-        ledger.end_study(STUDY.study, {"importance.json": b"{}"})
+        ledger.keep_files(STUDY.study, {"importance.json": b"{}"})
         ledger.delivered(entry)
     assert ledger.pending() == [Entry(STUDY.study, None)]
     for entry in ledger.pending():

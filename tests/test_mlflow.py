@@ -170,7 +170,7 @@ def files_of(uri: str, run: Run) -> set[str]:
 
 def test_a_trial_s_run_follows_the_schema(ledger: Ledger, uri: str, root: Path) -> None:
     ledger.write(trial(7), PREDICTIONS)
-    ledger.end_study(STUDY.study, {"importance.json": b"{}"})
+    ledger.keep_files(STUDY.study, {"importance.json": b"{}"})
     assert sync(ledger, uri, artifact_root=root, artifacts=pictures) == Delivery(2)
     (parent,), (child,) = runs_of(uri, "study"), runs_of(uri, "trial")
     assert MlflowClient(uri).get_experiment(child.info.experiment_id).name == "demo/kfold:5"
@@ -257,7 +257,7 @@ def test_a_search_shows_its_curves_once(ledger: Ledger, uri: str, root: Path) ->
     for number in range(2):
         ledger.write(trial(number), PREDICTIONS)
         tracker.trial_ended(trial(number))
-    ledger.end_study(STUDY.study, {"importance.json": b"{}"})
+    ledger.keep_files(STUDY.study, {"importance.json": b"{}"})
     tracker.study_ended(STUDY.study)
     tracker.close()
     (parent,), children = runs_of(uri, "study"), runs_of(uri, "trial")

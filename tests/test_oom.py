@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
-from search_helpers import FAMILY, RECORD, TRACKS, NoTracker, completed
+from search_helpers import FAMILY, FOLDS, RECORD, NoTracker, completed
 
 from harness.families import Suggest
 from harness.models import Config
@@ -136,8 +135,7 @@ class Bench:
     def run(self, pool: LastInFirstOut, trials: int, *, budget: int = 8 * GIB, **changes: Any) -> StudyResults:
         options: dict[str, Any] = {
             **{"family": PLAIN, "record": RECORD.model_copy(update={"budget_bytes": budget}), "trials": trials},
-            **{"train": TRACKS[:2], "valid": TRACKS[2:], "store": self.folder, "min_micro_batch": 8, "jobs": 1},
-            **{"moments": (np.zeros(40), np.ones(40))},
+            **{"folds": FOLDS, "store": self.folder, "min_micro_batch": 8, "jobs": 1},
             **{"threads": 1, "deterministic": False, "time_limit_seconds": None, "trial_time_limit_seconds": None},
         }
         plan = Plan(**(options | changes))

@@ -115,7 +115,7 @@ def test_a_trial_completes(pool: Pool, order: Order) -> None:
     assert end.ended.epochs == tuple(epochs)
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
     assert end.ended.predictions is not None
-    assert end.ended.predictions.tracks == tuple(example.track for example in spec.valid)
+    assert end.ended.predictions.tracks == tuple(example.track for example in spec.folds[0].valid)
     assert end.reading == Reading()
     assert spec.model.exists()
     assert is_gone(pid)

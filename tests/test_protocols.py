@@ -106,6 +106,47 @@ def test_group_keeps_a_group_of_two_genres_and_replicas_together() -> None:
         assert len({split.assignment[track] for track in (*linked, "jazz-1-1", "jazz-2-1", "metal-4-0")}) == 1
 
 
+def test_folds_hold_every_track_out_once_by_whole_artists_where_they_are_known() -> None:
+    data = demo()
+    split = assign(data, "kfold:5", 0)
+    assert split.sizes == {"train": 0, "valid": 0, "test": 0, "folds": 100, "excluded": 0}
+    assert split.record().folds == 5
+    assert split.grouped
+    assert split.warning is None
+    assert sorted(track for _, valid in split.folds for track in valid) == sorted(data.groups)
+    for train, valid in split.folds:
+        assert len(valid) == 20
+        assert {track.partition("-")[0] for track in valid} == set(TEN)
+        assert not {data.groups[track] for track in train} & {data.groups[track] for track in valid}
+    assert assign(data, "kfold:5", 1).fingerprint != split.fingerprint
+    assert assign(data, "kfold:4", 0).fingerprint != split.fingerprint
+
+
+def test_folds_without_artists_say_so_and_keep_replicas_together() -> None:
+    data = replace(dataset(GTZAN), replicas=(("blues.00000", "blues.00001"), ("rock.00003", "rock.00004")))
+    split = assign(data, "kfold:10", 0)
+    assert "knows no artists" in (split.warning or "")
+    assert {len(valid) for _, valid in split.folds} == {100}
+    for pair in data.replicas:
+        assert any(set(pair) <= set(valid) for _, valid in split.folds)
+
+
+def test_folds_need_as_many_artists_of_each_genre() -> None:
+    with pytest.raises(ProtocolError, match=r"kfold:6: every genre needs at least 6 groups(.|\n)*blues: 5"):
+        assign(demo(), "kfold:6", 0)
+    with pytest.raises(UsageError, match="at least 2"):
+        assign(demo(), "kfold:1", 0)
+
+
+def test_a_leak_between_folds_is_refused() -> None:
+    data = demo()
+    split = assign(data, "kfold:5", 0)
+    track = next(iter(split.fold_of))
+    moved = {**split.fold_of, track: (split.fold_of[track] + 1) % 5}
+    with pytest.raises(ProtocolError, match="stands on two sides"):
+        verify(data, replace(split, fold_of=moved))
+
+
 def test_random_keeps_replicas_together() -> None:
     same = ("blues.00003", "blues.00050", "rock.00007")
     for seed in range(10):

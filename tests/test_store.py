@@ -15,6 +15,7 @@ import pytest
 from audio_helpers import noise, write_audio, write_genres
 
 import harness.audio.store as store_module
+from harness.audio import augment
 from harness.audio.features import FUSION_VIEW, MFCC_VIEW, SAMPLE_RATE, WAVEFORM_VIEW, extract
 from harness.audio.store import Store
 from harness.audio.tracks import Dataset, load, scan
@@ -159,6 +160,90 @@ def test_moments_are_those_of_all_frames_together(
         mean, variance = store.moments(WAVEFORM_VIEW, digests)
         np.testing.assert_allclose(mean, [joined.mean()], atol=1e-8)
         np.testing.assert_allclose(variance, [joined.var()], rtol=1e-5)
+
+
+def held(store: Store, digest: str, variant: int) -> tuple[bytes, bytes]:
+    return store.features(digest, variant).tobytes(), store.waveform(digest, variant).tobytes()
+
+
+def test_variants_lie_beside_the_tracks_that_are_trained_on(data: Dataset, store: Store) -> None:
+    trained, other = data.tracks[0], data.tracks[1]
+    made: list[int] = []
+    store.prepare(data, varied=[trained], variants=2, progress=lambda done, total: made.append(total))
+
+    assert made == [4] * 4
+    assert len({held(store, trained.digest, number) for number in range(3)}) == 3
+    np.testing.assert_array_equal(store.features(trained.digest, 0), store.features(trained.digest))
+    for number in (1, 2):
+        features, waveform = store.features(trained.digest, number), store.waveform(trained.digest, number)
+        assert features.shape == store.features(trained.digest).shape
+        assert waveform.shape == store.waveform(trained.digest).shape
+        # Both are of the same variant: the one reckons with floats, the other is stored as 16-bit integers.
+        again = extract((waveform / 32768).astype(np.float32))
+        assert (
+            np.corrcoef(
+                features[MFCC_VIEW.start : MFCC_VIEW.stop].ravel(), again[MFCC_VIEW.start : MFCC_VIEW.stop].ravel()
+            )[0, 1]
+            > 0.99
+        )
+    with pytest.raises(WorkspaceError, match="not in the store"):
+        store.features(other.digest, 1)
+
+
+def test_variants_are_made_once_and_are_the_same_anywhere(data: Dataset, store: Store, tmp_path: Path) -> None:
+    trained = data.tracks[:2]
+    store.prepare(data)
+    store.prepare(data, varied=trained, variants=1)
+    before, made = files(store), []
+    store.prepare(data, varied=trained, variants=1, progress=lambda done, total: made.append(total))
+    assert not made
+    assert files(store) == before
+    store.prepare(data, varied=trained, variants=2, progress=lambda done, total: made.append(total))
+    assert made == [2, 2]
+    assert before.items() <= files(store).items()
+
+    other = Store(tmp_path / "other")
+    other.prepare(reversed(data.tracks), varied=trained, variants=2)
+    for track in trained:
+        for number in (1, 2):
+            assert held(other, track.digest, number) == held(store, track.digest, number)
+
+
+def test_a_damaged_variant_is_made_again_alone(data: Dataset, store: Store) -> None:
+    track = data.tracks[0]
+    store.prepare([track], varied=[track], variants=2)
+    whole, kept = held(store, track.digest, 2), files(store)
+    damaged = Path(store.waveform(track.digest, 2).filename)
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    store.prepare([track], varied=[track], variants=2)
+    assert held(store, track.digest, 2) == whole
+    assert {path.name for path, when in files(store).items() if kept[path] != when} == {
+        damaged.name,
+        Path(store.features(track.digest, 2).filename).name,
+    }
+
+
+def test_another_way_of_varying_leaves_the_tracks_alone(
+    data: Dataset, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    track = data.tracks[0]
+    store.prepare([track], varied=[track], variants=1)
+    original = held(store, track.digest, 0)
+    monkeypatch.setattr(augment, "VERSION", augment.VERSION + 1)
+    assert held(store, track.digest, 0) == original
+    for read in (store.features, store.waveform):
+        with pytest.raises(WorkspaceError, match="not in the store"):
+            read(track.digest, 1)
+
+
+def test_moments_do_not_see_variants(data: Dataset, store: Store) -> None:
+    digests = [track.digest for track in data.tracks]
+    store.prepare(data)
+    views = (FUSION_VIEW, WAVEFORM_VIEW)
+    before = [store.moments(view, digests) for view in views]
+    store.prepare(data, varied=data.tracks, variants=1)
+    for view, (mean, variance) in zip(views, before, strict=True):
+        np.testing.assert_array_equal(store.moments(view, digests), (mean, variance))
 
 
 KILLED = """

@@ -14,17 +14,18 @@ import optuna
 import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
-from search_helpers import EPOCHS, FAMILY, RECORD, TRACKS, NoTracker, completed, score
+from search_helpers import EPOCHS, FAMILY, FOLDS, RECORD, TRACKS, NoTracker, completed, score
 
-from harness.errors import HarnessError
+from harness.audio.crops import Example
+from harness.errors import HarnessError, ProtocolError
 from harness.models import Config
-from harness.records import EpochRecord, Outcome, Reading, StudyRecord, StudyResults, TrialRecord
+from harness.records import EpochRecord, Outcome, Predictions, Reading, StudyRecord, StudyResults, TrialRecord
 from harness.search.benchmark import open_storage
 from harness.search.events import Event, StudyEnded, StudyStarted, TrialEnded
 from harness.search.study import REFUSED_PER_TRIAL, Plan, Study
 from harness.tracking.ledger import Ledger
-from harness.trials.pool import End, Epoch
-from harness.trials.spec import Ended, TrialSpec
+from harness.trials.pool import End, Epoch, FoldEnd
+from harness.trials.spec import Ended, Fold, TrialSpec
 from harness.units import GIB, MIB
 from harness.vram.admission import Lane
 from harness.vram.footprint import Footprint
@@ -88,6 +89,45 @@ class FakePool:
         self.go_on = go_on
 
 
+TWENTY = tuple(Example(f"f{number:02}", f"digest of f{number:02}", number % 2) for number in range(20))
+FIVE_FOLDS = tuple(
+    Fold(tuple(t for t in TWENTY if t not in TWENTY[at : at + 4]), TWENTY[at : at + 4], (np.zeros(40), np.ones(40)))
+    for at in range(0, 20, 4)
+)
+
+
+@dataclass
+class FoldPool(FakePool):
+    """A pool whose trials go through folds, and are as sure of every track's genre as their score is high."""
+
+    folds: int = 0
+
+    def start(self, spec: TrialSpec, lane: Lane) -> None:
+        super().start(spec, lane)
+        self.folds = 0
+
+    def events(self) -> Iterator[Epoch | FoldEnd | End]:
+        if self.stop_at == self.count:
+            raise KeyboardInterrupt
+        self.count += 1
+        spec = self.waiting[0]
+        self.folds += 1
+        if self.go_on and self.folds < len(spec.folds):
+            yield FoldEnd(spec.number, self.predict(spec, self.folds - 1))
+            return
+        self.waiting.pop(0)
+        pruned = Ended(Outcome.PRUNED, f"behind after fold {self.folds - 1}")
+        yield End(spec, self.end(spec) if self.go_on else pruned, Reading())
+
+    def predict(self, spec: TrialSpec, fold: int) -> Predictions:
+        tracks = spec.folds[fold].valid
+        labels = np.array([track.label for track in tracks])
+        # Tracks differ in how hard they are, the same for every trial.
+        sure = 0.5 + 0.4 * score(spec.config) + np.array([int(track.track[1:]) / 300 for track in tracks])
+        probabilities = np.where(labels[:, None] == np.arange(2), sure[:, None], 1 - sure[:, None])
+        return Predictions(tuple(track.track for track in tracks), ("blues", "rock"), labels, probabilities)
+
+
 @dataclass
 class Bench:
     """One workspace; every `run` is a new process as far as the study can tell.
@@ -111,15 +151,8 @@ class Bench:
 
     def study(self, pool: FakePool, trials: int, record: StudyRecord = RECORD, **plan: Any) -> Study:
         options: dict[str, Any] = {
-            **{"family": FAMILY, "record": record, "trials": trials, "train": TRACKS[:2], "valid": TRACKS[2:]},
-            **{"moments": (np.zeros(40), np.ones(40))},
-            **{
-                "store": self.folder,
-                "min_micro_batch": 8,
-                "jobs": 1,
-                "threads": 1,
-                "deterministic": False,
-            },
+            **{"family": FAMILY, "record": record, "trials": trials, "folds": FOLDS},
+            **{"store": self.folder, "min_micro_batch": 8, "jobs": 1, "threads": 1, "deterministic": False},
             **{"time_limit_seconds": None, "trial_time_limit_seconds": None},
         }
         return Study(Plan(**(options | plan)), self.storage, pool, self.ledger, NoTracker(), self.events.append)
@@ -462,3 +495,37 @@ def test_studies_of_other_seeds_try_other_things(bench: Bench) -> None:
     other = bench.run(FakePool(), 3, record=RECORD.model_copy(update={"seed": 8, "study": "made-up-ffffffff"}))
     assert one.trials[0].params == other.trials[0].params
     assert one.trials[1].params != other.trials[1].params
+
+
+def test_with_folds_a_hopeless_trial_ends_before_the_last(bench: Bench) -> None:
+    results = bench.run(FoldPool(), 12, folds=FIVE_FOLDS)
+    pruned = [trial for trial in results.trials if trial.outcome is Outcome.PRUNED]
+    assert results.best is not None
+    assert pruned
+    for trial in pruned:
+        reports = bench.told[trial.number].intermediate_values
+        assert len(reports) in (4, 8, 12, 16)  # whole folds
+        assert score(bench.told[trial.number].params) < (results.best.valid_macro_f1 or 0)
+
+
+@pytest.mark.parametrize("stop_at", [2, 7, 12])
+def test_an_interrupted_study_with_folds_ends_like_an_undisturbed_one(
+    stop_at: int, tmp_path: Path, empty: Path
+) -> None:
+    def reports(name: str, stop: int | None) -> list[Any]:
+        folder = tmp_path / name
+        shutil.copytree(empty, folder)
+        bench = Bench(folder)
+        if stop is not None:
+            with pytest.raises(KeyboardInterrupt):
+                bench.run(FoldPool(stop_at=stop), 8, folds=FIVE_FOLDS)
+        bench.run(FoldPool(), 8, folds=FIVE_FOLDS)
+        return [(trial.params, trial.state, trial.value, trial.intermediate_values) for trial in bench.told]
+
+    assert reports("interrupted", stop_at) == reports("undisturbed", None)
+
+
+def test_the_same_audio_on_two_sides_of_a_fold_is_refused() -> None:
+    twin = Example("another name", TRACKS[0].digest, 0)
+    with pytest.raises(ProtocolError, match="two sides"):
+        Fold(TRACKS[:2], (*TRACKS[2:], twin), (np.zeros(40), np.ones(40)))

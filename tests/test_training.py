@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from model_helpers import FAMILY, GENRES, ToneStore, noise, order_for, shapes, small
+from model_helpers import FAMILY, GENRES, ToneStore, fold_of, noise, order_for, shapes, small
 from sklearn.utils.class_weight import compute_class_weight
 
 from harness.audio.crops import Example, crop, crop_starts, voting_batches
 from harness.audio.features import WAVEFORM_VIEW, InputView
 from harness.audio.store import Store
-from harness.records import EpochRecord, Outcome
+from harness.records import EpochRecord, Outcome, Predictions
 from harness.trials.spec import Ended, TrialSpec
 
 ROWS = InputView("rows", "features", 2, 5, 10)
@@ -25,15 +25,15 @@ ROWS = InputView("rows", "features", 2, 5, 10)
 
 @dataclass
 class Arrays(Store):
-    """A store of arrays in memory: digest to features (rows, frames)."""
+    """A store of arrays in memory: digest, or digest.variant, to features (rows, frames)."""
 
     tracks: dict[str, np.ndarray]
 
-    def features(self, digest: str) -> np.ndarray:
-        return self.tracks[digest]
+    def features(self, digest: str, variant: int = 0) -> np.ndarray:
+        return self.tracks[f"{digest}.{variant}" if variant else digest]
 
-    def waveform(self, digest: str) -> np.ndarray:
-        return self.tracks[digest]
+    def waveform(self, digest: str, variant: int = 0) -> np.ndarray:
+        return self.features(digest, variant)
 
 
 def ramp(rows: int, frames: int) -> np.ndarray:
@@ -82,7 +82,8 @@ def batches(keras: ModuleType) -> Batches:
 
     labels = [0, 0, 0, 1, 0, 2, 1, 0, 1, 0, 2]
     examples = [Example(f"t{number}", f"t{number}", label) for number, label in enumerate(labels)]
-    store = Arrays({example.digest: ramp(8, 30) + 1000 * number for number, example in enumerate(examples)})
+    tracks = {example.digest: ramp(8, 30) + 1000 * number for number, example in enumerate(examples)}
+    store = Arrays(tracks | {f"{digest}.{k}": rows + 100_000 * k for digest, rows in tracks.items() for k in (1, 2, 3)})
 
     def make(**changes: Any) -> TrainingCrops:
         options = {
@@ -142,6 +143,38 @@ def test_a_fixed_window_is_the_middle_and_a_random_one_moves(batches: Batches) -
 
     assert starts("fixed") == {10.0}
     assert len(starts("random")) > 5
+
+
+def variants_in(crops: Any) -> np.ndarray:
+    """Which variant each crop of an epoch was cut from."""
+    return np.concatenate([inputs[:, 0, 0, 0] // 100_000 for inputs, _, _ in epoch(crops)]).astype(int)
+
+
+@pytest.mark.slow
+def test_variants_come_as_often_as_asked_for_and_all_of_them(batches: Batches) -> None:
+    """Imports Keras."""
+    many = {"crops_per_track": 100, "variants": 3}
+    seen = variants_in(batches(variant_share=0.3, **many))
+    assert 0.25 < (seen > 0).mean() < 0.35
+    assert set(seen) == {0, 1, 2, 3}
+    assert set(variants_in(batches(variant_share=1.0, **many))) == {1, 2, 3}
+
+
+@pytest.mark.slow
+def test_variants_depend_on_seed_epoch_and_index_alone(batches: Batches) -> None:
+    """Imports Keras."""
+    one, other = (batches(variant_share=0.5, variants=3, mixup=0.3) for _ in range(2))
+    expected = epoch(one)
+    for index in reversed(range(len(other))):
+        np.testing.assert_array_equal(other[index][0], expected[index][0])
+
+
+@pytest.mark.slow
+def test_without_variants_nothing_more_is_drawn(batches: Batches) -> None:
+    """Imports Keras."""
+    plain, asked = batches(mixup=0.3), batches(mixup=0.3, variants=3, variant_share=0.0)
+    for mine, theirs in zip(epoch(asked), epoch(plain), strict=True):
+        np.testing.assert_array_equal(mine[0], theirs[0])
 
 
 @pytest.mark.slow
@@ -226,10 +259,14 @@ def spec(tone_store: ToneStore, tmp_path: Path, keras: ModuleType) -> Spec:
     return partial(order_for, *tone_store, tmp_path)
 
 
-def run(spec: TrialSpec, report: Callable[[EpochRecord], bool] = lambda epoch: True) -> Ended:
+def run(
+    spec: TrialSpec,
+    report: Callable[[EpochRecord], bool] = lambda epoch: True,
+    fold_ended: Callable[[Predictions], bool] = lambda predictions: True,
+) -> Ended:
     from harness.trials.train import train
 
-    return train(spec, FAMILY, report)
+    return train(spec, FAMILY, report, fold_ended)
 
 
 @pytest.mark.slow
@@ -239,7 +276,9 @@ def test_training_ends_early_with_the_weights_of_its_best_epoch(spec: Spec, kera
     from harness.trials.train import predict_tracks
 
     order = replace(spec(patience=2), epochs=12)
-    order = replace(order, valid=tuple(replace(track, label=(track.label + 1) % GENRES) for track in order.valid))
+    fold = order.folds[0]
+    wrong = tuple(replace(track, label=(track.label + 1) % GENRES) for track in fold.valid)
+    order = replace(order, folds=(replace(fold, valid=wrong),))
     ended = run(order)
 
     assert ended.outcome is Outcome.COMPLETED
@@ -248,7 +287,7 @@ def test_training_ends_early_with_the_weights_of_its_best_epoch(spec: Spec, kera
     assert ended.best_epoch == best.epoch < len(ended.epochs) == best.epoch + 2 < 12
 
     model = keras.models.load_model(order.model, compile=False)
-    again = predict_tracks(model, Store(order.store), FAMILY.view, order.valid, order.genres, 8)
+    again = predict_tracks(model, Store(order.store), FAMILY.view, order.folds[0].valid, order.genres, 8)
     assert ended.predictions is not None
     np.testing.assert_allclose(again.probabilities, ended.predictions.probabilities, atol=1e-6)
     assert (best.val_accuracy, best.val_macro_f1) == track_scores(ended.predictions)
@@ -313,3 +352,38 @@ def test_the_parent_may_prune_after_any_epoch(spec: Spec) -> None:
     assert ended.outcome is Outcome.PRUNED
     assert [record.epoch for record in ended.epochs] == [1, 2]
     assert ended.predictions is None
+
+
+@pytest.mark.slow
+def test_a_trial_with_folds_scores_every_track_once(spec: Spec, tone_store: ToneStore) -> None:
+    """Trains twice: once to the end, once told to stop after the first fold."""
+    order, (store, tracks) = spec(), tone_store
+    order = replace(
+        order, epochs=2, folds=(fold_of(store, tracks[::2], tracks[1::2]), fold_of(store, tracks[1::2], tracks[::2]))
+    )
+    halves: list[Predictions] = []
+    ended = run(order, fold_ended=lambda half: halves.append(half) is None)
+    assert ended.outcome is Outcome.COMPLETED
+    assert [(epoch.fold, epoch.epoch) for epoch in ended.epochs] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    assert ended.predictions is not None
+    assert ended.predictions.tracks == tuple(sorted(track.track for track in tracks))
+    assert [half.tracks for half in halves] == [tuple(track.track for track in tracks[1::2])]
+    labels = {track.track: track.label for track in tracks}
+    assert ended.predictions.labels.tolist() == [labels[track] for track in ended.predictions.tracks]
+
+    stopped = run(order, fold_ended=lambda half: False)
+    assert stopped.outcome is Outcome.PRUNED
+    assert {epoch.fold for epoch in stopped.epochs} == {0}
+
+
+@pytest.mark.slow
+def test_folds_to_come_count_in_the_projection(spec: Spec, tone_store: ToneStore) -> None:
+    """Trains a few steps."""
+    order, (store, tracks) = spec(), tone_store
+    fold = fold_of(store, tracks[::2], tracks[1::2])
+    one = run(replace(order, epochs=400, time_limit_seconds=0.5))
+    many = run(replace(order, epochs=400, time_limit_seconds=0.5, folds=(fold,) * 10))
+    assert one.outcome is many.outcome is Outcome.TIMEOUT
+    assert one.projected_seconds is not None
+    assert many.projected_seconds is not None
+    assert many.projected_seconds > 3 * one.projected_seconds

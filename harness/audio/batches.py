@@ -31,6 +31,9 @@ class TrainingCrops(keras.utils.PyDataset):
     float32. Every batch of an epoch is full, and an epoch is a whole number of effective batches, so
     gradient accumulation equals the large batch; the shuffled order wraps round to fill the last one.
     What a batch holds depends on the seed, the epoch and its index alone.
+
+    With the probability `variant_share`, a crop is cut from one of the track's `variants` in the store instead of the
+    track itself, each as likely as the next.
     """
 
     def __init__(
@@ -47,10 +50,13 @@ class TrainingCrops(keras.utils.PyDataset):
         mixup: float,
         weighted: bool,
         seed: int,
+        variant_share: float = 0.0,
+        variants: int = 0,
     ) -> None:
         super().__init__()
         self.store, self.view, self.examples, self.genres = store, view, examples, genres
         self.micro_batch, self.window, self.mixup, self.seed = micro_batch, window, mixup, seed
+        self.variant_share, self.variants = variant_share, variants
         labels = [example.label for example in examples]
         self.weights = class_weights(labels, genres) if weighted else np.ones(genres, np.float32)
         self.places = np.repeat(np.arange(len(examples)), crops_per_track)
@@ -88,7 +94,9 @@ class TrainingCrops(keras.utils.PyDataset):
         return np.random.default_rng((self.seed, self.epoch, 0)).permutation(self.places)
 
     def _crop(self, example: Example, generator: np.random.Generator) -> np.ndarray:
-        track = load(self.store, self.view, example.digest)
+        varied = self.variant_share > 0 and generator.random() < self.variant_share
+        number = int(generator.integers(1, self.variants, endpoint=True)) if varied else 0
+        track = load(self.store, self.view, example.digest, number)
         room = max(0, track.shape[-1] - self.view.length)
         start = room // 2 if self.window == "fixed" else int(generator.integers(room + 1))
         return crop(track, self.view, start)

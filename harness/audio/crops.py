@@ -21,11 +21,14 @@ class Example:
     label: int
 
 
-def load(store: Store, view: InputView, digest: str) -> np.ndarray:
-    """Return what `view` sees of a track, memory-mapped: float32 (rows, frames) or int16 (samples,)."""
+def load(store: Store, view: InputView, digest: str, variant: int = 0) -> np.ndarray:
+    """Return what `view` sees of a track, or of a variant of it, memory-mapped.
+
+    It is float32 (rows, frames) or int16 (samples,); variant 0 is the track itself.
+    """
     if view.kind == "waveform":
-        return store.waveform(digest)
-    return store.features(digest)[view.start : view.stop]
+        return store.waveform(digest, variant)
+    return store.features(digest, variant)[view.start : view.stop]
 
 
 def crop(track: np.ndarray, view: InputView, start: int) -> np.ndarray:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
 
-from harness.audio.draw import linked, stratified
+from harness.audio.draw import Side, linked, stratified
 from harness.audio.tables import canonical_name, listed, matched, read_table
 from harness.audio.tracks import Dataset
 from harness.errors import ProtocolError, UsageError
@@ -23,11 +24,13 @@ class Partition(StrEnum):
     TRAIN = "train"
     VALID = "valid"
     TEST = "test"
+    FOLDS = "folds"
+    """Trains and validates in turn."""
     EXCLUDED = "excluded"
 
 
-PROTOCOLS = ("group", "fault_filtered", "random")
-"""The protocols that have a name, the most trustworthy first."""
+PROTOCOLS = ("group", "fault_filtered", "kfold:5", "random")
+"""The protocols that have a name, the most trustworthy first; `kfold` takes any number from 2."""
 
 _SHARES: dict[str, dict[Partition, float]] = {
     "group": {Partition.TRAIN: 0.6, Partition.VALID: 0.2, Partition.TEST: 0.2},
@@ -51,23 +54,42 @@ class Split:
         assignment: track id -> partition, for every track.
         grouped: whether groups are known and each stands on one side.
         warning: one line on what the protocol does to the numbers, or None.
+        fold_of: track id -> the fold in which it validates, from 0; empty for a single split.
     """
 
     protocol: str
     assignment: Mapping[str, Partition]
     grouped: bool
     warning: str | None
+    fold_of: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
         """The same for the same assignment."""
-        return short_hash(dict(self.assignment), 16)
+        if not self.fold_of:
+            return short_hash(dict(self.assignment), 16)
+        return short_hash([dict(self.assignment), dict(self.fold_of)], 16)
+
+    @property
+    def folds(self) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+        """The ids that train and those that validate, once for each fold; once where the split is a single one."""
+        if not self.fold_of:
+            return ((self.tracks(Partition.TRAIN), self.tracks(Partition.VALID)),)
+        ids = self.tracks(Partition.FOLDS)
+        return tuple(
+            (
+                tuple(track for track in ids if self.fold_of[track] != fold),
+                tuple(track for track in ids if self.fold_of[track] == fold),
+            )
+            for fold in sorted(set(self.fold_of.values()))
+        )
 
     @property
     def sizes(self) -> dict[str, int]:
-        """How many tracks each of the four partitions has."""
+        """How many tracks each partition has; `folds` is left out where there are none."""
         counts = Counter(self.assignment.values())
-        return {partition.value: counts[partition] for partition in Partition}
+        shown = [partition for partition in Partition if partition is not Partition.FOLDS or self.fold_of]
+        return {partition.value: counts[partition] for partition in shown}
 
     def tracks(self, partition: Partition) -> tuple[str, ...]:
         """Return the ids of a partition's tracks, sorted."""
@@ -81,6 +103,7 @@ class Split:
             sizes=self.sizes,
             grouped=self.grouped,
             warning=self.warning,
+            folds=len(set(self.fold_of.values())),
         )
 
 
@@ -91,6 +114,7 @@ def assign(dataset: Dataset, protocol: str, seed: int) -> Split:
     - `fault_filtered`: the artist- and fault-filtered partition of GTZAN, 443/197/290, 70 of its tracks excluded
       (Kereliuk, Sturm and Larsen, "Deep Learning and Music Adversaries", 2015).
     - `group`: 60/20/20 by whole groups, stratified by genre.
+    - `kfold:K`: K folds, stratified by genre, by whole groups where groups are known; each validates once, no test.
     - `FILE.csv`: what the columns `track` and `partition` say.
     - `auto`: `group` where it can serve, else `fault_filtered` where it can, else `random`.
 
@@ -107,9 +131,13 @@ def assign(dataset: Dataset, protocol: str, seed: int) -> Split:
     elif protocol == "fault_filtered":
         split = _judged(dataset, protocol, _fault_filtered(dataset))
     elif protocol in _SHARES:
-        split = _judged(dataset, protocol, _drawn(dataset, protocol, seed))
+        split = _judged(dataset, protocol, _drawn(dataset, protocol, _SHARES[protocol], seed, protocol == "group"))
+    elif match := re.fullmatch(r"kfold:(\d+)", protocol):
+        split = _folded(dataset, protocol, int(match[1]), seed)
     else:
-        raise UsageError(f"{protocol!r} is not a protocol. Choose auto, {', '.join(PROTOCOLS)}, or name a FILE.csv.")
+        raise UsageError(
+            f"{protocol!r} is not a protocol. Choose auto, group, fault_filtered, random, kfold:K, or name a FILE.csv."
+        )
     verify(dataset, split)
     return split
 
@@ -138,10 +166,10 @@ def verify(dataset: Dataset, split: Split) -> None:
             f"{split.protocol}: made for another data set than {dataset.name}; these tracks are in one of the two "
             f"only:\n{listed(sorted(other))}\nSplit the data set again."
         )
-    needed = [Partition.TRAIN, Partition.VALID]
-    if Partition.TEST in split.assignment.values():
-        needed.append(Partition.TEST)
-    present = {(track.genre, split.assignment[track.id]) for track in dataset.tracks}
+    sides = {_side(split, track.id) for track in dataset.tracks}
+    whole = [Partition.TRAIN, Partition.VALID, *({Partition.TEST} & sides)]
+    needed = sorted(sides - {Partition.EXCLUDED}) if split.fold_of else whole
+    present = {(track.genre, _side(split, track.id)) for track in dataset.tracks}
     lacking = [
         f"{genre}: no {side} track" for genre in dataset.genres for side in needed if (genre, side) not in present
     ]
@@ -157,8 +185,13 @@ def verify(dataset: Dataset, split: Split) -> None:
             _one_side(split, f"group {group}", members)
 
 
+def _side(split: Split, track: str) -> str:
+    """Return the partition of a track, or its fold."""
+    return f"fold {split.fold_of[track]}" if track in split.fold_of else split.assignment[track]
+
+
 def _one_side(split: Split, what: str, tracks: Iterable[str]) -> None:
-    sides = {track: split.assignment[track] for track in tracks}
+    sides = {track: _side(split, track) for track in tracks}
     if len(set(sides.values()) - {Partition.EXCLUDED}) > 1:
         raise ProtocolError(
             f"{split.protocol}: {what} stands on two sides:\n"
@@ -188,16 +221,21 @@ def _auto(dataset: Dataset, seed: int) -> Split:
         return Split(split.protocol, split.assignment, split.grouped, f"{split.warning}{why}")
 
 
-def _judged(dataset: Dataset, protocol: str, assignment: Mapping[str, Partition]) -> Split:
+def _judged(
+    dataset: Dataset, protocol: str, assignment: Mapping[str, Partition], fold_of: Mapping[str, int] | None = None
+) -> Split:
     """Return the split, with what is known of the groups in it."""
+    split = Split(protocol, assignment, False, None, fold_of or {})
     sides = {
-        group: {assignment[track] for track in tracks} - {Partition.EXCLUDED}
+        group: {_side(split, track) for track in tracks} - {Partition.EXCLUDED}
         for group, tracks in _members(dataset).items()
     }
     warning = None
     if any(len(present) > 1 for present in sides.values()):
-        held_out = [t for t, side in assignment.items() if side in (Partition.VALID, Partition.TEST)]
-        heard = sum(Partition.TRAIN in sides[dataset.groups[track]] for track in held_out)
+        held_out = [t for t, side in assignment.items() if side not in (Partition.TRAIN, Partition.EXCLUDED)]
+        # Folds train on each other.
+        training = {_side(split, track) for track in held_out} if fold_of else {Partition.TRAIN}
+        heard = sum(bool((sides[dataset.groups[track]] - {_side(split, track)}) & training) for track in held_out)
         warning = (
             f"{protocol} splits artists: {heard} of {len(held_out)} held-out tracks have their artist in training, "
             f"so scores come out too high."
@@ -208,7 +246,16 @@ def _judged(dataset: Dataset, protocol: str, assignment: Mapping[str, Partition]
             f"{protocol} knows no artists: held-out tracks{gtzan} can have their artist in training, so scores come "
             f"out too high."
         )
-    return Split(protocol, assignment, grouped=bool(sides) and warning is None, warning=warning)
+    return replace(split, grouped=bool(sides) and warning is None, warning=warning)
+
+
+def _folded(dataset: Dataset, protocol: str, folds: int, seed: int) -> Split:
+    if folds < 2:
+        raise UsageError(f"{protocol}: one fold leaves nothing to train on. Name at least 2, as in kfold:5.")
+    shares = {str(fold): 1 / folds for fold in range(folds)}
+    drawn = _drawn(dataset, protocol, shares, seed, bool(dataset.groups))
+    fold_of = {track: int(fold) for track, fold in drawn.items()}
+    return _judged(dataset, protocol, dict.fromkeys(fold_of, Partition.FOLDS), fold_of)
 
 
 def _from_file(dataset: Dataset, path: Path) -> Split:
@@ -281,20 +328,21 @@ def _fault_filtered_table() -> dict[str, Partition]:
     return table
 
 
-def _drawn(dataset: Dataset, protocol: str, seed: int) -> dict[str, Partition]:
+def _drawn(dataset: Dataset, protocol: str, shares: Mapping[Side, float], seed: int, by_group: bool) -> dict[str, Side]:
+    """Return a side for every track, drawn by whole units: replicas, and groups where `by_group` says so."""
     if protocol == "group" and not dataset.groups:
         raise ProtocolError(
             f"group: no groups are known for {dataset.name}. Name a CSV with track,artist by --groups, or choose "
             f"another protocol."
         )
-    shares = _SHARES[protocol]
     genre_of = {track.id: track.genre for track in dataset.tracks}
-    units = linked(genre_of, [*dataset.replicas, *(_members(dataset).values() if protocol == "group" else ())])
+    units = linked(genre_of, [*dataset.replicas, *(_members(dataset).values() if by_group else ())])
     present = Counter(genre for unit in units for genre in {genre_of[track] for track in unit})
     if poor := [f"{genre}: {present[genre]}" for genre in dataset.genres if present[genre] < len(shares)]:
-        what = "groups" if protocol == "group" else "different tracks"
+        what = "groups" if by_group else "different tracks"
+        sides = f"each of {len(shares)} folds" if protocol.startswith("kfold") else f"each of {', '.join(shares)}"
         raise ProtocolError(
-            f"{protocol}: every genre needs at least {len(shares)} {what}, one for each of {', '.join(shares)}; "
+            f"{protocol}: every genre needs at least {len(shares)} {what}, one for {sides}; "
             f"{dataset.name} has too few in\n{listed(poor)}\n"
             f"Add some, remove the genre, or choose another protocol."
         )

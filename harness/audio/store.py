@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.audio import features
+from harness.audio import augment, features
 from harness.audio.decode import content_address, decode, resample
 from harness.audio.features import Features, InputView, Samples
 from harness.audio.parallel import Progress, map_items
@@ -38,8 +39,19 @@ _BLOCK = 1 << 20
 _HOUR = 3600
 
 
+class _Work(NamedTuple):
+    """What is to be made of a track: variants by their numbers, 0 the track itself."""
+
+    track: Track
+    numbers: tuple[int, ...]
+
+
 class Store:
-    """A folder of arrays, two a track: `<settings>/<digest>.features.npy` and `waveforms/<settings>/<digest>.npy`."""
+    """A folder of arrays, two a track and two for each of its variants, which are numbered from 1.
+
+    A track lies in `<settings>/<digest>.features.npy` and `waveforms/<settings>/<digest>.npy`; its variants do in
+    folders of other settings, those of `augment` included, under `<digest>.<number>`.
+    """
 
     def __init__(self, root: Path) -> None:
         """Name the folder; it is made by `prepare`."""
@@ -49,6 +61,8 @@ class Store:
         self,
         tracks: Dataset | Iterable[Track],
         *,
+        varied: Iterable[Track] = (),
+        variants: int = 0,
         progress: Progress | None = None,
         workers: int | None = None,
     ) -> None:
@@ -56,6 +70,8 @@ class Store:
 
         Args:
             tracks: whose features and waveforms are needed.
+            varied: those among them that need variants too: what is trained on.
+            variants: how many of them a track.
             progress: told after every track that is made how many are done, and of how many; not called if none is.
             workers: processes; by default as many as are worth it.
 
@@ -64,37 +80,62 @@ class Store:
             WorkspaceError: the store cannot be written.
         """
         wanted = {track.digest: track for track in (tracks.tracks if isinstance(tracks, Dataset) else tracks)}
+        to_vary = {track.digest for track in varied}
+        missing = []
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             _sweep(self.root)
-            missing = [track for track in wanted.values() if not self._is_whole(track.digest)]
+            for digest, track in wanted.items():
+                numbers = range(variants + 1 if digest in to_vary else 1)
+                if lacking := tuple(number for number in numbers if not self._is_whole(digest, number)):
+                    missing.append(_Work(track, lacking))
         except OSError as error:
             raise _unwritable(self.root, error) from None
-        map_items(partial(_make, self), missing, progress=progress, workers=workers, name=lambda track: track.path)
+        map_items(partial(_make, self), missing, progress=progress, workers=workers, name=lambda work: work.track.path)
 
-    def features(self, digest: str) -> Features:
-        """Return a track's features, memory-mapped float32, shape (187, frames).
+    def put(self, digest: str, rows: Features, waveform: Waveform, variant: int = 0) -> None:
+        """Store both arrays of a track or of one of its variants, each whole or not at all.
+
+        Args:
+            digest: the address of the track's audio.
+            rows: float32, shape (187, frames).
+            waveform: int16, shape (samples,), at 22,050 Hz.
+            variant: 0 is the track itself.
+
+        Raises:
+            WorkspaceError: the store cannot be written.
+        """
+        try:
+            _write(self._waveform_path(digest, variant), waveform)
+            _write(self._features_path(digest, variant), rows)
+        except OSError as error:
+            raise _unwritable(self.root, error) from None
+
+    def features(self, digest: str, variant: int = 0) -> Features:
+        """Return a track's features or a variant's, memory-mapped float32, shape (187, frames).
 
         Raises:
             WorkspaceError: they are not in the store, or are damaged.
         """
-        return _mapped(self._features_path(digest), _are_features)
+        return _mapped(self._features_path(digest, variant), _are_features)
 
-    def waveform(self, digest: str) -> Waveform:
-        """Return a track's waveform, memory-mapped int16, shape (samples,), at 22,050 Hz; value = int16 / 32,768.
+    def waveform(self, digest: str, variant: int = 0) -> Waveform:
+        """Return a track's waveform or a variant's, memory-mapped int16, shape (samples,), at 22,050 Hz.
+
+        A value is int16 / `FULL_SCALE`.
 
         Raises:
             WorkspaceError: it is not in the store, or is damaged.
         """
-        return _mapped(self._waveform_path(digest), _is_waveform)
+        return _mapped(self._waveform_path(digest, variant), _is_waveform)
 
     def moments(
         self, view: InputView, digests: Sequence[str]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return mean and variance of each row of a view over whole tracks; name training tracks only.
 
-        Tracks are read one after another and merged in float64 (Chan, Golub and LeVeque, 1979), so memory does not
-        grow with their number.
+        Their variants are left out: what is validated and tested is not varied. Tracks are read one after another and
+        merged in float64 (Chan, Golub and LeVeque, 1979), so memory does not grow with their number.
 
         Returns:
             mean and (population) variance, float32, shape (rows,), or (1,) for a waveform in units of full scale.
@@ -119,22 +160,32 @@ class Store:
                 mean += delta * n / count
         return mean.astype(np.float32), (squares / max(count, 1)).astype(np.float32)
 
-    def _features_path(self, digest: str) -> Path:
-        return self.root / short_hash(_FEATURE_SETTINGS) / digest[:2] / f"{digest}.features.npy"
+    def _features_path(self, digest: str, variant: int) -> Path:
+        folder, name = _address(_FEATURE_SETTINGS, digest, variant)
+        return self.root / folder / digest[:2] / f"{name}.features.npy"
 
-    def _waveform_path(self, digest: str) -> Path:
-        return self.root / "waveforms" / short_hash(_WAVEFORM_SETTINGS) / digest[:2] / f"{digest}.npy"
+    def _waveform_path(self, digest: str, variant: int) -> Path:
+        folder, name = _address(_WAVEFORM_SETTINGS, digest, variant)
+        return self.root / "waveforms" / folder / digest[:2] / f"{name}.npy"
 
-    def _is_whole(self, digest: str) -> bool:
+    def _is_whole(self, digest: str, variant: int) -> bool:
         try:
-            frames, samples = self.features(digest).shape[1], len(self.waveform(digest))
+            frames, samples = self.features(digest, variant).shape[1], len(self.waveform(digest, variant))
         except WorkspaceError:
             return False
         return bool(frames == features.n_frames(samples))
 
 
-def _make(store: Store, track: Track) -> None:
-    """Write both arrays of a track. Runs in a worker."""
+def _address(settings: Mapping[str, object], digest: str, variant: int) -> tuple[str, str]:
+    """Return the names of a folder and, without its suffix, of a file in it."""
+    if not variant:
+        return short_hash(settings), digest
+    return short_hash({**settings, "augmentation": augment.VERSION}), f"{digest}.{variant}"
+
+
+def _make(store: Store, work: _Work) -> None:
+    """Write both arrays of a track and of its variants, as far as they are wanted. Runs in a worker."""
+    track, numbers = work
     try:
         samples, rate = decode(track.path)
     except DataError as error:
@@ -142,11 +193,14 @@ def _make(store: Store, track: Track) -> None:
     if content_address(samples, rate) != track.digest:
         raise DataError(f"{track.path}: its audio changed since it was scanned. Run again to scan it anew.")
     samples = resample(samples, rate)
-    try:
-        _write(store._waveform_path(track.digest), quantised(samples))
-        _write(store._features_path(track.digest), features.extract(samples))
-    except OSError as error:
-        raise _unwritable(store.root, error) from None
+    for number in numbers:
+        heard = augment.variant(samples, _seed(track.digest, number)) if number else samples
+        store.put(track.digest, features.extract(heard), quantised(heard), number)
+
+
+def _seed(digest: str, variant: int) -> int:
+    """Return the seed of a variant, which depends on nothing else: equal audio, equal variants."""
+    return zlib.crc32(f"{digest}/{variant}".encode())
 
 
 def quantised(samples: Samples) -> Waveform:

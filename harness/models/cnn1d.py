@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers as keras_layers
 
+from harness.audio.features import SAMPLE_RATE
 from harness.models import Config, Shapes, layers
 
 POOLING = 4
@@ -15,13 +16,14 @@ def build(config: Config, shapes: Shapes) -> keras.Model:
 
     Args:
         config: `first_kernel` and `first_stride` in samples, `stages` (the first one counts), `width`,
-            `residual`, `spatial_dropout`, `wave_augment`, `head`, `dense_units`, regularisation.
+            `residual`, `spatial_dropout`, `wave_augment` (with `gain_db` and `shift_seconds`), `head`, `dense_units`,
+            regularisation.
         shapes: input (samples, 1) and number of genres.
     """
     inputs = keras.Input(shapes.input)
     x = layers.standardize(inputs, shapes.mean, shapes.variance)
     if config["wave_augment"]:
-        x = layers.WaveAugment(config["gain_db"])(x)
+        x = layers.WaveAugment(config["gain_db"], shift=round(config["shift_seconds"] * SAMPLE_RATE))(x)
     x = layers.convolve(x, config["width"], config["first_kernel"], config, strides=config["first_stride"])
     x = keras_layers.MaxPooling1D(POOLING, padding="same")(x)
     block = layers.residual if config["residual"] else layers.convolve

@@ -72,14 +72,15 @@ class SpecAugment(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="harness")
 class WaveAugment(layers.Layer):
-    """In training, flips the polarity of half of the examples and scales each by up to +-`gain_db` decibels.
+    """In training, flips the polarity of half of the examples, scales each and shifts it round its ends.
 
-    Input and output: float (batch, samples, 1).
+    Input and output: float (batch, samples, 1). Gains are uniform over +-`gain_db` decibels, shifts over +-`shift`
+    samples.
     """
 
-    def __init__(self, gain_db: float, seed: int = 0, **kwargs: Any) -> None:
+    def __init__(self, gain_db: float, shift: int = 0, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.gain_db, self.seed = gain_db, seed
+        self.gain_db, self.shift, self.seed = gain_db, shift, seed
         self.generator = keras.random.SeedGenerator(seed)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -88,10 +89,13 @@ class WaveAugment(layers.Layer):
         shape = (ops.shape(inputs)[0], 1, 1)
         decibels = keras.random.uniform(shape, -self.gain_db, self.gain_db, seed=self.generator)
         sign = ops.where(keras.random.uniform(shape, seed=self.generator) < 0.5, -1.0, 1.0)
-        return inputs * ops.cast(sign * ops.power(10.0, decibels / 20.0), inputs.dtype)
+        shifts = ops.floor(keras.random.uniform(shape, -self.shift, self.shift + 1, seed=self.generator))
+        places = ops.mod(ops.arange(inputs.shape[1])[None, :, None] - ops.cast(shifts, "int32"), inputs.shape[1])
+        shifted = ops.take_along_axis(inputs, places, axis=1)
+        return shifted * ops.cast(sign * ops.power(10.0, decibels / 20.0), inputs.dtype)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "gain_db": self.gain_db, "seed": self.seed}
+        return {**super().get_config(), "gain_db": self.gain_db, "shift": self.shift, "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable(package="harness")
@@ -153,6 +157,15 @@ def residual(x: Any, filters: int, kernel: int, config: Config) -> Any:
     x = convolve(x, filters, kernel, config)
     x = convolve(x, filters, kernel, config, activate=False)
     return layers.ReLU()(layers.Add()([x, shortcut]))
+
+
+def drop_path(x: Any, rate: float) -> Any:
+    """Stochastic depth: in training, drop the branch `x` for a share of the examples, and scale it for the others.
+
+    Huang et al., "Deep networks with stochastic depth", ECCV 2016; scaled by 1 / (1 - rate), so that nothing need be
+    done at inference.
+    """
+    return layers.Dropout(rate, noise_shape=(None, *(1,) * (len(x.shape) - 1)))(x) if rate else x
 
 
 def squeeze_excite(x: Any, ratio: int = 8) -> Any:

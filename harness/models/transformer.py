@@ -15,7 +15,8 @@ def build(config: Config, shapes: Shapes) -> keras.Model:
 
     Args:
         config: `stem_blocks` (each halves rows and frames), `stem_width`, `width` of a token, `heads`,
-            `layers`, `norm` (`pre` or `post`), `pooling`, regularisation, SpecAugment.
+            `layers`, `stochastic_depth` (of the last layer; less before it, in proportion), `norm` (`pre` or `post`),
+            `pooling`, regularisation, SpecAugment.
         shapes: input (rows, frames, 1) and number of genres; 130 frames and 2 stem blocks make 33 tokens.
     """
     inputs = keras.Input(shapes.input)
@@ -29,15 +30,15 @@ def build(config: Config, shapes: Shapes) -> keras.Model:
     x = keras_layers.Reshape((tokens, rows * channels))(x)
     x = keras_layers.Dense(config["width"], kernel_regularizer=layers.regularizer(config))(x)
     x = layers.PositionEmbedding()(x)
-    for _ in range(config["layers"]):
-        x = _encoder(x, config)
+    for number in range(1, config["layers"] + 1):
+        x = _encoder(x, config, config["stochastic_depth"] * number / config["layers"])
     if config["norm"] == "pre":
         x = keras_layers.LayerNormalization()(x)
     x = keras_layers.Dropout(config["dropout"])(_pool(x, str(config["pooling"])))
     return keras.Model(inputs, layers.probabilities(x, shapes.genres))
 
 
-def _encoder(x: Any, config: Config) -> Any:
+def _encoder(x: Any, config: Config, drop_rate: float) -> Any:
     """Self-attention and a feed-forward layer twice as wide; norm before (Xiong et al., ICML 2020) or after."""
     width, dropout, pre = config["width"], config["dropout"], config["norm"] == "pre"
 
@@ -50,7 +51,7 @@ def _encoder(x: Any, config: Config) -> Any:
 
     for sublayer in (attend, feed_forward):
         y = sublayer(keras_layers.LayerNormalization()(x) if pre else x)
-        x = keras_layers.Add()([x, keras_layers.Dropout(dropout)(y)])
+        x = keras_layers.Add()([x, layers.drop_path(keras_layers.Dropout(dropout)(y), drop_rate)])
         x = x if pre else keras_layers.LayerNormalization()(x)
     return x
 

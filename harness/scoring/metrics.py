@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ class GenreScore(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """The two ends of a confidence interval of a proportion, fractions in [0, 1]."""
+    """The two ends of a confidence interval, fractions in [0, 1]."""
 
     low: float
     high: float
@@ -60,6 +61,31 @@ def vote(probabilities: np.ndarray, owners: np.ndarray, n_tracks: int) -> np.nda
     sums = np.zeros((n_tracks, probabilities.shape[1]), dtype=np.float64)
     np.add.at(sums, owners, probabilities)
     return (sums / crops[:, None]).astype(np.float32)
+
+
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """Return the predictions of several partitions as one, tracks sorted.
+
+    Raises:
+        ValueError: the genres differ, or a track is in two parts.
+    """
+    tracks = np.array([track for part in parts for track in part.tracks])
+    if len({part.genres for part in parts}) != 1 or len(set(tracks.tolist())) < len(tracks):
+        raise ValueError("the parts must have the same genres, and no track in common")
+    order = np.argsort(tracks)
+    return Predictions(
+        tracks=tuple(tracks[order].tolist()),
+        genres=parts[0].genres,
+        labels=np.concatenate([part.labels for part in parts])[order],
+        probabilities=np.concatenate([part.probabilities for part in parts])[order],
+    )
+
+
+def log_likelihoods(predictions: Predictions) -> np.ndarray:
+    """Return the log probability of each track's true genre in nats, shape (N,); probabilities are floored at 1e-7."""
+    chosen = predictions.probabilities[np.arange(len(predictions.labels)), predictions.labels]
+    logs: np.ndarray = np.log(np.maximum(chosen, 1e-7))
+    return logs
 
 
 def track_scores(predictions: Predictions) -> Scores:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,21 +13,17 @@ from tempfile import TemporaryDirectory
 import optuna
 
 import harness
-from harness.audio import demo
-from harness.audio.crops import Example
-from harness.audio.protocols import Partition, Split, assign
-from harness.audio.store import Store
-from harness.audio.tracks import Dataset, scan
 from harness.errors import TrackingError, UsageError, WorkspaceError
 from harness.families import Family, select
 from harness.inference.pipeline import write_bundle
 from harness.records import Predictions, Provenance, Source, StudyRecord, StudyResults, TrialRecord, short_hash
-from harness.search.events import Note, Notify, Progress
-from harness.search.footprints import cache
+from harness.search.data import Prepared, prepare
+from harness.search.events import Note, Notify
+from harness.search.references import references
 from harness.search.space import space_hash
 from harness.search.study import Plan, Study
 from harness.settings import RunSettings, default_artifact_root, default_tracking_uri
-from harness.tracking.ledger import Ledger, lock_workspace
+from harness.tracking.ledger import REFERENCES, Ledger, dump_records, lock_workspace
 from harness.trials import framework
 from harness.trials.pool import Pool
 from harness.vram.admission import Lane
@@ -41,25 +35,6 @@ from reports.tables import confusion_json, per_genre_csv
 
 SELF_TEST_BYTES = 256 * 2**20
 """What the self-test child of a GPU meter holds."""
-
-# The built-in set: whole artists split 60/20/20. Tracks of 12 s keep two cores busy for minutes, not hours.
-DEMO_ARTISTS, DEMO_TRACKS, DEMO_SECONDS = 5, 2, 12.0
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The data that all studies of a run share."""
-
-    dataset: Dataset
-    split: Split
-    store: Store
-
-    def examples(self, partition: Partition) -> tuple[Example, ...]:
-        """Return the tracks of a partition as training sees them, by id."""
-        tracks = {track.id: track for track in self.dataset.tracks}
-        label = {genre: index for index, genre in enumerate(self.dataset.genres)}
-        chosen = (tracks[name] for name in self.split.tracks(partition))
-        return tuple(Example(track.id, track.digest, label[track.genre]) for track in chosen)
 
 
 def run(settings: RunSettings, notify: Notify) -> tuple[StudyResults, ...]:
@@ -76,34 +51,9 @@ def run(settings: RunSettings, notify: Notify) -> tuple[StudyResults, ...]:
         # The server of the children imports the framework while the data is read.
         with closing(Pool()) as pool:
             prepared = prepare(settings, notify)
-            lanes = _lanes(settings, device, pool, notify)
+            lanes = lanes_for(settings, device, pool, notify)
             results = _studies(settings, chosen, prepared, lanes, pool, notify)
     return results
-
-
-def prepare(settings: RunSettings, notify: Notify) -> Prepared:
-    """Scan the data set (the built-in one, unless told otherwise), split it, and fill the store.
-
-    Raises:
-        DataError: the data set cannot serve, or the protocol cannot split it.
-    """
-    folder = settings.data or _demo_set(notify)
-    dataset = scan(
-        folder, skip_bad=settings.skip_bad, groups=settings.groups, progress=_progress(notify, "reading tracks")
-    )
-    for path, reason in dataset.quarantined.items():
-        notify(Note(f"skipped {path}: {reason}", warning=True))
-    for names in dataset.replicas:
-        notify(Note(f"the same audio, kept on one side: {', '.join(names)}", warning=True))
-    split = assign(dataset, settings.protocol, settings.seed)
-    sizes = ", ".join(f"{size} {name}" for name, size in split.sizes.items())
-    notify(Note(f"{dataset.name}: {len(dataset.tracks)} tracks, protocol {split.protocol}: {sizes}"))
-    if split.warning:
-        notify(Note(split.warning, warning=True))
-    store = Store(settings.workspace / "store")
-    used = [track for track in dataset.tracks if split.assignment[track.id] is not Partition.EXCLUDED]
-    store.prepare(used, progress=_progress(notify, "extracting features"))
-    return Prepared(dataset, split, store)
 
 
 def study_record(settings: RunSettings, family: Family, prepared: Prepared, device: Device) -> StudyRecord:
@@ -185,14 +135,16 @@ def _studies(
     results = []
     try:
         for family in chosen:
-            train = prepared.examples(Partition.TRAIN)
+            folds = prepared.folds(family.view)
+            record = ledger.open_study(study_record(settings, family, prepared, lanes[0].device))
+            ledger.keep_settings(record.study, settings.portable().model_dump_json(indent=2))
+            known = references(prepared.store, folds, prepared.dataset.genres, settings.seed)
+            ledger.keep_files(record.study, {REFERENCES: dump_records(known)})
             plan = Plan(
                 family=family,
-                record=study_record(settings, family, prepared, lanes[0].device),
+                record=record,
                 trials=settings.trials,
-                train=train,
-                valid=prepared.examples(Partition.VALID),
-                moments=prepared.store.moments(family.view, [example.digest for example in train]),
+                folds=folds,
                 store=prepared.store.root,
                 min_micro_batch=settings.min_micro_batch,
                 jobs=jobs,
@@ -224,7 +176,7 @@ def _leading(study: StudyRecord, ledger: Ledger) -> StudyResults:
     return max(rivals, key=lambda each: (not each.study.quick, each.best.valid_macro_f1 or 0.0 if each.best else -1.0))
 
 
-def _lanes(settings: RunSettings, device: Device, pool: Pool, notify: Notify) -> tuple[Lane, ...]:
+def lanes_for(settings: RunSettings, device: Device, pool: Pool, notify: Notify) -> tuple[Lane, ...]:
     """Return a lane for the device, or with more than one job for every visible GPU, each proven by its self-test."""
     devices: tuple[Device, ...] = (device,)
     if settings.device == "auto" and settings.jobs != 1 and device.uuid is not None:
@@ -310,21 +262,6 @@ def _crown(settings: RunSettings, results: StudyResults, ledger: Ledger, notify:
             )
         except TrackingError as error:
             notify(Note(f"the champion of {study.family} was not registered: {error}", warning=True))
-
-
-def _demo_set(notify: Notify) -> Path:
-    folder = cache() / f"synthetic-demo-{DEMO_ARTISTS}x{DEMO_TRACKS}x{DEMO_SECONDS:.0f}s-{demo.RECIPE}"
-    return demo.make(
-        folder,
-        artists=DEMO_ARTISTS,
-        tracks=DEMO_TRACKS,
-        seconds=DEMO_SECONDS,
-        progress=_progress(notify, "making the demo set"),
-    )
-
-
-def _progress(notify: Notify, task: str) -> Callable[[int, int], None]:
-    return lambda done, total: notify(Progress(task, done, total))
 
 
 def _commit() -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.records import EpochRecord, StudyRecord, StudyResults, TrialRecord
+from harness.records import EpochRecord, FinalRecord, StudyRecord, StudyResults, TrialRecord
 
 
 @dataclass(frozen=True)
@@ -61,5 +61,11 @@ class StudyEnded:
     results: StudyResults
 
 
-Event = Progress | Note | StudyStarted | TrialStarted | EpochEnded | TrialEnded | StudyEnded
+@dataclass(frozen=True)
+class FinalEnded:
+    family: str
+    run: FinalRecord
+
+
+Event = Progress | Note | StudyStarted | TrialStarted | EpochEnded | TrialEnded | StudyEnded | FinalEnded
 Notify = Callable[[Event], None]

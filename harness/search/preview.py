@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 
-from harness.audio.protocols import Partition
 from harness.families import Family, select
-from harness.search.benchmark import Prepared, prepare, study_record
+from harness.search.benchmark import study_record
+from harness.search.data import Prepared, prepare
 from harness.search.events import Note, Notify, Progress
 from harness.search.space import points
 from harness.settings import RunSettings
@@ -67,7 +67,7 @@ def _family(
         )
         fits.append(found)
         if found.fits:
-            crops = len(prepared.split.tracks(Partition.TRAIN)) * config.get("crops_per_track", 1)
+            crops = sum(len(train) for train, _ in prepared.split.folds) * config.get("crops_per_track", 1)
             forward = pool.time_forward(family.name, config, genres, TIMED_CROPS, device.environment())
             seconds.append(BACKWARD_FACTOR * forward / TIMED_CROPS * crops * settings.epochs)
     sizes = sorted(found.footprint_bytes for found in fits)

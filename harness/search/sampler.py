@@ -57,6 +57,15 @@ def sampler(seed: int, number: int, trials: int) -> optuna.samplers.BaseSampler:
         return ResumableTPE(seed_for(seed, number), n_startup_trials=startup, multivariate=True, group=True)
 
 
-def pruner(epochs: int) -> optuna.pruners.BasePruner:
-    """Return the pruner of a study: behind the median of the others at the same epoch, after a quarter of training."""
+def pruner(epochs: int, folds: int) -> optuna.pruners.BasePruner:
+    """Return the pruner of a study.
+
+    With one fold: behind the median of the others at the same epoch, after a quarter of training. With several:
+    worse than the best trial, track by track, by Wilcoxon's signed-rank test on log probabilities after each fold;
+    scores of whole folds are too few to prune anything before the fourth.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if folds > 1:
+            return optuna.pruners.WilcoxonPruner(p_threshold=0.1)
     return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=max(3, epochs // 4))

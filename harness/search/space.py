@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from harness.families import Family
+from harness.families import Family, Suggest
 from harness.models import Config
 from harness.records import short_hash
 
@@ -48,6 +48,11 @@ class RandomPoint:
         if distribution.step is not None:
             drawn = distribution.low + round((drawn - distribution.low) / distribution.step) * distribution.step
         return min(max(drawn, distribution.low), distribution.high)
+
+
+def fixed(params: Mapping[str, Any]) -> Suggest:
+    """Return what suggests the values of a trial that was sampled before."""
+    return optuna.trial.FixedTrial(dict(params))
 
 
 def points(family: Family, quick: bool, count: int = PROBES) -> Iterator[tuple[Config, dict[str, BaseDistribution]]]:

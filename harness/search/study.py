@@ -6,15 +6,13 @@ import json
 import statistics
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import optuna
 
-from harness.audio.crops import Example
 from harness.errors import HarnessError, WorkspaceError
 from harness.families import Family
 from harness.models import Config
@@ -23,28 +21,25 @@ from harness.records import (
     Outcome,
     Predictions,
     Reading,
-    Source,
     StudyRecord,
     StudyResults,
     TrialRecord,
     Value,
-    short_hash,
 )
+from harness.scoring.metrics import log_likelihoods
 from harness.search.events import EpochEnded, Notify, StudyEnded, StudyStarted, TrialEnded, TrialStarted
+from harness.search.fitting import Fitter, Limits
 from harness.search.sampler import pruner, sampler, seed_for
 from harness.tracking.ledger import Ledger
-from harness.trials.pool import End, Epoch
-from harness.trials.spec import Ended, TrialSpec
+from harness.trials.pool import End, Epoch, Event, FoldEnd
+from harness.trials.spec import Ended, Fold, TrialSpec
 from harness.units import format_size
 from harness.vram.admission import CPU_LANE, Admission, Lane
-from harness.vram.fit import Fit, fit
-from harness.vram.footprint import Correction, Footprint
+from harness.vram.fit import Fit
+from harness.vram.footprint import Footprint
 
 REFUSED_PER_TRIAL = 3
 """Refused trials cost no training; a study may have this many for each trial that it is to run."""
-
-MIN_VIOLATION = 0.01
-"""A trial that ran out of memory broke the budget at least by this share, whatever its footprint was."""
 
 NOT_MEASURED = Reading()
 
@@ -69,7 +64,7 @@ class Trials(Protocol):
 
     def start(self, spec: TrialSpec, lane: Lane) -> None: ...
 
-    def events(self) -> Iterator[Epoch | End]: ...
+    def events(self) -> Iterator[Event]: ...
 
     def reply(self, number: int, go_on: bool) -> None: ...
 
@@ -94,8 +89,7 @@ class Plan:
 
     Attributes:
         trials: total of trials; those that ended count, refused ones do not.
-        train, valid: the tracks of either partition.
-        moments: mean and variance of the input by row, from the training tracks alone.
+        folds: what each trial trains on, and validates on, in turn.
         store: root folder of the feature store.
         jobs: trials at once; None for as many as predicted memory allows.
         lanes: the devices to run on.
@@ -106,9 +100,7 @@ class Plan:
     family: Family
     record: StudyRecord
     trials: int
-    train: tuple[Example, ...]
-    valid: tuple[Example, ...]
-    moments: tuple[np.ndarray, np.ndarray]
+    folds: tuple[Fold, ...]
     store: Path
     min_micro_batch: int
     jobs: int | None
@@ -124,7 +116,8 @@ class _Attempt:
     """A trial as it is tried now: again with a smaller micro-batch or alone, after it ran out of memory.
 
     Attributes:
-        reported: epochs that Optuna has heard of.
+        reported: steps that Optuna heard of from earlier attempts: epochs, or validation tracks where there are folds.
+        passed: steps that this attempt has reached.
         alone: whether it must not share its device.
         notes: what happened to the attempts before.
     """
@@ -137,6 +130,7 @@ class _Attempt:
     reported: frozenset[int]
     alone: bool = False
     notes: tuple[str, ...] = ()
+    passed: set[int] = field(default_factory=set)
 
     @property
     def reckoned_bytes(self) -> int:
@@ -160,7 +154,7 @@ class Study:
         self.optuna = optuna.create_study(
             study_name=plan.record.study,
             storage=storage,
-            pruner=pruner(plan.record.epochs),
+            pruner=pruner(plan.record.epochs, len(plan.folds)),
             direction="maximize",
             load_if_exists=True,
         )
@@ -170,7 +164,11 @@ class Study:
         self.shared: set[int] = set()
         self.waiting: list[_Attempt] = []
         self.cut_off: list[optuna.Trial] = []
-        self.footprints: dict[str, Footprint] = {}
+        limits = Limits(plan.record.budget_bytes, plan.min_micro_batch, plan.trial_time_limit_seconds, plan.lanes)
+        genres = len(plan.record.dataset.genres)
+        self.fitter = Fitter(limits, lambda config: pool.reckon(plan.family.name, config, genres))
+        held_out = sorted(example.track for fold in plan.folds for example in fold.valid)
+        self.steps = {track: step for step, track in enumerate(held_out)}
 
     def run(self) -> StudyResults:
         """Run until the plan's trials have ended, and return what the study holds then."""
@@ -184,10 +182,13 @@ class Study:
             if not self.running:
                 return self._finish()
             for event in self.pool.events():
-                if isinstance(event, Epoch):
-                    self._epoch_ended(event)
-                else:
-                    self._trial_ended(event)
+                match event:
+                    case Epoch():
+                        self._epoch_ended(event)
+                    case FoldEnd():
+                        self._fold_ended(event)
+                    case End():
+                        self._trial_ended(event)
 
     def _fill(self, started: float) -> None:
         """Start trials until no device has room, or no more are wanted."""
@@ -260,50 +261,20 @@ class Study:
         self.optuna.sampler = self._sampler(trial.number)
         config = self.plan.family.space(trial, self.record.quick)
         try:
-            footprint = self._footprint(config)
+            footprint = self.fitter.footprint(config)
         except HarnessError as error:
             message = f"the model could not be built: {error}"
             self._keep(self._record(trial, _now(), Ended(Outcome.CRASHED, message)), trial, None)
             return None
         reported = frozenset(self._frozen(trial.number).intermediate_values)
-        attempt = _Attempt(trial, config, footprint, self._fit(footprint, config), _now(), reported)
+        found = self.fitter.fit(footprint, config, self.ended.values())
+        attempt = _Attempt(trial, config, footprint, found, _now(), reported)
         if attempt.fit.fits:
             return attempt
         smallest = f"{format_size(attempt.fit.footprint_bytes)} at micro-batch {attempt.fit.micro_batch}"
         message = f"would take {smallest}, over the budget of {format_size(self.record.budget_bytes)}"
         self._end(attempt, Ended(Outcome.REFUSED, message))
         return None
-
-    def _fit(self, footprint: Footprint, config: Config, max_micro_batch: int | None = None) -> Fit:
-        return fit(
-            footprint,
-            int(config["batch_size"]),
-            self.record.budget_bytes,
-            self.plan.min_micro_batch,
-            correction=self._correction(),
-            overhead_bytes=self._overhead,
-            max_micro_batch=max_micro_batch,
-        )
-
-    @property
-    def _overhead(self) -> int:
-        return max(lane.overhead_bytes for lane in self.plan.lanes)
-
-    def _correction(self) -> Correction | None:
-        """Return what measured peaks taught; None where the driver measures nothing, so that equal runs stay equal."""
-        if all(lane.probe.source is Source.NONE for lane in self.plan.lanes):
-            return None
-        return Correction.learn(
-            [
-                (trial.reckoned_bytes, trial.reading.peak_bytes - self._overhead)
-                for _, trial in sorted(self.ended.items())
-                if trial.reckoned_bytes
-                and trial.reading.peak_bytes is not None
-                and trial.reading.peak_bytes > self._overhead
-                # A trial that died before its first epoch may not have reached its peak.
-                and (trial.epochs or trial.outcome is Outcome.OVER_BUDGET)
-            ]
-        )
 
     def _start(self, attempt: _Attempt, lane: Lane) -> None:
         number, found = attempt.trial.number, attempt.fit
@@ -324,12 +295,6 @@ class Study:
         )
         self.pool.start(self._spec(attempt, lane), lane)
 
-    def _cap(self) -> int | None:
-        """Return what the framework's allocator may take: the budget less the overhead; None without a GPU."""
-        if all(lane.device.uuid is None for lane in self.plan.lanes):
-            return None
-        return max(self.record.budget_bytes - self._overhead, 1)
-
     def _spec(self, attempt: _Attempt, lane: Lane) -> TrialSpec:
         plan, record, number = self.plan, self.record, attempt.trial.number
         return TrialSpec(
@@ -339,15 +304,13 @@ class Study:
             config=dict(attempt.config),
             store=plan.store,
             genres=record.dataset.genres,
-            train=plan.train,
-            valid=plan.valid,
-            moments=plan.moments,
+            folds=plan.folds,
             epochs=record.epochs,
             seed=seed_for(record.seed, record.family, number),
             micro_batch=attempt.fit.micro_batch,
             accumulation=attempt.fit.accumulation,
             budget_bytes=record.budget_bytes,
-            cap_bytes=self._cap(),
+            cap_bytes=self.fitter.limits.cap_bytes,
             device_bytes=lane.device.total_bytes,
             time_limit_seconds=plan.trial_time_limit_seconds,
             deterministic=plan.deterministic,
@@ -357,25 +320,33 @@ class Study:
             environment=lane.device.environment(),
         )
 
-    def _footprint(self, config: Config) -> Footprint:
-        key = short_hash(dict(config))
-        if key not in self.footprints:
-            self.footprints[key] = self.pool.reckon(self.record.family, config, len(self.record.dataset.genres))
-        return self.footprints[key]
-
     def _frozen(self, number: int) -> optuna.trial.FrozenTrial:
         return self.optuna.get_trials(deepcopy=False)[number]
 
     def _epoch_ended(self, event: Epoch) -> None:
-        attempt, epoch = self.running[event.number], event.record
-        if epoch.epoch not in attempt.reported:
-            # Reports are write-once: an interrupted attempt at this trial may have made some.
-            attempt.trial.report(epoch.val_macro_f1, epoch.epoch)
+        epoch = event.record
         self.tracker.epoch(self.record.study, event.number, epoch)
         self.notify(EpochEnded(self.record.family, event.number, epoch))
-        # Before the last epoch that an earlier attempt reported, the pruner would judge by that one.
-        judged = epoch.epoch >= max(attempt.reported, default=0)
-        self.pool.reply(event.number, not (judged and attempt.trial.should_prune()))
+        # Epochs of different folds saw different tracks; with folds, the pruner hears of tracks instead.
+        go_on = len(self.plan.folds) > 1 or self._report(event.number, {epoch.epoch: epoch.val_macro_f1})
+        self.pool.reply(event.number, go_on)
+
+    def _fold_ended(self, event: FoldEnd) -> None:
+        """Report the log probability of every track's genre: the pruner compares trials track by track."""
+        logs = log_likelihoods(event.predictions)
+        values = {self.steps[track]: float(log) for track, log in zip(event.predictions.tracks, logs, strict=True)}
+        self.pool.reply(event.number, self._report(event.number, values))
+
+    def _report(self, number: int, values: Mapping[int, float]) -> bool:
+        """Tell Optuna what a running trial reached, by step; return whether the trial should go on."""
+        attempt = self.running[number]
+        attempt.passed.update(values)
+        for step, value in values.items():
+            if step not in attempt.reported:
+                # Reports are write-once: an interrupted attempt at this trial may have made some.
+                attempt.trial.report(value, step)
+        # Before the last step that an earlier attempt reported, the pruner would judge by that one.
+        return not (attempt.reported <= attempt.passed and attempt.trial.should_prune())
 
     def _trial_ended(self, event: End) -> None:
         number = event.spec.number
@@ -394,13 +365,13 @@ class Study:
         where = f"out of memory at micro-batch {attempt.fit.micro_batch}"
         if in_company and not attempt.alone:
             notes = (*attempt.notes, f"{where} beside other trials; tried again alone")
-            return replace(attempt, alone=True, notes=notes, reported=reported)
+            return replace(attempt, alone=True, notes=notes, reported=reported, passed=set())
         half = attempt.fit.halved(self.plan.min_micro_batch)
         if half is None:
             return None
-        smaller = self._fit(attempt.footprint, attempt.config, max_micro_batch=half)
+        smaller = self.fitter.fit(attempt.footprint, attempt.config, self.ended.values(), max_micro_batch=half)
         notes = (*attempt.notes, f"{where}; tried again with {smaller.micro_batch}")
-        return replace(attempt, fit=smaller, notes=notes, reported=reported)
+        return replace(attempt, fit=smaller, notes=notes, reported=reported, passed=set())
 
     def _end(
         self,
@@ -420,9 +391,9 @@ class Study:
             vram_series=series,
             footprint_bytes=attempt.fit.footprint_bytes,
             reckoned_bytes=attempt.reckoned_bytes,
-            cap_bytes=self._cap(),
+            cap_bytes=self.fitter.limits.cap_bytes,
             parameters=attempt.footprint.parameters,
-            constraints=self._constraints(attempt.fit, ended, reading),
+            constraints=self.fitter.constraints(attempt.fit, ended, reading),
         )
         self._keep(record, attempt.trial, ended.predictions)
 
@@ -459,21 +430,6 @@ class Study:
         self.tracker.trial_ended(record)
         self.notify(TrialEnded(record))
 
-    def _constraints(self, found: Fit, ended: Ended, reading: Reading) -> dict[str, float]:
-        """Return what the sampler learns about the limits: shares over (above 0) or under (below 0) each of them."""
-        held = reading.peak_bytes if reading.peak_bytes is not None else found.footprint_bytes
-        vram = held / self.record.budget_bytes - 1
-        if ended.outcome in (Outcome.OOM, Outcome.OVER_BUDGET):
-            vram = max(vram, MIN_VIOLATION)
-        constraints = {"vram": vram}
-        limit = self.plan.trial_time_limit_seconds
-        seconds = ended.projected_seconds or ended.train_seconds
-        if limit is not None and ended.outcome is Outcome.TIMEOUT:
-            constraints["seconds"] = max((seconds or limit) / limit - 1, MIN_VIOLATION)
-        elif limit is not None and seconds is not None:
-            constraints["seconds"] = seconds / limit - 1
-        return constraints
-
     def _tell(self, trial: optuna.Trial, record: TrialRecord) -> None:
         """Tell Optuna; constraints first, for nothing can be set on a trial that has ended."""
         already = self._frozen(trial.number).constraints
@@ -494,7 +450,7 @@ class Study:
 
     def _finish(self) -> StudyResults:
         importance = json.dumps(self._importance(), indent=2) + "\n"
-        self.ledger.end_study(self.record.study, {"importance.json": importance.encode()})
+        self.ledger.keep_files(self.record.study, {"importance.json": importance.encode()})
         self.tracker.study_ended(self.record.study)
         results = self.ledger.results(self.record.study)
         self.notify(StudyEnded(results))

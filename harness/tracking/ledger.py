@@ -6,7 +6,9 @@
     WORKSPACE/results/STUDY/trial-00003.npz      predictions of a completed trial
     WORKSPACE/results/STUDY/trial-00003.json     the TrialRecord; once it is there, the trial has ended
     WORKSPACE/results/STUDY/files/               what describes the study as a whole, such as importance.json
+    WORKSPACE/results/STUDY/settings.json        the settings of its latest run
     WORKSPACE/results/STUDY/models/              trained models that are worth keeping
+    WORKSPACE/results/STUDY/outer/               smaller searches, where the protocol has no test set
     WORKSPACE/results/STUDY/logs/                what the trials' processes printed
     WORKSPACE/results/outbox/STUDY.trial-00003   an empty marker: the tracking server has not got it yet
 
@@ -22,20 +24,34 @@ import re
 import threading
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from harness.errors import WorkspaceError
-from harness.records import Predictions, Record, StudyRecord, StudyResults, TrialRecord
+from harness.records import (
+    FinalsRecord,
+    Outcome,
+    Predictions,
+    Record,
+    ReferenceRecord,
+    StudyRecord,
+    StudyResults,
+    TrialRecord,
+)
 
 RecordT = TypeVar("RecordT", bound=Record)
+KeyT = TypeVar("KeyT", bound=Hashable)
+ParsedT = TypeVar("ParsedT")
+
+FINALS, REFERENCES = "finals.json", "references.json"
+"""Files of a study: a `FinalsRecord`, beside it one archive of predictions a run, and a list of `ReferenceRecord`."""
 
 
 class Entry(NamedTuple):
@@ -45,23 +61,23 @@ class Entry(NamedTuple):
     number: int | None
 
 
-class LazyPredictions(Mapping[int, Predictions]):
-    """Predictions by trial number, read when they are asked for."""
+class LazyPredictions(Mapping[KeyT, Predictions]):
+    """Predictions by trial number or by another key, read when they are asked for."""
 
-    def __init__(self, numbers: tuple[int, ...], load: Callable[[int], Predictions]) -> None:
-        self._numbers = dict.fromkeys(numbers)
+    def __init__(self, keys: Iterable[KeyT], load: Callable[[KeyT], Predictions]) -> None:
+        self._keys: dict[KeyT, None] = dict.fromkeys(keys)
         self._load = load
 
-    def __getitem__(self, number: int) -> Predictions:
-        if number not in self._numbers:
-            raise KeyError(number)
-        return self._load(number)
+    def __getitem__(self, key: KeyT) -> Predictions:
+        if key not in self._keys:
+            raise KeyError(key)
+        return self._load(key)
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._numbers)
+    def __iter__(self) -> Iterator[KeyT]:
+        return iter(self._keys)
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self._keys)
 
 
 class Ledger:
@@ -107,7 +123,7 @@ class Ledger:
             _write(folder / "study.json", dump_record(study))
         return self.study(study.study)
 
-    def end_study(self, study: str, files: Mapping[str, bytes]) -> None:
+    def keep_files(self, study: str, files: Mapping[str, bytes]) -> None:
         """Keep `files`, by name, which describe the study as a whole, and mark the study for delivery."""
         for name, content in files.items():
             _write(self._folder(study) / "files" / name, content)
@@ -177,12 +193,31 @@ class Ledger:
             if trial.completed and self._trial_path(study, trial.number).with_suffix(".npz").exists()
         )
         predictions = LazyPredictions(stored, lambda number: self.predictions(study, number))
-        return StudyResults(self.study(study), trials, predictions)
+        return assembled(self.study(study), trials, predictions, lambda name: self._file(study, name))
 
     def files(self, study: str) -> dict[str, bytes]:
-        """Return the files that `end_study` kept, by name."""
+        """Return the files that `keep_files` kept, by name."""
         paths = sorted((self._folder(study) / "files").glob("[!.]*"))
         return {path.name: path.read_bytes() for path in paths}
+
+    def keep_settings(self, study: str, settings: str) -> None:
+        """Keep the settings of the latest run of `study`, as JSON; they hold paths, and are delivered to nobody."""
+        _write(self._folder(study) / "settings.json", settings.encode())
+
+    def settings(self, study: str) -> str:
+        """Return the settings of the latest run of `study`, as JSON.
+
+        Raises:
+            WorkspaceError: there are none.
+        """
+        path = self._folder(study) / "settings.json"
+        if not path.exists():
+            raise WorkspaceError(f"{path}: not there. Start the same `harness run` again to have it written.")
+        return path.read_text(encoding="utf-8")
+
+    def _file(self, study: str, name: str) -> bytes | None:
+        path = self._folder(study) / "files" / name
+        return path.read_bytes() if path.exists() else None
 
     def pending(self) -> list[Entry]:
         """Return what the tracking server has not got yet, each study before its trials.
@@ -212,6 +247,10 @@ class Ledger:
     def log_path(self, study: str, number: int) -> Path:
         """Return where what trial `number` prints goes."""
         return self._folder(study) / "logs" / f"trial-{number:05d}.log"
+
+    def outer_folder(self, study: str, fold: int) -> Path:
+        """Return the folder of the smaller search without an outer fold; it has a ledger of its own."""
+        return self._folder(study) / "outer" / f"fold-{fold}"
 
     def keep_models(self, study: str, keep: set[int]) -> None:
         """Delete the trained models of all trials of `study` but those in `keep`."""
@@ -273,6 +312,11 @@ def dump_record(record: Record) -> bytes:
     return to_json(record.model_dump(), indent=2, inf_nan_mode="strings") + b"\n"
 
 
+def dump_records(records: Sequence[Record]) -> bytes:
+    """Return `records` as one indented JSON list."""
+    return to_json([record.model_dump() for record in records], indent=2) + b"\n"
+
+
 def load_record(kind: type[RecordT], path: Path) -> RecordT:
     """Return the record of class `kind` that `dump_record` wrote to `path`.
 
@@ -289,8 +333,47 @@ def load_record(kind: type[RecordT], path: Path) -> RecordT:
         raise _foreign(path, f"{where + ': ' if where else ''}{reason['msg']}") from error
 
 
+def assembled(
+    study: StudyRecord,
+    trials: tuple[TrialRecord, ...],
+    predictions: Mapping[int, Predictions],
+    file: Callable[[str], bytes | None],
+) -> StudyResults:
+    """Put together what a study is, wherever its parts are kept.
+
+    Args:
+        file: gives one of the study's files by name, None where there is no such file.
+
+    Raises:
+        WorkspaceError: a file is torn, or something else.
+    """
+
+    def parsed(name: str, kind: type[ParsedT]) -> ParsedT | None:
+        content = file(name)
+        try:
+            return None if content is None else TypeAdapter(kind).validate_json(content)
+        except ValidationError as error:
+            raise _foreign(Path(name), error.errors()[0]["msg"]) from error
+
+    def final(key: str) -> Predictions:
+        content = file(f"{key}.npz")
+        if content is None:
+            raise _foreign(Path(f"{key}.npz"), "it is missing")
+        return parse_predictions(content, f"{key}.npz")
+
+    finals = parsed(FINALS, FinalsRecord)
+    keys = [run.key for run in finals.runs if run.outcome is Outcome.COMPLETED] if finals is not None else []
+    references = parsed(REFERENCES, tuple[ReferenceRecord, ...]) or ()
+    return StudyResults(study, trials, predictions, references, finals, LazyPredictions(keys, final))
+
+
 def save_predictions(path: Path, predictions: Predictions) -> None:
     """Write `predictions` to `path` as a NumPy archive without pickles; equal predictions give equal bytes."""
+    _write(path, dump_predictions(predictions))
+
+
+def dump_predictions(predictions: Predictions) -> bytes:
+    """Return `predictions` as a NumPy archive without pickles; equal predictions give equal bytes."""
     buffer = BytesIO()
     np.savez(
         buffer,
@@ -299,7 +382,7 @@ def save_predictions(path: Path, predictions: Predictions) -> None:
         labels=np.asarray(predictions.labels, dtype=np.int64),
         probabilities=np.asarray(predictions.probabilities, dtype=np.float32),
     )
-    _write(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def load_predictions(path: Path) -> Predictions:
@@ -309,7 +392,20 @@ def load_predictions(path: Path) -> Predictions:
         WorkspaceError: the file is missing, torn, or something else.
     """
     try:
-        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _foreign(path, str(error)) from error
+    return parse_predictions(content, path)
+
+
+def parse_predictions(content: bytes, where: Path | str) -> Predictions:
+    """Return the predictions that `dump_predictions` wrote; an error names `where` they are from.
+
+    Raises:
+        WorkspaceError: they are torn, or something else.
+    """
+    try:
+        with np.load(BytesIO(content), allow_pickle=False) as arrays:
             return Predictions(
                 tracks=tuple(arrays["tracks"].tolist()),
                 genres=tuple(arrays["genres"].tolist()),
@@ -317,7 +413,7 @@ def load_predictions(path: Path) -> Predictions:
                 probabilities=arrays["probabilities"],
             )
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise _foreign(path, str(error)) from error
+        raise _foreign(Path(where), str(error)) from error
 
 
 def _foreign(path: Path, reason: str) -> WorkspaceError:

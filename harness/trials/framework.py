@@ -100,12 +100,23 @@ def prepare(
     keras.utils.set_random_seed(seed)
 
 
+def sees_gpu() -> bool:
+    """Whether the framework computes on a GPU in this process; asking touches the device."""
+    if backend() == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.config.list_physical_devices("GPU"))
+    import jax
+
+    return bool(jax.default_backend() == "gpu")
+
+
 def allocator_peak() -> int | None:
     """Return the most bytes that the framework's own allocator held on its first device, or None."""
     if backend() == "tensorflow":
         import tensorflow as tf
 
-        device = "GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0"
+        device = "GPU:0" if sees_gpu() else "CPU:0"
         try:
             return int(tf.config.experimental.get_memory_info(device)["peak"])
         except ValueError:

@@ -17,10 +17,10 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.models import Config
 from harness.processes import kill_group
-from harness.records import EpochRecord, Outcome, Reading
+from harness.records import EpochRecord, Outcome, Predictions, Reading
 from harness.trials import framework, worker
 from harness.trials.outcome import Kill, judge
-from harness.trials.spec import Ended, EpochEnded, TrialSpec
+from harness.trials.spec import Ended, EpochEnded, FoldEnded, TrialSpec
 from harness.units import format_size
 from harness.vram.admission import CPU_LANE, Lane
 from harness.vram.device import Device, memory_returned, memory_used
@@ -48,6 +48,14 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class FoldEnd:
+    """A fold of trial `number` ended, not the last one; the child waits for `Pool.reply`."""
+
+    number: int
+    predictions: Predictions
+
+
+@dataclass(frozen=True)
 class End:
     """Trial `spec.number` ended; its process group is gone.
 
@@ -64,6 +72,9 @@ class End:
     series: tuple[tuple[float, int], ...] = ()
     gone_seconds: float | None = None
     returned_seconds: float | None = None
+
+
+Event = Epoch | FoldEnd | End
 
 
 @dataclass
@@ -214,7 +225,7 @@ class Pool:
         running.meter = Meter(lane.probe, process.pid, spec.budget_bytes, on_over_budget=over_budget)
         running.meter.start()
 
-    def events(self) -> Iterator[Epoch | End]:
+    def events(self) -> Iterator[Event]:
         """Wait until something happens to a running trial, and yield it; nothing if none is running."""
         while self._running:
             waiting: dict[Any, _Running] = {
@@ -245,7 +256,7 @@ class Pool:
             self._end(running, Kill(Outcome.INTERRUPTED, "the run was interrupted"))
             self._finish(running)
 
-    def _next(self, running: _Running) -> Epoch | End | None:
+    def _next(self, running: _Running) -> Event | None:
         try:
             while not running.lost and running.connection.poll():
                 message = running.connection.recv()
@@ -255,6 +266,8 @@ class Pool:
                 if isinstance(message, EpochEnded):
                     running.epochs.append(message.record)
                     return Epoch(running.spec.number, message.record)
+                if isinstance(message, FoldEnded):
+                    return FoldEnd(running.spec.number, message.predictions)
                 running.ended = message
                 self.reply(running.spec.number, True)
         except (EOFError, OSError):

@@ -10,25 +10,47 @@ from typing import Any
 import numpy as np
 
 from harness.audio.crops import Example
+from harness.errors import ProtocolError
 from harness.records import EpochRecord, Outcome, Predictions
 
 
 @dataclass(frozen=True)
+class Fold:
+    """One training of a trial: who trains, who validates, and, when a test set is opened, who is tested.
+
+    Attributes:
+        moments: mean and variance of the input by row, float32, from the training tracks alone.
+
+    Raises:
+        ProtocolError: on making one in which the same audio stands on two sides.
+    """
+
+    train: tuple[Example, ...]
+    valid: tuple[Example, ...]
+    moments: tuple[np.ndarray, np.ndarray]
+    test: tuple[Example, ...] = ()
+
+    def __post_init__(self) -> None:
+        sides = [{example.digest for example in side} for side in (self.train, self.valid, self.test)]
+        if len(set().union(*sides)) < sum(map(len, sides)):
+            raise ProtocolError("the same audio stands on two sides of the split. Split the data set again.")
+
+
+@dataclass(frozen=True)
 class TrialSpec:
-    """Everything that a child needs to train one configuration once.
+    """Everything that a child needs to train one configuration, once for each fold.
 
     Attributes:
         store: the root folder of the feature store.
         genres: class names, in the order of the labels.
-        train, valid: the tracks of either partition.
-        moments: mean and variance of the input by row, float32, from the training tracks alone.
+        folds: trained in turn; one, unless the protocol says otherwise.
         micro_batch: crops in one forward pass; `accumulation` of them make one update.
         budget_bytes: most GPU memory that the child may hold.
         cap_bytes: what the framework's allocator may take on the device; None for no cap.
         device_bytes: memory of the device; None where there is no GPU.
-        time_limit_seconds: training time that the trial may take; None for no limit.
+        time_limit_seconds: training time that the trial may take, all folds together; None for no limit.
         threads: processor threads of one operation.
-        model: where to save the trained model, as `.keras`.
+        model: where to save the trained model, as `.keras`; with several folds, the last one's. None for nowhere.
         log: where the child's standard output and error go.
         environment: variables to set in the child, such as the device it may see.
     """
@@ -39,9 +61,7 @@ class TrialSpec:
     config: Mapping[str, Any]
     store: Path
     genres: tuple[str, ...]
-    train: tuple[Example, ...]
-    valid: tuple[Example, ...]
-    moments: tuple[np.ndarray, np.ndarray]
+    folds: tuple[Fold, ...]
     epochs: int
     seed: int
     micro_batch: int
@@ -52,7 +72,7 @@ class TrialSpec:
     time_limit_seconds: float | None
     deterministic: bool
     threads: int
-    model: Path
+    model: Path | None
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -62,6 +82,13 @@ class EpochEnded:
     """An epoch ended; the child waits for a bool: go on (True) or stop, as pruned (False)."""
 
     record: EpochRecord
+
+
+@dataclass(frozen=True)
+class FoldEnded:
+    """A fold that is not the last ended; the child waits for a bool, as after an epoch."""
+
+    predictions: Predictions
 
 
 @dataclass(frozen=True)
@@ -83,3 +110,4 @@ class Ended:
     train_seconds: float | None = None
     projected_seconds: float | None = None
     predictions: Predictions | None = None
+    test_predictions: Predictions | None = None

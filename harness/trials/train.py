@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from harness.audio.augment import VARIANTS
 from harness.audio.batches import TrainingCrops
 from harness.audio.crops import Example, voting_batches
 from harness.audio.features import InputView
@@ -18,7 +21,7 @@ from harness.audio.store import Store
 from harness.families import Family
 from harness.models import Config, Shapes
 from harness.records import EpochRecord, Outcome, Predictions
-from harness.scoring.metrics import track_scores, vote
+from harness.scoring.metrics import joined, log_likelihoods, track_scores, vote
 from harness.trials import framework
 from harness.trials.spec import Ended, TrialSpec
 
@@ -111,12 +114,6 @@ def predict_tracks(
     )
 
 
-def log_loss(predictions: Predictions) -> float:
-    """Mean negative log probability of the true genre over tracks, in nats; probabilities are floored at 1e-7."""
-    chosen = predictions.probabilities[np.arange(len(predictions.labels)), predictions.labels]
-    return float(-np.log(np.maximum(chosen, 1e-7)).mean())
-
-
 def spread(examples: Sequence[Example], count: int) -> tuple[Example, ...]:
     """Return `count` examples at even distances (all, if there are fewer): genres come in nearly their own shares."""
     ordered = sorted(examples, key=lambda example: (example.label, example.track))
@@ -138,11 +135,24 @@ class Watch(keras.callbacks.Callback):
         patience: int,
         limit: float | None,
         started: float,
+        fold: int | None,
+        later_seconds: Callable[[float], float],
     ) -> None:
+        """Prepare to watch one fold.
+
+        Args:
+            predict: answers for the validation tracks.
+            report: told of every epoch; answers whether to go on.
+            total_epochs, steps: the most epochs, and the micro-batches of one.
+            patience: epochs without a better score after which training stops.
+            limit, started: seconds that the trial may take, and when it started.
+            fold: number of this fold; None where there is but one.
+            later_seconds: the time of the folds to come, given this one's if it trains to the end.
+        """
         super().__init__()
         self.predict, self.report = predict, report
         self.total_epochs, self.steps, self.patience = total_epochs, steps, patience
-        self.limit, self.started = limit, started
+        self.limit, self.started, self.fold, self.later_seconds = limit, started, fold, later_seconds
         self.records: list[EpochRecord] = []
         self.best: EpochRecord | None = None
         self.best_weights: list[np.ndarray] = []
@@ -166,8 +176,9 @@ class Watch(keras.callbacks.Callback):
         elif timed in (1, PROJECTION_STEPS):
             step = (time.perf_counter() - self.timed_from) / timed
             # One step alone is a rough measure: it ends only what is hopeless.
-            certainty = 1.0 if timed == PROJECTION_STEPS else 1 / HOPELESS
-            self._project(certainty * step * (self.steps * self.total_epochs - self.seen_steps))
+            step *= 1.0 if timed == PROJECTION_STEPS else 1 / HOPELESS
+            whole = self.steps * self.total_epochs
+            self._project(step * (whole - self.seen_steps), step * whole)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         predictions = self.predict()
@@ -176,10 +187,11 @@ class Watch(keras.callbacks.Callback):
             epoch=epoch + 1,
             loss=float((logs or {})["loss"]),
             accuracy=float((logs or {})["accuracy"]),
-            val_loss=log_loss(predictions),
+            val_loss=-float(log_likelihoods(predictions).mean()),
             val_accuracy=accuracy,
             val_macro_f1=macro_f1,
             seconds=time.perf_counter() - self.epoch_started,
+            fold=self.fold,
         )
         if not math.isfinite(record.val_loss):
             raise Stopped(Outcome.DIVERGED, f"the validation loss became {record.val_loss} in epoch {epoch + 1}")
@@ -193,10 +205,11 @@ class Watch(keras.callbacks.Callback):
         elif epoch + 1 < self.total_epochs:
             # The first epoch also traced and compiled; later ones tell what the rest will cost.
             later = [record.seconds for record in self.records[1:]]
-            self._project((self.total_epochs - epoch - 1) * sum(later) / max(1, len(later)))
+            mean = sum(later) / max(1, len(later))
+            self._project((self.total_epochs - epoch - 1) * mean, self.total_epochs * mean)
 
-    def _project(self, remaining: float) -> None:
-        projected = time.perf_counter() - self.started + remaining
+    def _project(self, remaining: float, whole: float) -> None:
+        projected = time.perf_counter() - self.started + remaining + self.later_seconds(whole)
         if self.limit is not None and projected > self.limit:
             raise Stopped(
                 Outcome.TIMEOUT,
@@ -205,13 +218,30 @@ class Watch(keras.callbacks.Callback):
             )
 
 
-def train(spec: TrialSpec, family: Family, report: Callable[[EpochRecord], bool]) -> Ended:
-    """Train one configuration and score it.
+@dataclass(frozen=True)
+class Trained:
+    """What one fold left."""
+
+    best: EpochRecord
+    predictions: Predictions
+    train_accuracy: float
+    test_predictions: Predictions | None
+    seconds: float
+
+
+def train(
+    spec: TrialSpec,
+    family: Family,
+    report: Callable[[EpochRecord], bool],
+    fold_ended: Callable[[Predictions], bool],
+) -> Ended:
+    """Train one configuration, fold by fold, and score it on the validation tracks of all folds.
 
     Args:
         spec: what to train, on what.
         family: builds the model.
         report: told of every epoch; answers whether to go on.
+        fold_ended: told of the predictions of every fold but the last; answers whether to go on.
 
     Returns:
         The end of the trial: `completed`, or why training stopped early. The trained model of a completed
@@ -219,12 +249,76 @@ def train(spec: TrialSpec, family: Family, report: Callable[[EpochRecord], bool]
         the lowest validation loss.
     """
     started = time.perf_counter()
-    store, view, config = Store(spec.store), family.view, spec.config
-    model = family.build(config, Shapes(view.shape, len(spec.genres), *spec.moments))
+    epochs: list[EpochRecord] = []
+    done: list[Trained] = []
+    model: keras.Model | None = None
+
+    def keep(record: EpochRecord) -> bool:
+        epochs.append(record)
+        return report(record)
+
+    def ended(outcome: Outcome, message: str = "", projected: float | None = None, **learnt: Any) -> Ended:
+        return Ended(
+            outcome,
+            message,
+            epochs=tuple(epochs),
+            parameters=int(model.count_params()) if model is not None else None,
+            allocator_peak_bytes=framework.allocator_peak(),
+            train_seconds=time.perf_counter() - started,
+            projected_seconds=projected,
+            **learnt,
+        )
+
+    for number, fold in enumerate(spec.folds):
+        if number:
+            model = None
+            keras.utils.clear_session()
+            keras.utils.set_random_seed((spec.seed + number) % 2**32)
+        model = family.build(spec.config, Shapes(family.view.shape, len(spec.genres), *fold.moments))
+        try:
+            done.append(_train_fold(model, spec, family, number, keep, [each.seconds for each in done], started))
+            if number + 1 < len(spec.folds) and not fold_ended(done[-1].predictions):
+                raise Stopped(Outcome.PRUNED, f"behind the best trial of the study after fold {number + 1}")
+        except Stopped as stop:
+            return ended(stop.outcome, stop.message, stop.projected_seconds)
+
+    predictions = joined([fold.predictions for fold in done])
+    accuracy, macro_f1 = track_scores(predictions)
+    tests = [fold.test_predictions for fold in done if fold.test_predictions is not None]
+    assert model is not None
+    if spec.model is not None:
+        save(model, spec.model)
+    return ended(
+        Outcome.COMPLETED,
+        best_epoch=statistics.median_low([fold.best.epoch for fold in done]),
+        valid_accuracy=accuracy,
+        valid_macro_f1=macro_f1,
+        train_accuracy=statistics.fmean(fold.train_accuracy for fold in done),
+        predictions=predictions,
+        test_predictions=joined(tests) if tests else None,
+    )
+
+
+def _train_fold(
+    model: keras.Model,
+    spec: TrialSpec,
+    family: Family,
+    number: int,
+    report: Callable[[EpochRecord], bool],
+    earlier_seconds: list[float],
+    started: float,
+) -> Trained:
+    """Train on one fold and leave `model` with the weights of its best epoch.
+
+    Raises:
+        Stopped: training must not go on.
+    """
+    begun = time.perf_counter()
+    store, view, config, fold = Store(spec.store), family.view, spec.config, spec.folds[number]
     crops = TrainingCrops(
         store,
         view,
-        spec.train,
+        fold.train,
         len(spec.genres),
         micro_batch=spec.micro_batch,
         accumulation=spec.accumulation,
@@ -232,53 +326,38 @@ def train(spec: TrialSpec, family: Family, report: Callable[[EpochRecord], bool]
         crops_per_track=config.get("crops_per_track", 1),
         mixup=config["mixup"],
         weighted=config["class_weights"],
-        seed=spec.seed,
+        variant_share=config.get("variant_share", 0.0),
+        variants=VARIANTS,
+        seed=(spec.seed + number) % 2**32,
     )
     compile_model(model, config, crops.updates * spec.epochs, spec.accumulation)
 
     def predict(examples: Sequence[Example]) -> Predictions:
         return predict_tracks(model, store, view, examples, spec.genres, max(spec.micro_batch, 8))
 
+    def later_seconds(this_fold: float) -> float:
+        one = statistics.fmean(earlier_seconds) if earlier_seconds else this_fold
+        return one * (len(spec.folds) - number - 1)
+
     watch = Watch(
-        lambda: predict(spec.valid),
+        lambda: predict(fold.valid),
         report,
         total_epochs=spec.epochs,
         steps=len(crops),
         patience=config["patience"],
         limit=spec.time_limit_seconds,
         started=started,
+        fold=number if len(spec.folds) > 1 else None,
+        later_seconds=later_seconds,
     )
-
-    def ended(outcome: Outcome, message: str = "", projected: float | None = None, **learnt: Any) -> Ended:
-        return Ended(
-            outcome,
-            message,
-            epochs=tuple(watch.records),
-            parameters=int(model.count_params()),
-            allocator_peak_bytes=framework.allocator_peak(),
-            train_seconds=time.perf_counter() - started,
-            projected_seconds=projected,
-            **learnt,
-        )
-
-    try:
-        # Keras would shuffle whole micro-batches, and mix those of one update with another's.
-        model.fit(crops, epochs=spec.epochs, shuffle=False, callbacks=[watch], verbose=0)
-    except Stopped as stop:
-        return ended(stop.outcome, stop.message, stop.projected_seconds)
-
+    # Keras would shuffle whole micro-batches, and mix those of one update with another's.
+    model.fit(crops, epochs=spec.epochs, shuffle=False, callbacks=[watch], verbose=0)
     assert watch.best is not None  # an epoch ended, or `fit` raised
+    assert watch.best_predictions is not None
     model.set_weights(watch.best_weights)
-    train_accuracy, _ = track_scores(predict(spread(spec.train, len(spec.valid))))
-    save(model, spec.model)
-    return ended(
-        Outcome.COMPLETED,
-        best_epoch=watch.best.epoch,
-        valid_accuracy=watch.best.val_accuracy,
-        valid_macro_f1=watch.best.val_macro_f1,
-        train_accuracy=train_accuracy,
-        predictions=watch.best_predictions,
-    )
+    train_accuracy, _ = track_scores(predict(spread(fold.train, len(fold.valid))))
+    test = predict(fold.test) if fold.test else None
+    return Trained(watch.best, watch.best_predictions, train_accuracy, test, time.perf_counter() - begun)
 
 
 def save(model: keras.Model, path: Path) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.models import Config
-from harness.records import EpochRecord, Outcome
-from harness.trials.spec import Ended, EpochEnded, TrialSpec
+from harness.records import EpochRecord, Outcome, Predictions
+from harness.trials.spec import Ended, EpochEnded, FoldEnded, TrialSpec
 from harness.vram.footprint import Footprint
 
 PRELOAD = ("harness.trials.train",)
@@ -52,26 +52,25 @@ def _die_with_parent() -> None:
 
 
 def run_trial(spec: TrialSpec, connection: Connection) -> None:
-    """Train `spec` and send `EpochEnded` messages and one `Ended`, each answered with a bool."""
+    """Train `spec` and send `EpochEnded`, `FoldEnded`, and one `Ended`, each answered with a bool."""
     isolate(dict(spec.environment), spec.log)
 
-    def report(record: EpochRecord) -> bool:
-        connection.send(EpochEnded(record))
+    def ask(message: EpochEnded | FoldEnded | Ended) -> bool:
+        connection.send(message)
         return bool(connection.recv())
 
-    connection.send(_train(spec, report))
-    connection.recv()
+    ask(_train(spec, lambda record: ask(EpochEnded(record)), lambda predictions: ask(FoldEnded(predictions))))
     connection.close()
 
 
-def _train(spec: TrialSpec, report: Callable[[EpochRecord], bool]) -> Ended:
+def _train(spec: TrialSpec, report: Callable[[EpochRecord], bool], fold_ended: Callable[[Predictions], bool]) -> Ended:
     from harness.families import families
     from harness.trials import framework
     from harness.trials.train import train
 
     try:
         framework.prepare(spec.threads, spec.deterministic, spec.seed, spec.cap_bytes, spec.device_bytes)
-        return train(spec, families()[spec.family], report)
+        return train(spec, families()[spec.family], report, fold_ended)
     except MemoryError:
         return Ended(Outcome.HOST_OOM, "the machine's own memory ran out")
     except Exception as error:

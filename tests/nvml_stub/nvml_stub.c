@@ -12,12 +12,15 @@
      base BYTES                          memory in use that belongs to no process
      fails memory|processes|instances|all CODE
      process PID rss|file:PATH|BYTES [as PID] [unlisted] [unmeasured]
+     descendants                         a process for each one that descends from whoever asks, as `process PID rss`,
+                                         if it left the process group of whoever asks, as trials do
 
    A process holds what the kernel says is resident (rss), or the figure in the file at PATH, or BYTES; once it has
    ended it holds nothing. Its memory counts in the card's use in any case; `as` lists it under another number,
    `unlisted` leaves it out of the list, and `unmeasured` lists it without its memory.
 
    Built with -DOLD_DRIVER it lacks the functions that came with CUDA 11; with -DINIT=CODE it never starts. */
+#include <dirent.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -56,14 +59,21 @@ static char handles[MAX_CARDS * 8][96];
 static struct { unsigned pid; u64 peak; } seen[MAX_SEEN];
 static int n_seen;
 
-static int is_alive(unsigned pid) {
-    char path[64], status = 0;
-    snprintf(path, sizeof path, "/proc/%u/stat", pid);
+/* The parent of a process, and its group; -1 for a process that has ended. */
+static int parent_of(int pid, int *group) {
+    char path[64], status = 'X';
+    int parent = -1;
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
     FILE *file = fopen(path, "r");
-    if (!file) return 0;
-    if (fscanf(file, "%*d (%*[^)]) %c", &status) != 1) status = 'X';
+    if (!file) return -1;
+    if (fscanf(file, "%*d (%*[^)]) %c %d %d", &status, &parent, group) != 3) status = 'X';
     fclose(file);
-    return status != 'Z' && status != 'X';
+    return status == 'Z' || status == 'X' ? -1 : parent;
+}
+
+static int is_alive(unsigned pid) {
+    int group;
+    return parent_of((int)pid, &group) >= 0;
 }
 
 static u64 number_in(const char *path) {
@@ -129,6 +139,20 @@ static void read_process(Card *card, char *line) {
     card->n_processes++;
 }
 
+static void read_descendants(Card *card) {
+    DIR *all = opendir("/proc");
+    for (struct dirent *one; all && (one = readdir(all));) {
+        int pid = atoi(one->d_name), group, other, above = pid ? parent_of(pid, &group) : -1;
+        char line[64];
+        if (above < 0 || group == getpgrp()) continue;
+        while (above > 0 && above != getpid()) above = parent_of(above, &other);
+        if (above != getpid()) continue;
+        snprintf(line, sizeof line, "process %d rss", pid);
+        read_process(card, line);
+    }
+    if (all) closedir(all);
+}
+
 static void load(void) {
     char line[1024], word[64], what[64];
     const char *path = getenv("NVML_STUB_STATE");
@@ -150,6 +174,7 @@ static void load(void) {
         else if (!strcmp(word, "accounting")) card->accounting = 1;
         else if (!strcmp(word, "base")) sscanf(line, "base %llu", &card->base);
         else if (!strcmp(word, "process")) read_process(card, line);
+        else if (!strcmp(word, "descendants")) read_descendants(card);
         else if (!strcmp(word, "fails") && sscanf(line, "fails %63s %d", what, &code) == 2) {
             if (!strcmp(what, "memory")) card->fail_memory = code;
             else if (!strcmp(what, "processes")) card->fail_processes = code;

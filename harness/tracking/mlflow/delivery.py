@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import WorkspaceError
 from harness.records import Predictions, StudyRecord, TrialRecord
-from harness.tracking.ledger import Entry, Ledger, save_predictions
+from harness.tracking.ledger import Entry, Ledger, dump_predictions
 from harness.tracking.mlflow.connection import first_line
 from harness.tracking.mlflow.store import Store
 
@@ -80,8 +79,5 @@ def _deliver_entry(store: Store, ledger: Ledger, artifacts: Artifacts | None, en
     if trial.completed:
         predictions = ledger.predictions(entry.study, entry.number)
         files |= artifacts(study, trial, predictions) if artifacts is not None else {}
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "predictions.npz")
-            save_predictions(path, predictions)
-            files[path.name] = path.read_bytes()
+        files["predictions.npz"] = dump_predictions(predictions)
     store.deliver_trial(study, trial, files)

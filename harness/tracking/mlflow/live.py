@@ -122,7 +122,7 @@ class Tracker:
         self._jobs.put(job)
 
     def study_ended(self, study: str) -> None:
-        """Deliver what `Ledger.end_study` stored, and show the study as finished."""
+        """Deliver what `Ledger.keep_files` stored, and show the study as finished."""
 
         def job() -> None:
             record = self._open.pop(study, None)

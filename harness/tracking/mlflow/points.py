@@ -15,12 +15,18 @@ _FIGURES = (
     *("valid_accuracy", "valid_macro_f1", "train_accuracy", "allocator_peak_bytes", "footprint_bytes"),
     *("parameters", "train_seconds", "epoch_seconds"),
 )
-METRICS = frozenset({*_SERIES, *_FIGURES, "vram_peak_bytes", "vram_bytes", "epochs"})
+_NAMES = frozenset({*_SERIES, *_FIGURES, "vram_peak_bytes", "vram_bytes", "epochs"})
+
+
+def is_ours(metric: str) -> bool:
+    """Whether a metric of a run comes from here; the curves of a fold are named after it: `loss/fold_3`."""
+    return metric.partition("/")[0] in _NAMES
 
 
 def epoch_points(epoch: EpochRecord) -> list[Point]:
     """Return the points that an epoch adds to the curves; a value that is not finite is left out."""
-    values = ((key, float(getattr(epoch, key))) for key in _SERIES)
+    fold = "" if epoch.fold is None else f"/fold_{epoch.fold}"
+    values = ((f"{key}{fold}", float(getattr(epoch, key))) for key in _SERIES)
     return [(key, epoch.epoch, value) for key, value in values if is_finite(value)]
 
 

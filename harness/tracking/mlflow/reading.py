@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from harness.errors import TrackingError
 from harness.records import Kind, Predictions, StudyRecord, StudyResults, TrialRecord
-from harness.tracking.ledger import LazyPredictions, load_predictions, load_record
+from harness.tracking.ledger import LazyPredictions, assembled, load_predictions, load_record
 from harness.tracking.mlflow.connection import connect, pages, search_runs, sqlite_file, unreachable
 
 
@@ -44,7 +44,8 @@ def read_studies(tracking_uri: str) -> tuple[StudyResults, ...]:
 
 def _read_study(client: MlflowClient, parent: Run) -> StudyResults | None:
     """Return the study of run `parent`, or None where it was not delivered yet."""
-    if "study.json" not in {file.path for file in client.list_artifacts(parent.info.run_id)}:
+    names = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    if "study.json" not in names:
         return None
     with _fetched(client, parent, "study.json") as path:
         study = load_record(StudyRecord, path)
@@ -59,9 +60,16 @@ def _read_study(client: MlflowClient, parent: Run) -> StudyResults | None:
         with _fetched(client, trials[number][1], "predictions.npz") as path:
             return load_predictions(path)
 
+    def fetch_file(name: str) -> bytes | None:
+        if name not in names:
+            return None
+        with _fetched(client, parent, name) as path:
+            return path.read_bytes()
+
     ordered = tuple(trials[number][0] for number in sorted(trials))
     completed = tuple(trial.number for trial in ordered if trial.completed)
-    return StudyResults(study, ordered, LazyPredictions(completed, fetch_predictions))
+    predictions = LazyPredictions(completed, fetch_predictions)
+    return assembled(study, ordered, predictions, fetch_file)
 
 
 @contextmanager

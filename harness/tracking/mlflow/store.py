@@ -14,7 +14,7 @@ from harness.errors import TrackingError
 from harness.records import Kind, Outcome, StudyRecord, TrialRecord, Value
 from harness.tracking.ledger import dump_record
 from harness.tracking.mlflow.connection import connect, search_runs, unreachable
-from harness.tracking.mlflow.points import METRICS, Point, milliseconds, now, trial_points
+from harness.tracking.mlflow.points import Point, is_ours, milliseconds, now, trial_points
 
 _STATUS = {Outcome.COMPLETED: "FINISHED", Outcome.PRUNED: "FINISHED", Outcome.INTERRUPTED: "KILLED"}
 _METRICS_PER_BATCH = 800
@@ -141,7 +141,7 @@ class Store:
     def _points(self, run: Run) -> set[Point]:
         return {
             (point.key, point.step, point.value)
-            for key in METRICS & run.data.metrics.keys()
+            for key in filter(is_ours, run.data.metrics)
             for point in self.client.get_metric_history(run.info.run_id, key)
         }
 

@@ -1,0 +1,345 @@
+"""The test set, opened on purpose: winner and baseline trained again with fresh seeds and scored on it.
+
+The only module that hands test tracks to a child. Where a protocol has no test set, outer folds take its place: each
+fold of the tracks is tested once, by the configuration that was chosen without it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from harness.audio.features import InputView
+from harness.audio.protocols import Partition, assign
+from harness.errors import ProtocolError, UsageError, WorkspaceError
+from harness.families import Family, select
+from harness.models import Config
+from harness.records import (
+    FinalRecord,
+    FinalsRecord,
+    OpeningRecord,
+    Outcome,
+    Predictions,
+    Role,
+    StudyRecord,
+    StudyResults,
+    TrialRecord,
+    short_hash,
+)
+from harness.scoring.metrics import track_scores
+from harness.search.benchmark import lanes_for, open_storage, write_report
+from harness.search.data import IN_SEARCH, Prepared, prepare
+from harness.search.events import FinalEnded, Note, Notify
+from harness.search.references import references
+from harness.search.sampler import seed_for
+from harness.search.space import fixed
+from harness.search.study import Plan, Study
+from harness.settings import RunSettings
+from harness.tracking.ledger import (
+    FINALS,
+    REFERENCES,
+    Ledger,
+    dump_predictions,
+    dump_record,
+    dump_records,
+    lock_workspace,
+)
+from harness.trials.pool import End, Pool
+from harness.trials.spec import Fold, TrialSpec
+from harness.vram.admission import Lane
+from harness.vram.device import resolve_device
+
+OUTER_FOLDS = 5
+"""Outer folds where the protocol has neither a test set nor folds."""
+
+SMALLER = 4
+"""An outer fold whose winner cannot be chosen from stored predictions gets a search of so many times fewer trials."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: a configuration that is due with a seed, on what is tested."""
+
+    role: Role
+    trial: int
+    config: Config
+    micro_batch: int
+    accumulation: int
+    seed: int
+    outer: int | None
+    fold: Fold
+
+    @property
+    def key(self) -> str:
+        return self._record(Outcome.INTERRUPTED).key
+
+    def _record(self, outcome: Outcome, **known: object) -> FinalRecord:
+        return FinalRecord.model_validate(
+            {"role": self.role, "trial": self.trial, "seed": self.seed, "fold": self.outer, "outcome": outcome, **known}
+        )
+
+    def record(self, end: End) -> FinalRecord:
+        """Return what the training left."""
+        ended, tested = end.ended, end.ended.test_predictions
+        scores = track_scores(tested) if tested is not None else None
+        return self._record(
+            ended.outcome,
+            message=ended.message,
+            tracks=len(tested.tracks) if tested is not None else 0,
+            test_accuracy=scores.accuracy if scores else None,
+            test_macro_f1=scores.macro_f1 if scores else None,
+            reading=end.reading,
+            allocator_peak_bytes=ended.allocator_peak_bytes,
+            train_seconds=ended.train_seconds,
+        )
+
+
+def final(
+    workspace: Path, families: Sequence[str], seeds: int, reopen: bool, notify: Notify
+) -> tuple[StudyResults, ...]:
+    """Test winner and baseline of every study of the families in a workspace, and write the report.
+
+    What was tested already is not tested again; a command that was interrupted goes on.
+
+    Args:
+        seeds: trainings of each configuration.
+        reopen: open a test set again after more trials.
+
+    Raises:
+        UsageError: there is nothing to test, or a test set was opened before the last trials.
+        WorkspaceError: the data set or its split is not what the studies ran on.
+    """
+    with lock_workspace(workspace):
+        ledger = Ledger(workspace)
+        chosen = {family.name: family for family in select(families or ["all"])}
+        studies = [ledger.results(study.study) for study in ledger.studies() if study.family in chosen]
+        studies = [results for results in studies if results.best is not None]
+        if not studies:
+            raise UsageError(f"{workspace}: no completed trial of {', '.join(chosen)}. Make some with `harness run`.")
+        for results in studies:
+            _may_open(results, reopen)
+        with closing(Pool()) as pool:
+            for results in studies:
+                opened = _Opened(results, chosen[results.study.family], ledger, pool, notify)
+                opened.run(seeds)
+        write_report(workspace, ledger)
+        return tuple(ledger.results(results.study.study) for results in studies)
+
+
+def state(results: StudyResults) -> str:
+    """Return a hash of the trials that ended: another one after more trials."""
+    return short_hash([[trial.number, trial.outcome, trial.valid_macro_f1] for trial in results.trials])
+
+
+def _may_open(results: StudyResults, reopen: bool) -> None:
+    openings = results.finals.openings if results.finals is not None else ()
+    if openings and openings[-1].state != state(results) and not reopen:
+        more = len(results.trials) - openings[-1].trials
+        raise UsageError(
+            f"{results.study.study}: its test set was opened {len(openings)} times, and {more} trials ended since. "
+            "What is chosen after looking is not tested honestly any more. Pass --reopen-test to do it all the same; "
+            "the report counts openings."
+        )
+
+
+class _Opened:
+    """One study whose test set is open."""
+
+    def __init__(self, results: StudyResults, family: Family, ledger: Ledger, pool: Pool, notify: Notify) -> None:
+        self.results, self.family, self.ledger, self.pool, self.notify = results, family, ledger, pool, notify
+        self.record = results.study
+        self.settings = RunSettings.model_validate_json(ledger.settings(self.record.study))
+        self.prepared = prepare(self.settings, notify, opened=(*IN_SEARCH, Partition.TEST))
+        _same_data(self.prepared, self.record)
+        device = resolve_device(self.settings.device, os.environ)
+        self.lanes = lanes_for(self.settings, device, pool, notify)[:1]
+
+    def run(self, seeds: int) -> None:
+        """Run what is missing, one training at a time, keeping each before the next."""
+        has_test = bool(self.prepared.split.tracks(Partition.TEST))
+        finals = self.results.finals
+        known = finals.openings if finals is not None else ()
+        kept = list(finals.runs) if finals is not None else []
+        now = OpeningRecord(
+            trials=len(self.results.trials),
+            state=state(self.results),
+            opened=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        if not known or known[-1].state != now.state:
+            known, kept = (*known, now), []
+        # The opening counts from the moment in which a child may see the test tracks.
+        self._keep(FinalsRecord(tested="test" if has_test else "outer folds", openings=known, runs=tuple(kept)))
+        if has_test:
+            folds: list[tuple[int | None, Fold]] = [(None, self._test_fold())]
+            self._keep_references([folds[0][1]])
+            winners = [self.results.best]
+        else:
+            outer = self._outer_folds()
+            folds = list(enumerate(outer))
+            self._keep_references(outer)
+            winners = [self._winner_without(number, fold) for number, fold in enumerate(outer)]
+        done = {run.key for run in kept}
+        for job in self._jobs(folds, winners, seeds):
+            if job.key in done:
+                continue
+            end = self._train(job)
+            run = job.record(end)
+            if end.ended.test_predictions is not None:
+                content = dump_predictions(end.ended.test_predictions)
+                self.ledger.keep_files(self.record.study, {f"{job.key}.npz": content})
+            kept.append(run)
+            tested: FinalsRecord = FinalsRecord(
+                tested="test" if has_test else "outer folds", openings=known, runs=tuple(kept)
+            )
+            self._keep(tested)
+            self.notify(FinalEnded(self.record.family, run))
+
+    def _keep(self, finals: FinalsRecord) -> None:
+        self.ledger.keep_files(self.record.study, {FINALS: dump_record(finals)})
+
+    def _keep_references(self, folds: Sequence[Fold]) -> None:
+        valid = tuple(each for each in self.results.references if each.partition == "valid")
+        tested = references(self.prepared.store, folds, self.record.dataset.genres, self.record.seed)
+        self.ledger.keep_files(self.record.study, {REFERENCES: dump_records((*valid, *tested))})
+
+    def _test_fold(self) -> Fold:
+        """Return the search's own split, with the test tracks."""
+        (fold,) = self.prepared.folds(self.family.view)
+        return replace(fold, test=self.prepared.examples(self.prepared.split.tracks(Partition.TEST)))
+
+    def _outer_folds(self) -> list[Fold]:
+        """Return folds that test every track once; the next fold stops the training, the others train."""
+        split = self.prepared.split
+        if not split.fold_of:
+            split = assign(self.prepared.dataset, f"kfold:{OUTER_FOLDS}", self.record.seed)
+        parts = [valid for _, valid in split.folds]
+        if len(parts) < 3:
+            raise ProtocolError(
+                f"{split.protocol}: a fold that is tested and one that stops the training leave none to train on. Run "
+                "with at least kfold:3."
+            )
+        folds = []
+        for number, part in enumerate(parts):
+            stops = (number + 1) % len(parts)
+            train = [track for other, tracks in enumerate(parts) if other not in (number, stops) for track in tracks]
+            folds.append(self._fold(sorted(train), parts[stops], part, self.family.view))
+        return folds
+
+    def _fold(self, train: Sequence[str], valid: Sequence[str], test: Sequence[str], view: InputView) -> Fold:
+        examples = self.prepared.examples(train)
+        moments = self.prepared.store.moments(view, [example.digest for example in examples])
+        return Fold(examples, self.prepared.examples(valid), moments, self.prepared.examples(test))
+
+    def _winner_without(self, number: int, fold: Fold) -> TrialRecord | None:
+        """Return the best configuration as far as can be known without the tracks that the fold tests.
+
+        With folds, every trial has predicted each track by a model that had not seen it, and those of the others are
+        left. Without, the stored predictions are of the same few tracks for all folds: a smaller search runs instead.
+        """
+        if not self.prepared.split.fold_of:
+            return self._smaller_search(number, fold)
+        hidden = {example.track for example in fold.test}
+
+        def score(trial: TrialRecord) -> tuple[float, int]:
+            return track_scores(_without(self.results.predictions[trial.number], hidden)).macro_f1, -trial.number
+
+        return max((trial for trial in self.results.trials if trial.completed), key=score)
+
+    def _smaller_search(self, number: int, fold: Fold) -> TrialRecord | None:
+        folder = self.ledger.outer_folder(self.record.study, number)
+        folder.mkdir(parents=True, exist_ok=True)
+        plan = Plan(
+            family=self.family,
+            record=self.record,
+            trials=max(2, self.settings.trials // SMALLER),
+            folds=(replace(fold, test=()),),
+            store=self.prepared.store.root,
+            min_micro_batch=self.settings.min_micro_batch,
+            jobs=1,
+            threads=os.cpu_count() or 1,
+            deterministic=self.settings.deterministic,
+            time_limit_seconds=None,
+            trial_time_limit_seconds=self.settings.trial_time_limit,
+            lanes=self.lanes,
+        )
+        self.notify(Note(f"{self.record.family}: a smaller search without outer fold {number + 1}"))
+        storage = open_storage(f"sqlite:///{folder.resolve() / 'optuna.db'}")
+        return Study(plan, storage, self.pool, Ledger(folder), _Untracked(), self.notify).run().best
+
+    def _jobs(
+        self, folds: Sequence[tuple[int | None, Fold]], winners: Sequence[TrialRecord | None], seeds: int
+    ) -> Iterator[Job]:
+        """Yield winner and baseline of every fold, seed by seed; once where they are the same."""
+        baseline = self.results.baseline
+        for seed in range(seeds):
+            for (outer, fold), winner in zip(folds, winners, strict=True):
+                for role, trial in ((Role.WINNER, winner), (Role.BASELINE, baseline)):
+                    if trial is None:
+                        continue
+                    config = self.family.space(fixed(trial.params), self.record.quick)
+                    micro_batch, accumulation = trial.micro_batch or 1, trial.accumulation or 1
+                    yield Job(role, trial.number, config, micro_batch, accumulation, seed, outer, fold)
+
+    def _train(self, job: Job) -> End:
+        lane: Lane = self.lanes[0]
+        spec = TrialSpec(
+            family=self.family.name,
+            study=self.record.study,
+            number=job.trial,
+            config=dict(job.config),
+            store=self.prepared.store.root,
+            genres=self.record.dataset.genres,
+            folds=(job.fold,),
+            epochs=self.record.epochs,
+            seed=seed_for(self.record.seed, self.record.family, "final", job.seed, job.outer or 0),
+            micro_batch=job.micro_batch,
+            accumulation=job.accumulation,
+            budget_bytes=self.record.budget_bytes,
+            cap_bytes=None if lane.device.uuid is None else max(1, self.record.budget_bytes - lane.overhead_bytes),
+            device_bytes=lane.device.total_bytes,
+            time_limit_seconds=None,
+            deterministic=self.settings.deterministic,
+            threads=os.cpu_count() or 1,
+            model=None,
+            log=self.ledger.log_path(self.record.study, job.trial).with_name(f"final-{job.key}.log"),
+            environment=lane.device.environment(),
+        )
+        self.pool.start(spec, lane)
+        while True:
+            for event in self.pool.events():
+                if isinstance(event, End):
+                    return event
+                self.pool.reply(event.number, True)
+
+
+class _Untracked:
+    """A tracker that keeps nothing: a smaller search is a means, and no study of its own."""
+
+    def _ignore(self, *arguments: object) -> None: ...
+
+    open_study: Callable[..., None] = _ignore
+    trial_started: Callable[..., None] = _ignore
+    epoch: Callable[..., None] = _ignore
+    trial_ended: Callable[..., None] = _ignore
+    study_ended: Callable[..., None] = _ignore
+
+
+def _same_data(prepared: Prepared, study: StudyRecord) -> None:
+    dataset, protocol = prepared.dataset.record(), prepared.split.record()
+    if (dataset.fingerprint, protocol.fingerprint) != (study.dataset.fingerprint, study.protocol.fingerprint):
+        raise WorkspaceError(
+            f"{study.study}: ran on other tracks of {study.dataset.name}, or on another split, than there are now. Put "
+            "the data set back as it was, or start a new study with `harness run`."
+        )
+
+
+def _without(predictions: Predictions, hidden: set[str]) -> Predictions:
+    shown = np.array([track not in hidden for track in predictions.tracks])
+    tracks = tuple(track for track in predictions.tracks if track not in hidden)
+    return Predictions(tracks, predictions.genres, predictions.labels[shown], predictions.probabilities[shown])

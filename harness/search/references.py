@@ -1,0 +1,65 @@
+"""Classifiers that need no network: what any family must beat to be worth its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from harness.audio.crops import Example
+from harness.audio.features import MFCC
+from harness.audio.store import Store
+from harness.records import Predictions, ReferenceRecord
+from harness.scoring.metrics import joined, track_scores
+from harness.trials.spec import Fold
+
+
+def references(store: Store, folds: Sequence[Fold], genres: tuple[str, ...], seed: int) -> tuple[ReferenceRecord, ...]:
+    """Score the reference classifiers on the tracks that the folds hold out: those of the test, where there are any.
+
+    - The majority class: every track gets the genre that most training tracks have; of equals, the first.
+    - MFCC statistics with logistic regression: mean and standard deviation of 40 MFCCs over a track, standardised
+      by the training tracks, L2 with scikit-learn's default strength.
+
+    Args:
+        folds: trained in turn.
+        seed: of the logistic regression's solver.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    majority, regression = [], []
+    for fold in folds:
+        tested = fold.test or fold.valid
+        labels = np.array([example.label for example in fold.train])
+        most = np.eye(len(genres), dtype=np.float32)[np.bincount(labels).argmax()]
+        majority.append(_answers(tested, genres, np.tile(most, (len(tested), 1))))
+        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, random_state=seed))
+        model.fit(_statistics(store, fold.train), labels)
+        probabilities = np.zeros((len(tested), len(genres)), np.float32)
+        probabilities[:, model.classes_] = model.predict_proba(_statistics(store, tested))
+        regression.append(_answers(tested, genres, probabilities))
+    partition = "test" if folds[0].test else "valid"
+    return tuple(
+        _record(name, partition, joined(parts))
+        for name, parts in (("majority class", majority), ("MFCC statistics + logistic regression", regression))
+    )
+
+
+def _statistics(store: Store, examples: Sequence[Example]) -> np.ndarray:
+    """Return mean and standard deviation of every MFCC over each track, shape (tracks, 80)."""
+    rows = (store.features(example.digest)[MFCC] for example in examples)
+    return np.stack([np.concatenate([track.mean(axis=1), track.std(axis=1)]) for track in rows])
+
+
+def _answers(examples: Sequence[Example], genres: tuple[str, ...], probabilities: np.ndarray) -> Predictions:
+    labels = np.array([example.label for example in examples], np.int64)
+    return Predictions(tuple(example.track for example in examples), genres, labels, probabilities)
+
+
+def _record(name: str, partition: str, predictions: Predictions) -> ReferenceRecord:
+    accuracy, macro_f1 = track_scores(predictions)
+    return ReferenceRecord(
+        name=name, partition=partition, tracks=len(predictions.tracks), accuracy=accuracy, macro_f1=macro_f1
+    )

@@ -1,0 +1,224 @@
+"""`make gpu-check` without a GPU: what it needs, what it says, and the whole of it on the stand-in driver."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nvml_stub import STATE, build
+from optuna.trial import FixedTrial
+from search_helpers import completed
+
+from harness.errors import HarnessError
+from harness.families import families
+from harness.models import Config
+from harness.records import Outcome, Reading, Source
+from harness.trials.pool import End, Event
+from harness.trials.spec import Ended, TrialSpec
+from harness.units import GIB, MIB
+from harness.vram.admission import Lane
+from harness.vram.device import Device, DeviceKind
+from harness.vram.footprint import Footprint
+from harness.vram.probes import ProcessProbe
+
+ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT / "benchmarks"))
+
+import gpu_check  # noqa: E402
+import gpu_trials  # noqa: E402
+
+UUID = "GPU-0a1b2c3d-0000"
+DEVICE = Device(DeviceKind.GPU, UUID, "Stub GPU", 8 * GIB, "550.54.14")
+
+# What a bare machine has is what docs/gpu.md names.
+BARE = """
+import sys
+
+ABSENT = {
+    *("tensorflow", "librosa", "soundfile", "soxr", "midirenderer", "mido", "pretty_midi"),
+    *("mlflow", "matplotlib", "typer", "jinja2", "pandas", "sqlalchemy", "alembic", "yaml"),
+}
+
+class Bare:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ABSENT:
+            raise ModuleNotFoundError(f"No module named {name!r} on a bare machine", name=name)
+
+sys.meta_path.insert(0, Bare())
+"""
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> dict[str, str]:
+    """The environment of a process, and of all that it starts, on a machine with little installed."""
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "sitecustomize.py").write_text(BARE)
+    return {**os.environ, "PYTHONPATH": str(tmp_path / "bare"), "KERAS_BACKEND": "jax"}
+
+
+def run_check(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "benchmarks" / "gpu_check.py"), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def test_it_needs_little_installed(bare: dict[str, str]) -> None:
+    script = "import gpu_check, harness.search.study, harness.trials.train; print(*gpu_check.families())"
+    command = [sys.executable, "-c", f"import sys; sys.path.append('benchmarks'); {script}"]
+    result = subprocess.run(command, env=bare, cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.split() == sorted(gpu_trials.WIDE), result.stderr
+
+
+def test_without_a_gpu_it_says_so_and_writes_nothing(bare: dict[str, str], tmp_path: Path) -> None:
+    result = run_check("--device", "cpu", "--output", str(tmp_path / "out.json"), environment=bare)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        "This check needs an NVIDIA GPU and finds none to use; see what `nvidia-smi` says."
+    ]
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_without_metadata_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_check, "resolve_device", lambda choice, environ: DEVICE)
+    monkeypatch.setattr(gpu_check, "families", dict)
+    with pytest.raises(HarnessError, match=r"No family is installed: .* `pip install --no-deps \.`"):
+        gpu_check.prepare("auto", ["all"])
+
+
+def test_wide_points_lie_in_their_spaces() -> None:
+    wide = [point for point in gpu_trials.points_of(tuple(families().values()), wide=True) if point.name == "wide"]
+    assert len(wide) == 4
+    for point in wide:
+        assert point.family.space(FixedTrial(dict(point.config)), False) == point.config
+
+
+@dataclass
+class FakePool:
+    """A pool whose card is real enough: beyond its cap a trial is out of memory."""
+
+    running: list[TrialSpec] = field(default_factory=list)
+
+    def reckon(self, family: str, config: Config, genres: int) -> Footprint:
+        return Footprint(weights=0, trainable=0, activations=100 * MIB, workspace=0, parameters=1)
+
+    @property
+    def held(self) -> dict[int, int]:
+        return {spec.number: 0 for spec in self.running}
+
+    def start(self, spec: TrialSpec, lane: Lane) -> None:
+        self.running.append(spec)
+
+    def events(self) -> Iterator[Event]:
+        spec = self.running.pop()
+        need = 100 * MIB * spec.micro_batch
+        if spec.cap_bytes is not None and need > spec.cap_bytes:
+            yield End(spec, Ended(Outcome.OOM, "RESOURCE_EXHAUSTED"), Reading())
+        else:
+            reading = Reading(peak_bytes=need + GIB, source=Source.PROCESS)
+            # Any score will do.
+            end = completed(spec, valid_accuracy=0.5, valid_macro_f1=0.5, allocator_peak_bytes=need)
+            yield End(spec, end, reading, gone_seconds=1.0)
+
+    def close(self) -> None:
+        self.running.clear()
+
+
+@pytest.fixture
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> gpu_check.Check:
+    monkeypatch.setattr(gpu_trials, "TRACKS", 24)
+    pool: Any = FakePool()
+    bench = gpu_trials.Bench(pool, Lane(DEVICE, ProcessProbe(UUID), 500 * MIB), tmp_path)
+    bench.fill()
+    points = gpu_trials.points_of([families()["cnn2d-mfcc"]], wide=False)
+    report: dict[str, Any] = {"jobs": {}, "footprints": [], "errors": {}}
+    return gpu_check.Check(bench, points, trials=2, quick=True, deadline=float("inf"), report=report)
+
+
+def test_the_cap_lies_between_a_micro_batch_and_its_half(check: gpu_check.Check) -> None:
+    gpu_check.check_out_of_memory(check)
+    found = check.report["out_of_memory"]
+    assert found["cap_bytes"] == 2400 * MIB
+    assert [(each["micro_batch"], each["outcome"]) for each in found["attempts"]] == [
+        (32, Outcome.OOM),
+        (16, Outcome.COMPLETED),
+    ]
+    assert found["message"] == "out of memory at micro-batch 32; tried again with 16"
+
+
+def test_a_point_is_measured_once(check: gpu_check.Check) -> None:
+    first = gpu_check.measure(check, check.points[0], 8)
+    assert gpu_check.measure(check, check.points[0], 8) is first
+    assert check.report["footprints"] == [first]
+    assert first["peak_less_overhead_to_footprint"] == pytest.approx((800 + 1024 - 500) / 800)
+    assert first["peak_to_allocator_peak"] == pytest.approx((800 + 1024) / 800)
+
+
+def test_a_section_that_fails_loses_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "new" / "out.json"
+
+    def breaks(check: gpu_check.Check) -> None:
+        """It breaks."""
+        raise ZeroDivisionError("by nought")
+
+    def works(check: gpu_check.Check) -> None:
+        """It works."""
+        assert output.exists()
+        check.report["jobs"] = {"1": 7}
+
+    monkeypatch.setattr(gpu_trials, "TRACKS", 1)
+    monkeypatch.setattr(gpu_check, "Pool", FakePool)
+    monkeypatch.setattr(gpu_check, "SECTIONS", {"first": breaks, "second": works})
+    monkeypatch.setattr(gpu_check, "prepare", lambda choice, names: (DEVICE, (families()["cnn2d-mfcc"],)))
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--output", str(output)])
+    assert gpu_check.main() == 1
+    report = json.loads(output.read_text())
+    assert report["errors"] == {"first": "ZeroDivisionError('by nought')"}
+    assert report["jobs"] == {"1": 7}
+    assert report["environment"]["card"] == "Stub GPU"
+    assert "1 of 2 sections failed" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_whole_check_runs_on_a_stand_in_driver(bare: dict[str, str], tmp_path: Path) -> None:
+    """Trains on JAX with little else installed; the memory is what the children really hold."""
+    build(tmp_path / "driver")
+    state = tmp_path / "driver" / "state"
+    state.write_text(f"driver 550.54.14\ncard {UUID} {8 * GIB} Stub GPU\nbase {300 * MIB}\ndescendants\n")
+    output, library = tmp_path / "out.json", str(tmp_path / "driver")
+    environment = bare | {"LD_LIBRARY_PATH": library, STATE: str(state)}
+    arguments = ("cnn2d-mfcc", "--quick", "--trials", "1", "--output", str(output))
+    result = run_check(*arguments, environment=environment)
+    assert result.returncode == 1, result.stderr
+    report = json.loads(output.read_text())
+    # A card that is not there cannot run out of memory, and JAX tells no peak of its own on a CPU.
+    assert report["errors"] == {
+        "source": "jax computes on the CPU, so no figure here is a GPU's. Install its CUDA parts.",
+        "out_of_memory": "the framework's allocator does not tell its peak here, so no cap can be chosen.",
+    }
+    assert report["environment"]["computes_on"] == "cpu"
+    assert report["environment"]["backend"] == "jax"
+    assert report["source"]["source"] == "process"
+    assert report["source"]["overhead_bytes"] > 0
+    over = report["over_budget"]
+    assert over["outcome"] == "over_budget"
+    assert over["held_bytes"] > over["budget_bytes"]
+    assert over["from_there_to_the_end_seconds"] > 0
+    assert {name: found["completed"] for name, found in report["jobs"].items()} == {"1": 1, "auto": 1}
+    found = [(row["micro_batch"], row["outcome"]) for row in report["footprints"]]
+    assert found == [(32, "completed"), (8, "completed")]
+    for row in report["footprints"]:
+        assert row["peak_bytes"] > report["source"]["overhead_bytes"]
+        assert row["allocator_peak_bytes"] is None
+    returned = report["returned"]
+    assert [row["what"].partition(",")[0] for row in returned] == ["self-test", *["cnn2d-mfcc"] * 5]
+    assert all(row["after_bytes"] == row["before_bytes"] for row in returned)
+    assert all(row["seconds"] is not None for row in returned)
