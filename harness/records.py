@@ -223,16 +223,39 @@ class OpeningRecord(Record):
     opened: str
 
 
+class EnsembleRecord(Record):
+    """Trained models that answer together, chosen by validation predictions and scored on what was tested.
+
+    Attributes:
+        name: for a reader.
+        members: shares of the answer, by the trial's name; with outer folds, means over the folds.
+        tracks: how many were tested.
+        peak_bytes: the most that the framework's allocator held while one process with all members loaded predicted;
+            None where it cannot tell.
+        track_seconds: of all members, one after another, for one track whose features are there.
+    """
+
+    name: str
+    members: dict[str, float]
+    tracks: int
+    accuracy: float
+    macro_f1: float
+    peak_bytes: int | None
+    track_seconds: float
+
+
 class FinalsRecord(Record):
     """What came of opening the test set of a study; `runs` are those of the last opening.
 
     Attributes:
+        ensembles: the study's own, and those with the studies that were opened with it.
         tested: `test`, or `outer folds` where the protocol has no test set.
     """
 
     tested: Literal["test", "outer folds"]
     openings: tuple[OpeningRecord, ...]
     runs: tuple[FinalRecord, ...] = ()
+    ensembles: tuple[EnsembleRecord, ...] = ()
 
 
 class Provenance(Record):

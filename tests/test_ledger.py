@@ -217,13 +217,6 @@ def test_torn_predictions_are_named(ledger: Ledger, tmp_path: Path) -> None:
         ledger.results(STUDY.study).predictions[0]
 
 
-def test_only_models_worth_keeping_stay(ledger: Ledger) -> None:
-    for number in range(4):
-        ledger.model_path(STUDY.study, number).write_bytes(b"weights")
-    ledger.keep_models(STUDY.study, {0, 2})
-    assert [ledger.model_path(STUDY.study, number).exists() for number in range(4)] == [True, False, True, False]
-
-
 def test_a_second_run_is_told_who_owns_the_workspace(tmp_path: Path) -> None:
     second = lock_workspace(tmp_path)
     with lock_workspace(tmp_path), pytest.raises(WorkspaceError, match=f"process {os.getpid()}"):

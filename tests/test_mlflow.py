@@ -4,109 +4,36 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run, ViewType
+from mlflow_helpers import (
+    EPOCHS,
+    PARAMS,
+    PREDICTIONS,
+    STUDY,
+    assert_equal,
+    curve,
+    files_of,
+    new_ledger,
+    new_store,
+    pictures,
+    runs_of,
+    trial,
+)
 
 from harness.errors import TrackingError
-from harness.records import (
-    DatasetRecord,
-    EpochRecord,
-    Outcome,
-    Predictions,
-    ProtocolRecord,
-    Provenance,
-    Published,
-    Reading,
-    Source,
-    StudyRecord,
-    TrialRecord,
-)
+from harness.records import EpochRecord, Outcome, Predictions
 from harness.tracking.ledger import Entry, Ledger
 from harness.tracking.mlflow.delivery import Delivery, sync
 from harness.tracking.mlflow.live import Tracker
 from harness.tracking.mlflow.reading import read_studies
 from harness.tracking.mlflow.registry import download_model, register_champion
-
-STUDY = StudyRecord(
-    family="cnn2d-fusion",
-    study="cnn2d-fusion-ab12cd34",
-    description="Two towers.",
-    input="rows",
-    space="v1",
-    dataset=DatasetRecord(
-        name="demo",
-        fingerprint="f",
-        genres=("blues", "rock"),
-        tracks=4,
-        synthetic=True,
-        replicas=(("a", "b"),),
-        quarantined={"c": "torn"},
-    ),
-    protocol=ProtocolRecord(name="kfold:5", fingerprint="p", sizes={"train": 2, "valid": 2}, grouped=True),
-    budget_bytes=2**33,
-    epochs=3,
-    seed=1,
-    quick=True,
-    trial_time_limit_seconds=60.0,
-    published=Published(accuracy=0.6, macro_f1=0.5, limitation="another split"),
-    provenance=Provenance(
-        commit="c0ffee",
-        versions={"numpy": "2"},
-        backend="tensorflow",
-        device="cpu",
-        driver=None,
-        platform="Linux",
-        cpu_count=2,
-    ),
-)
-EPOCHS = tuple(
-    EpochRecord(
-        epoch=step, loss=1 / (step + 3), accuracy=0.5, val_loss=0.7, val_accuracy=0.5, val_macro_f1=0.3, seconds=2.5
-    )
-    for step in range(3)
-)
-PREDICTIONS = Predictions(
-    tracks=("blues.00000", "rock.00001"),
-    genres=("blues", "rock"),
-    labels=np.array([0, 1]),
-    probabilities=np.array([[0.75, 0.25], [0.125, 0.875]], dtype=np.float32),
-)
-PARAMS = {"rate": 1e-5, "layers": 3, "residual": True, "pooling": "max", "warmup": None}
-
-
-def trial(number: int, outcome: Outcome = Outcome.COMPLETED, epochs: tuple[EpochRecord, ...] = EPOCHS) -> TrialRecord:
-    completed = outcome is Outcome.COMPLETED
-    return TrialRecord(
-        family=STUDY.family,
-        study=STUDY.study,
-        number=number,
-        outcome=outcome,
-        params=PARAMS,
-        micro_batch=8,
-        accumulation=2,
-        epochs=epochs,
-        best_epoch=2 if completed else None,
-        valid_accuracy=0.75 if completed else None,
-        valid_macro_f1=0.714 if completed else None,
-        reading=Reading(peak_bytes=3 * 2**30, source=Source.PROCESS),
-        footprint_bytes=2**31,
-        constraints={"vram": -1.0},
-        started="2025-01-01T10:00:00+00:00",
-        ended="2025-01-01T10:01:00+00:00",
-    )
-
-
-def pictures(study: StudyRecord, record: TrialRecord, predictions: Predictions) -> Mapping[str, bytes]:
-    return {"confusion_matrix.png": b"picture", "per_genre.csv": f"{study.family},{record.number}".encode()}
 
 
 @pytest.fixture(autouse=True)
@@ -119,25 +46,14 @@ def nothing_is_written_where_the_user_stands(
     assert list(here.iterdir()) == []
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite store with its tables made, which takes seconds; each test copies it."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    sync(Ledger(path.parent), f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def uri(empty_store: Path, tmp_path: Path) -> str:
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+def uri(tmp_path: Path) -> str:
+    return new_store(tmp_path)
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    ledger = Ledger(tmp_path)
-    ledger.open_study(STUDY)
-    return ledger
+    return new_ledger(tmp_path)
 
 
 @pytest.fixture
@@ -151,21 +67,6 @@ def dead_uri() -> Iterator[str]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
-
-
-def runs_of(uri: str, kind: str) -> list[Run]:
-    client = MlflowClient(uri)
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    runs = client.search_runs(experiments, f"tags.kind = '{kind}'", run_view_type=ViewType.ACTIVE_ONLY)
-    return sorted(runs, key=lambda run: int(run.data.tags.get("trial", 0)))
-
-
-def curve(uri: str, run: Run, key: str) -> list[tuple[int, float]]:
-    return sorted((point.step, point.value) for point in MlflowClient(uri).get_metric_history(run.info.run_id, key))
-
-
-def files_of(uri: str, run: Run) -> set[str]:
-    return {file.path for file in MlflowClient(uri).list_artifacts(run.info.run_id)}
 
 
 def test_a_trial_s_run_follows_the_schema(ledger: Ledger, uri: str, root: Path) -> None:
@@ -241,10 +142,7 @@ def test_what_was_delivered_is_read_back_equal(ledger: Ledger, uri: str, root: P
     assert [(each.study, each.trials) for each in found] == [(each.study, each.trials) for each in expected]
     assert [list(each.predictions) for each in found] == [[], [2, 10]]
     for number in (2, 10):
-        ours, theirs = expected[1].predictions[number], found[1].predictions[number]
-        assert (ours.tracks, ours.genres) == (theirs.tracks, theirs.genres)
-        np.testing.assert_array_equal(ours.labels, theirs.labels)
-        np.testing.assert_array_equal(ours.probabilities, theirs.probabilities)
+        assert_equal(expected[1].predictions[number], found[1].predictions[number])
 
 
 def test_a_search_shows_its_curves_once(ledger: Ledger, uri: str, root: Path) -> None:
@@ -267,6 +165,29 @@ def test_a_search_shows_its_curves_once(ledger: Ledger, uri: str, root: Path) ->
     assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
     assert "importance.json" in files_of(uri, parent)
     assert ledger.pending() == []
+
+
+def test_a_trial_with_folds_shows_a_curve_of_each_once(ledger: Ledger, uri: str, root: Path) -> None:
+    epochs = tuple(
+        epoch.model_copy(update={"fold": fold, "loss": epoch.loss + fold}) for fold in range(5) for epoch in EPOCHS
+    )
+    tracker = Tracker(uri, ledger, artifact_root=root)
+    tracker.trial_started(STUDY, 0, PARAMS)
+    for epoch in epochs[:8]:
+        tracker.epoch(STUDY.study, 0, epoch)
+    tracker.close()
+    (live,) = runs_of(uri, "trial")
+    assert curve(uri, live, "loss/fold_2") == [(0, 1 / 3 + 2), (1, 1 / 4 + 2)]
+    for _ in range(2):
+        ledger.write(trial(0, epochs=epochs), PREDICTIONS)
+        assert sync(ledger, uri, artifact_root=root).refused == ()
+        (child,) = runs_of(uri, "trial")
+        assert child.info.run_id == live.info.run_id
+        for fold in range(5):
+            assert curve(uri, child, f"loss/fold_{fold}") == [(0, 1 / 3 + fold), (1, 1 / 4 + fold), (2, 1 / 5 + fold)]
+            assert [step for step, _ in curve(uri, child, f"val_accuracy/fold_{fold}")] == [0, 1, 2]
+        assert "loss" not in child.data.metrics
+        assert curve(uri, child, "valid_macro_f1") == [(0, 0.714)]
 
 
 def test_a_search_that_is_ahead_of_its_tracking_loses_nothing(ledger: Ledger, uri: str, root: Path) -> None:
@@ -329,7 +250,7 @@ class KilledBeforeItIsNoted(Ledger):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die(study: StudyRecord, record: TrialRecord, predictions: Predictions) -> Mapping[str, bytes]:
+def die(title: str, predictions: Predictions) -> Mapping[str, bytes]:
     os.kill(os.getpid(), signal.SIGKILL)
     return {}
 

@@ -16,7 +16,7 @@ import harness
 from harness.errors import TrackingError, UsageError, WorkspaceError
 from harness.families import Family, select
 from harness.inference.pipeline import write_bundle
-from harness.records import Predictions, Provenance, Source, StudyRecord, StudyResults, TrialRecord, short_hash
+from harness.records import Predictions, Provenance, Source, StudyRecord, StudyResults, short_hash
 from harness.search.data import Prepared, prepare
 from harness.search.events import Note, Notify
 from harness.search.references import references
@@ -98,11 +98,10 @@ def provenance(device: Device) -> Provenance:
     )
 
 
-def trial_artifacts(study: StudyRecord, trial: TrialRecord, predictions: Predictions) -> dict[str, bytes]:
-    """Make the artifacts of a completed trial, by file name."""
+def artifacts(title: str, predictions: Predictions) -> dict[str, bytes]:
+    """Make the files, by name, that show predictions under a title."""
     from harness.scoring.metrics import confusion
 
-    title = f"{study.family}, trial {trial.number}: validation tracks"
     return {
         "confusion_matrix.png": confusion_matrix_png(confusion(predictions), predictions.genres, title),
         "confusion_matrix.json": confusion_json(predictions).encode(),
@@ -128,7 +127,7 @@ def _studies(
         settings.tracking,
         ledger,
         artifact_root=default_artifact_root(settings.workspace) if own_store else None,
-        artifacts=trial_artifacts,
+        artifacts=artifacts,
         warn=lambda text: notify(Note(text, warning=True)),
     )
     jobs = settings.jobs if isinstance(settings.jobs, int) else None
@@ -204,14 +203,19 @@ def deliver(workspace: Path, tracking_uri: str | None) -> int:
         TrackingError: MLflow cannot be reached, or refused some of them.
         WorkspaceError: a run owns the workspace.
     """
-    from harness.tracking.mlflow.delivery import sync
-
     if not (workspace / "results").exists():
         raise WorkspaceError(f"{workspace}: holds no results. Name another folder with --workspace.")
-    own = default_tracking_uri(workspace)
-    root = default_artifact_root(workspace) if tracking_uri in (None, own) else None
     with lock_workspace(workspace):
-        delivery = sync(Ledger(workspace), tracking_uri or own, artifact_root=root, artifacts=trial_artifacts)
+        return send(Ledger(workspace), tracking_uri)
+
+
+def send(ledger: Ledger, tracking_uri: str | None) -> int:
+    """Do what `deliver` does, for whoever owns the workspace."""
+    from harness.tracking.mlflow.delivery import sync
+
+    own = default_tracking_uri(ledger.workspace)
+    root = default_artifact_root(ledger.workspace) if tracking_uri in (None, own) else None
+    delivery = sync(ledger, tracking_uri or own, artifact_root=root, artifacts=artifacts)
     if delivery.refused:
         raise TrackingError(f"{delivery.delivered} results were delivered, others not: {'; '.join(delivery.refused)}")
     return delivery.delivered

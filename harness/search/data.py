@@ -68,7 +68,7 @@ def prepare(settings: RunSettings, notify: Notify, opened: Collection[Partition]
     for names in dataset.replicas:
         notify(Note(f"the same audio, kept on one side: {', '.join(names)}", warning=True))
     split = assign(dataset, settings.protocol, settings.seed)
-    sizes = ", ".join(f"{size} {name}" for name, size in split.sizes.items())
+    sizes = ", ".join(f"{size} {name}" for name, size in split.sizes.items() if size)
     notify(Note(f"{dataset.name}: {len(dataset.tracks)} tracks, protocol {split.protocol}: {sizes}"))
     kept = "track, replica or artist" if split.grouped else "track or replica"
     notify(Note(f"checked: no {kept} stands on two sides, and statistics come from training tracks alone"))

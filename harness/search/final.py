@@ -7,17 +7,17 @@ fold of the tracks is tested once, by the configuration that was chosen without 
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
+from harness.audio.crops import Example
 from harness.audio.features import InputView
 from harness.audio.protocols import Partition, assign
-from harness.errors import ProtocolError, UsageError, WorkspaceError
+from harness.errors import ProtocolError, TrackingError, UsageError, WorkspaceError
 from harness.families import Family, select
 from harness.models import Config
 from harness.records import (
@@ -25,7 +25,6 @@ from harness.records import (
     FinalsRecord,
     OpeningRecord,
     Outcome,
-    Predictions,
     Role,
     StudyRecord,
     StudyResults,
@@ -33,8 +32,9 @@ from harness.records import (
     short_hash,
 )
 from harness.scoring.metrics import track_scores
-from harness.search.benchmark import lanes_for, open_storage, write_report
+from harness.search.benchmark import lanes_for, open_storage, send, write_report
 from harness.search.data import IN_SEARCH, Prepared, prepare
+from harness.search.ensembles import Tested, ensemble, only
 from harness.search.events import FinalEnded, Note, Notify
 from harness.search.references import references
 from harness.search.sampler import seed_for
@@ -50,6 +50,8 @@ from harness.tracking.ledger import (
     dump_records,
     lock_workspace,
 )
+from harness.trials.members import Answers, Member
+from harness.trials.members import ask as ask_members
 from harness.trials.pool import End, Pool
 from harness.trials.spec import Fold, TrialSpec
 from harness.vram.admission import Lane
@@ -125,10 +127,18 @@ def final(
         for results in studies:
             _may_open(results, reopen)
         with closing(Pool()) as pool:
-            for results in studies:
-                opened = _Opened(results, chosen[results.study.family], ledger, pool, notify)
-                opened.run(seeds)
+            data = _Data(notify)
+            opened = [_Opened(results, chosen[results.study.family], ledger, pool, data, notify) for results in studies]
+            for each in opened:
+                each.run(seeds)
+            for group in _on_one_split(opened):
+                _test_ensembles(group, ledger, pool)
         write_report(workspace, ledger)
+        for tracking_uri in {each.settings.tracking_uri for each in opened}:
+            try:
+                send(ledger, tracking_uri)
+            except TrackingError as error:
+                notify(Note(f"{error} `harness sync` delivers it later.", warning=True))
         return tuple(ledger.results(results.study.study) for results in studies)
 
 
@@ -148,44 +158,45 @@ def _may_open(results: StudyResults, reopen: bool) -> None:
         )
 
 
+class _Data:
+    """Prepares each data set and split once."""
+
+    def __init__(self, notify: Notify) -> None:
+        self._notify = notify
+        self._known: dict[str, Prepared] = {}
+
+    def __call__(self, settings: RunSettings) -> Prepared:
+        needed = {"data", "protocol", "groups", "seed", "skip_bad", "families", "quick", "workspace"}
+        key = settings.model_dump_json(include=needed)
+        if key not in self._known:
+            self._known[key] = prepare(settings, self._notify, opened=(*IN_SEARCH, Partition.TEST))
+        return self._known[key]
+
+
 class _Opened:
     """One study whose test set is open."""
 
-    def __init__(self, results: StudyResults, family: Family, ledger: Ledger, pool: Pool, notify: Notify) -> None:
+    def __init__(
+        self, results: StudyResults, family: Family, ledger: Ledger, pool: Pool, data: _Data, notify: Notify
+    ) -> None:
         self.results, self.family, self.ledger, self.pool, self.notify = results, family, ledger, pool, notify
         self.record = results.study
         self.settings = RunSettings.model_validate_json(ledger.settings(self.record.study))
-        self.prepared = prepare(self.settings, notify, opened=(*IN_SEARCH, Partition.TEST))
+        self.prepared = data(self.settings)
         _same_data(self.prepared, self.record)
-        device = resolve_device(self.settings.device, os.environ)
-        self.lanes = lanes_for(self.settings, device, pool, notify)[:1]
+        self.device = resolve_device(self.settings.device, os.environ)
+        self.lanes = lanes_for(self.settings, self.device, pool, notify)[:1]
+        self.has_test = bool(self.prepared.split.tracks(Partition.TEST))
+        self.folds = [self._test_fold()] if self.has_test else self._outer_folds()
 
     def run(self, seeds: int) -> None:
         """Run what is missing, one training at a time, keeping each before the next."""
-        has_test = bool(self.prepared.split.tracks(Partition.TEST))
-        finals = self.results.finals
-        known = finals.openings if finals is not None else ()
-        kept = list(finals.runs) if finals is not None else []
-        now = OpeningRecord(
-            trials=len(self.results.trials),
-            state=state(self.results),
-            opened=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        if not known or known[-1].state != now.state:
-            known, kept = (*known, now), []
+        finals = self._opening()
         # The opening counts from the moment in which a child may see the test tracks.
-        self._keep(FinalsRecord(tested="test" if has_test else "outer folds", openings=known, runs=tuple(kept)))
-        if has_test:
-            folds: list[tuple[int | None, Fold]] = [(None, self._test_fold())]
-            self._keep_references([folds[0][1]])
-            winners = [self.results.best]
-        else:
-            outer = self._outer_folds()
-            folds = list(enumerate(outer))
-            self._keep_references(outer)
-            winners = [self._winner_without(number, fold) for number, fold in enumerate(outer)]
-        done = {run.key for run in kept}
-        for job in self._jobs(folds, winners, seeds):
+        self._keep(finals)
+        self._keep_references(self.folds)
+        done = {run.key for run in finals.runs}
+        for job in self._jobs(self._winners(), seeds):
             if job.key in done:
                 continue
             end = self._train(job)
@@ -193,12 +204,27 @@ class _Opened:
             if end.ended.test_predictions is not None:
                 content = dump_predictions(end.ended.test_predictions)
                 self.ledger.keep_files(self.record.study, {f"{job.key}.npz": content})
-            kept.append(run)
-            tested: FinalsRecord = FinalsRecord(
-                tested="test" if has_test else "outer folds", openings=known, runs=tuple(kept)
-            )
-            self._keep(tested)
+            finals = finals.model_copy(update={"runs": (*finals.runs, run)})
+            self._keep(finals)
             self.notify(FinalEnded(self.record.family, run))
+
+    def _opening(self) -> FinalsRecord:
+        """Return what is known of the present opening: the last one, unless trials ended since."""
+        now = OpeningRecord(
+            trials=len(self.results.trials),
+            state=state(self.results),
+            opened=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        finals = self.results.finals
+        if finals is not None and finals.openings[-1].state == now.state:
+            return finals
+        before = finals.openings if finals is not None else ()
+        return FinalsRecord(tested="test" if self.has_test else "outer folds", openings=(*before, now))
+
+    def _winners(self) -> list[TrialRecord | None]:
+        if self.has_test:
+            return [self.results.best]
+        return [self._winner_without(number, fold) for number, fold in enumerate(self.folds)]
 
     def _keep(self, finals: FinalsRecord) -> None:
         self.ledger.keep_files(self.record.study, {FINALS: dump_record(finals)})
@@ -244,10 +270,11 @@ class _Opened:
         """
         if not self.prepared.split.fold_of:
             return self._smaller_search(number, fold)
-        hidden = {example.track for example in fold.test}
+        hidden = frozenset(example.track for example in fold.test)
 
         def score(trial: TrialRecord) -> tuple[float, int]:
-            return track_scores(_without(self.results.predictions[trial.number], hidden)).macro_f1, -trial.number
+            seen = only(self.results.predictions[trial.number], hidden, keep=False)
+            return track_scores(seen).macro_f1, -trial.number
 
         return max((trial for trial in self.results.trials if trial.completed), key=score)
 
@@ -272,18 +299,16 @@ class _Opened:
         storage = open_storage(f"sqlite:///{folder.resolve() / 'optuna.db'}")
         return Study(plan, storage, self.pool, Ledger(folder), _Untracked(), self.notify).run().best
 
-    def _jobs(
-        self, folds: Sequence[tuple[int | None, Fold]], winners: Sequence[TrialRecord | None], seeds: int
-    ) -> Iterator[Job]:
-        """Yield winner and baseline of every fold, seed by seed; once where they are the same."""
-        baseline = self.results.baseline
+    def _jobs(self, winners: Sequence[TrialRecord | None], seeds: int) -> Iterator[Job]:
+        """Yield winner and baseline of every fold, seed by seed."""
         for seed in range(seeds):
-            for (outer, fold), winner in zip(folds, winners, strict=True):
-                for role, trial in ((Role.WINNER, winner), (Role.BASELINE, baseline)):
+            for number, (fold, winner) in enumerate(zip(self.folds, winners, strict=True)):
+                for role, trial in ((Role.WINNER, winner), (Role.BASELINE, self.results.baseline)):
                     if trial is None:
                         continue
                     config = self.family.space(fixed(trial.params), self.record.quick)
                     micro_batch, accumulation = trial.micro_batch or 1, trial.accumulation or 1
+                    outer = None if self.has_test else number
                     yield Job(role, trial.number, config, micro_batch, accumulation, seed, outer, fold)
 
     def _train(self, job: Job) -> End:
@@ -339,7 +364,34 @@ def _same_data(prepared: Prepared, study: StudyRecord) -> None:
         )
 
 
-def _without(predictions: Predictions, hidden: set[str]) -> Predictions:
-    shown = np.array([track not in hidden for track in predictions.tracks])
-    tracks = tuple(track for track in predictions.tracks if track not in hidden)
-    return Predictions(tracks, predictions.genres, predictions.labels[shown], predictions.probabilities[shown])
+def _on_one_split(opened: Sequence[_Opened]) -> list[list[_Opened]]:
+    groups: dict[tuple[str, str], list[_Opened]] = defaultdict(list)
+    for each in opened:
+        groups[each.record.dataset.fingerprint, each.record.protocol.fingerprint].append(each)
+    return list(groups.values())
+
+
+def _test_ensembles(group: Sequence[_Opened], ledger: Ledger, pool: Pool) -> None:
+    """Test the ensemble of each study, and that of all of them, and keep both with the study's finals."""
+    first = group[0]
+    split = first.prepared.split
+    if not first.has_test and not split.fold_of:
+        return  # stored predictions are of the same few tracks, and some were trained on in every fold
+    examples = tuple(example for fold in first.folds for example in fold.test)
+    outer = () if first.has_test else tuple(frozenset(example.track for example in fold.test) for fold in first.folds)
+    tested = Tested(examples, outer)
+
+    def ask(members: Sequence[Member], tracks: Sequence[Example]) -> Answers:
+        genres, environment = first.record.dataset.genres, first.device.environment()
+        answers = pool.call(ask_members, members, first.prepared.store.root, tracks, genres, environment=environment)
+        assert isinstance(answers, Answers)
+        return answers
+
+    results = [ledger.results(each.record.study) for each in group]
+    joint = ensemble("all families", results, ledger, tested, ask) if len(group) > 1 else None
+    for each in results:
+        own = ensemble(each.study.family, [each], ledger, tested, ask)
+        assert each.finals is not None
+        found = tuple(record for record in (own, joint) if record is not None)
+        finals = each.finals.model_copy(update={"ensembles": found})
+        ledger.keep_files(each.study.study, {FINALS: dump_record(finals)})

@@ -425,8 +425,6 @@ class Study:
         self.ledger.write(record, predictions)
         self.ended[record.number] = record
         self._tell(trial, record)
-        best = self.best
-        self.ledger.keep_models(self.record.study, {0} | ({best.number} if best is not None else set()))
         self.tracker.trial_ended(record)
         self.notify(TrialEnded(record))
 

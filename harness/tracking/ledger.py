@@ -7,7 +7,7 @@
     WORKSPACE/results/STUDY/trial-00003.json     the TrialRecord; once it is there, the trial has ended
     WORKSPACE/results/STUDY/files/               what describes the study as a whole, such as importance.json
     WORKSPACE/results/STUDY/settings.json        the settings of its latest run
-    WORKSPACE/results/STUDY/models/              trained models that are worth keeping
+    WORKSPACE/results/STUDY/models/              trained models of completed trials
     WORKSPACE/results/STUDY/outer/               smaller searches, where the protocol has no test set
     WORKSPACE/results/STUDY/logs/                what the trials' processes printed
     WORKSPACE/results/outbox/STUDY.trial-00003   an empty marker: the tracking server has not got it yet
@@ -251,13 +251,6 @@ class Ledger:
     def outer_folder(self, study: str, fold: int) -> Path:
         """Return the folder of the smaller search without an outer fold; it has a ledger of its own."""
         return self._folder(study) / "outer" / f"fold-{fold}"
-
-    def keep_models(self, study: str, keep: set[int]) -> None:
-        """Delete the trained models of all trials of `study` but those in `keep`."""
-        kept = {self.model_path(study, number) for number in keep}
-        for path in (self._folder(study) / "models").glob("trial-*.keras"):
-            if path not in kept:
-                path.unlink()
 
     def _folder(self, study: str) -> Path:
         return self._results / study

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import WorkspaceError
-from harness.records import Predictions, StudyRecord, TrialRecord
-from harness.tracking.ledger import Entry, Ledger, dump_predictions
+from harness.records import FinalRecord, Predictions
+from harness.tracking.ledger import Entry, Ledger, assembled, dump_predictions
 from harness.tracking.mlflow.connection import first_line
-from harness.tracking.mlflow.store import Store
+from harness.tracking.mlflow.store import Store, final_name, trial_name
 
-Artifacts = Callable[[StudyRecord, TrialRecord, Predictions], Mapping[str, bytes]]
-"""Makes the artifacts of a completed trial, by file name; pictures are made above this floor."""
+Artifacts = Callable[[str, Predictions], Mapping[str, bytes]]
+"""Makes files, by name, that show predictions under a title; pictures are made above this floor."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,27 @@ def deliver_pending(
 
 def _deliver_entry(store: Store, ledger: Ledger, artifacts: Artifacts | None, entry: Entry, status: str) -> None:
     study = ledger.study(entry.study)
+
+    def shown(title: str, predictions: Predictions) -> dict[str, bytes]:
+        made = artifacts(title, predictions) if artifacts is not None else {}
+        return {**made, "predictions.npz": dump_predictions(predictions)}
+
     if entry.number is None:
-        store.deliver_study(study, ledger.files(entry.study), status)
+        files = ledger.files(entry.study)
+        store.deliver_study(study, files, status)
+        opened = assembled(study, (), {}, files.get)
+        tested = opened.final_predictions
+
+        def final_files(final: FinalRecord) -> dict[str, bytes]:
+            return shown(f"{final_name(study, final)}: tested tracks", tested[final.key]) if final.key in tested else {}
+
+        if opened.finals is not None:
+            store.deliver_finals(study, opened.finals, tested, final_files)
         return
     trial = ledger.trial(entry.study, entry.number)
     if trial is None:
         raise WorkspaceError(f"{entry.study}: the record of trial {entry.number} is gone.")
-    files: dict[str, bytes] = {}
-    if trial.completed:
-        predictions = ledger.predictions(entry.study, entry.number)
-        files |= artifacts(study, trial, predictions) if artifacts is not None else {}
-        files["predictions.npz"] = dump_predictions(predictions)
-    store.deliver_trial(study, trial, files)
+    title = f"{trial_name(study, trial.number)}: validation tracks"
+    store.deliver_trial(
+        study, trial, shown(title, ledger.predictions(study.study, trial.number)) if trial.completed else {}
+    )

@@ -58,7 +58,7 @@ class Tracker:
             tracking_uri: an MLflow server, or `sqlite:///FILE`.
             ledger: holds each trial before `trial_ended` is called for it.
             artifact_root: where a new experiment keeps its artifacts; None leaves it to the server.
-            artifacts: makes the files of a completed trial.
+            artifacts: makes the files that show the predictions of a completed trial.
             warn: told once, when MLflow cannot be reached or refuses something.
             interval_seconds: how often curves are sent.
         """

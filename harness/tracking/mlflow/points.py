@@ -1,4 +1,4 @@
-"""The metrics of a trial as MLflow draws them: points (metric, step, value), each with its time."""
+"""The metrics of trials as MLflow draws them, points (metric, step, value) with their times; those of final runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import time
 from datetime import UTC, datetime
 from itertools import accumulate
 
-from harness.records import EpochRecord, TrialRecord, is_finite
+from harness.records import EpochRecord, FinalRecord, Predictions, TrialRecord, is_finite
+from harness.scoring.comparison import bootstrap_macro_f1
+from harness.scoring.metrics import wilson
 
 Point = tuple[str, int, float]
 
@@ -46,6 +48,27 @@ def trial_points(trial: TrialRecord) -> dict[Point, int]:
     figures = {key: getattr(trial, key) for key in _FIGURES}
     figures |= {"vram_peak_bytes": trial.reading.peak_bytes, "epochs": len(trial.epochs)}
     return points | {(key, 0, float(value)): end for key, value in figures.items() if is_finite(value)}
+
+
+def final_metrics(final: FinalRecord, predictions: Predictions | None) -> dict[str, float]:
+    """Return the metrics of `final`, by name.
+
+    The ends of 95 % intervals are among them where there are `predictions`: Wilson's of the accuracy, and a bootstrap
+    over tracks of macro F1.
+    """
+    figures: dict[str, float | None] = {
+        "test_accuracy": final.test_accuracy,
+        "test_macro_f1": final.test_macro_f1,
+        "train_seconds": final.train_seconds,
+        "vram_peak_bytes": final.reading.peak_bytes,
+        "allocator_peak_bytes": final.allocator_peak_bytes,
+    }
+    if predictions is not None:
+        accuracy = wilson(int((predictions.predicted == predictions.labels).sum()), len(predictions.tracks))
+        macro_f1 = bootstrap_macro_f1(predictions)
+        figures |= {"test_accuracy_low": accuracy.low, "test_accuracy_high": accuracy.high}
+        figures |= {"test_macro_f1_low": macro_f1.low, "test_macro_f1_high": macro_f1.high}
+    return {key: float(value) for key, value in figures.items() if value is not None}
 
 
 def milliseconds(moment: str) -> int | None:

@@ -1,9 +1,9 @@
-"""The runs of studies and trials in an MLflow store: made, found by their tags, brought to what a record says."""
+"""The runs of studies, trials and finals in an MLflow store: made, found by tags, brought to what a record says."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -11,17 +11,17 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from harness.errors import TrackingError
-from harness.records import Kind, Outcome, StudyRecord, TrialRecord, Value
+from harness.records import FinalRecord, FinalsRecord, Kind, Outcome, Predictions, StudyRecord, TrialRecord, Value
 from harness.tracking.ledger import dump_record
 from harness.tracking.mlflow.connection import connect, search_runs, unreachable
-from harness.tracking.mlflow.points import Point, is_ours, milliseconds, now, trial_points
+from harness.tracking.mlflow.points import Point, final_metrics, is_ours, milliseconds, now, trial_points
 
 _STATUS = {Outcome.COMPLETED: "FINISHED", Outcome.PRUNED: "FINISHED", Outcome.INTERRUPTED: "KILLED"}
 _METRICS_PER_BATCH = 800
 
 
 class Store:
-    """The runs of studies and trials in one MLflow store."""
+    """The runs of studies, trials and finals in one MLflow store."""
 
     def __init__(self, tracking_uri: str, artifact_root: Path | None) -> None:
         self.client = connect(tracking_uri)
@@ -79,8 +79,31 @@ class Store:
         missing = {point: moment for point, moment in points.items() if point not in logged}
         self.log(run_id, missing, params, {"outcome": trial.outcome, "vram.source": trial.reading.source})
         result = f"{trial.valid_macro_f1:.2f}" if trial.completed and trial.valid_macro_f1 else str(trial.outcome)
-        self.client.update_run(run_id, name=f"{_trial_name(study, trial.number)} · {result}")
+        self.client.update_run(run_id, name=f"{trial_name(study, trial.number)} · {result}")
         self.set_status(run_id, _STATUS.get(trial.outcome, "FAILED"), ended)
+
+    def deliver_finals(
+        self,
+        study: StudyRecord,
+        finals: FinalsRecord,
+        predictions: Mapping[str, Predictions],
+        artifacts: Callable[[FinalRecord], Mapping[str, bytes]],
+    ) -> None:
+        """Bring the runs of the last opening to what the records say; one that says it already is left as it is.
+
+        All other runs of finals are deleted: of an earlier opening, of which the ledger keeps only the count; cut off;
+        or made twice. MLflow can restore them.
+        """
+        found = search_runs(self.client, [self._experiment(study)], {"kind": Kind.FINAL, "study": study.study})
+        # No record says when a final ran: its run stands at the opening, and lasts as long as the training took.
+        opened = milliseconds(finals.openings[-1].opened) or now()
+        kept = {
+            self._deliver_final(study, final, opened, predictions.get(final.key), artifacts, found)
+            for final in finals.runs
+        }
+        for run in found:
+            if run.info.run_id not in kept:
+                self.client.delete_run(run.info.run_id)
 
     def set_status(self, run_id: str, status: str, ended: int | None = None) -> None:
         """Set the status of a run; unless that is `RUNNING`, it ended at `ended` in ms since 1970, or just now."""
@@ -131,11 +154,43 @@ class Store:
         return run_id
 
     def _create_trial(self, study: StudyRecord, number: int, started: int) -> str:
-        links = {"kind": Kind.TRIAL, "trial": str(number), "mlflow.parentRunId": self.parent(study)}
-        run = self.client.create_run(
-            self._experiment(study), started, {**_tags(study), **links}, run_name=_trial_name(study, number)
-        )
-        run_id: str = run.info.run_id
+        return self._nest(study, trial_name(study, number), {"kind": Kind.TRIAL, "trial": str(number)}, started)
+
+    def _nest(self, study: StudyRecord, name: str, tags: Mapping[str, str], started: int) -> str:
+        """Return the id of a new run nested in the study's."""
+        all_tags = {**_tags(study), **tags, "mlflow.parentRunId": self.parent(study)}
+        run_id: str = self.client.create_run(self._experiment(study), started, all_tags, run_name=name).info.run_id
+        return run_id
+
+    def _deliver_final(
+        self,
+        study: StudyRecord,
+        final: FinalRecord,
+        started: int,
+        predictions: Predictions | None,
+        artifacts: Callable[[FinalRecord], Mapping[str, bytes]],
+        found: Sequence[Run],
+    ) -> str:
+        """Return the id of the run that says what `final` does: one of those `found`, or a new one."""
+        metrics = final_metrics(final, predictions)
+        params: dict[str, Value] = {"trial": final.trial, "seed": final.seed, "budget_bytes": study.budget_bytes}
+        if final.fold is not None:
+            params["fold"] = final.fold
+        tags = {"kind": Kind.FINAL, "final": final.key, "trial": str(final.trial)}
+        tags |= {"outcome": final.outcome, "vram.source": final.reading.source}
+        status = _STATUS.get(final.outcome, "FAILED")
+        texts = {key: str(value) for key, value in params.items()}
+        for run in found:
+            known: str = run.info.run_id
+            says = ((run.data.tags, tags), (run.data.params, texts), (run.data.metrics, metrics))
+            if run.info.status == status and all(said.items() >= due.items() for said, due in says):
+                return known
+        result = f"{final.test_macro_f1:.2f}" if final.test_macro_f1 is not None else str(final.outcome)
+        run_id = self._nest(study, f"{final_name(study, final)} · {result}", tags, started)
+        self._upload(run_id, {**artifacts(final), "final.json": dump_record(final)})
+        ended = started + round(1000 * (final.train_seconds or 0.0))
+        self.log(run_id, {(key, 0, value): ended for key, value in metrics.items()}, params)
+        self.set_status(run_id, status, ended)  # last: a run that was cut off is still running, and made anew
         return run_id
 
     def _points(self, run: Run) -> set[Point]:
@@ -168,8 +223,15 @@ def _experiment_name(study: StudyRecord) -> str:
     return f"{study.dataset.name}/{study.protocol.name}"
 
 
-def _trial_name(study: StudyRecord, number: int) -> str:
+def trial_name(study: StudyRecord, number: int) -> str:
+    """Return what a reader calls a trial."""
     return f"{study.family} · trial {number}"
+
+
+def final_name(study: StudyRecord, final: FinalRecord) -> str:
+    """Return what a reader calls a final run."""
+    fold = "" if final.fold is None else f", fold {final.fold}"
+    return f"{study.family} · {final.role}, seed {final.seed}{fold}"
 
 
 def _tags(study: StudyRecord) -> dict[str, str]:

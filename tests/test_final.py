@@ -1,0 +1,286 @@
+"""The test set is opened on purpose: by whom, how often, and what is chosen without it. Nothing is trained here."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from optuna.storages import InMemoryStorage
+from search_helpers import NoTracker
+
+from harness.audio.crops import Example
+from harness.errors import UsageError, WorkspaceError
+from harness.models import Config
+from harness.records import EpochRecord, Outcome, Predictions, Reading, Role, StudyResults
+from harness.scoring.metrics import joined, track_scores
+from harness.search import benchmark
+from harness.search.events import Event
+from harness.search.final import final
+from harness.settings import RunSettings
+from harness.trials.members import Answers, Member
+from harness.trials.pool import End, Epoch, FoldEnd
+from harness.trials.spec import Ended, Fold, TrialSpec
+from harness.units import MIB
+from harness.vram.admission import Lane
+from harness.vram.footprint import Footprint
+
+GENRES = ("high", "low", "middle", "top")
+
+
+def answers(examples: Sequence[Example], skill: Callable[[Example], bool]) -> Predictions:
+    """Sure of the right genre where `skill` says so, and of the next one elsewhere."""
+    labels = np.array([example.label for example in examples])
+    shown = [example.label if skill(example) else (example.label + 1) % 4 for example in examples]
+    probabilities = np.full((len(examples), 4), 0.1, np.float32)
+    probabilities[np.arange(len(examples)), shown] = 0.7
+    return Predictions(tuple(example.track for example in examples), GENRES, labels, probabilities)
+
+
+@dataclass
+class FakePool:
+    """Children that answer at once, as well as `skill` says; what they were told is kept for the test."""
+
+    specs: ClassVar[list[TrialSpec]] = []
+    stop_at: ClassVar[int | None] = None
+    skill: ClassVar[Callable[[TrialSpec, Example], bool]]
+    held: dict[int, int] = field(default_factory=dict)
+    waiting: list[TrialSpec] = field(default_factory=list)
+
+    def close(self) -> None: ...
+
+    def hold(self, size: int, device: Any) -> None: ...
+
+    def reply(self, number: int, go_on: bool) -> None: ...
+
+    def reckon(self, family: str, config: Config, genres: int) -> Footprint:
+        return Footprint(MIB, MIB, MIB, MIB, 1000)
+
+    def start(self, spec: TrialSpec, lane: Lane) -> None:
+        if len(self.specs) == type(self).stop_at:
+            type(self).stop_at = None
+            raise KeyboardInterrupt
+        self.specs.append(spec)
+        self.waiting.append(spec)
+
+    def events(self) -> Iterator[Epoch | FoldEnd | End]:
+        spec = self.waiting.pop()
+
+        def known(example: Example) -> bool:
+            return type(self).skill(spec, example)
+
+        valid = joined([answers(fold.valid, known) for fold in spec.folds])
+        tests = [answers(fold.test, known) for fold in spec.folds if fold.test]
+        accuracy, macro_f1 = track_scores(valid)
+        epoch = EpochRecord(
+            epoch=1, loss=1, accuracy=1, val_loss=1, val_accuracy=accuracy, val_macro_f1=macro_f1, seconds=1
+        )
+        if spec.model is not None:
+            spec.model.parent.mkdir(parents=True, exist_ok=True)
+            spec.model.touch()
+        scores: dict[str, Any] = {"valid_accuracy": accuracy, "valid_macro_f1": macro_f1, "train_seconds": 1.0}
+        ended = Ended(
+            Outcome.COMPLETED,
+            epochs=(epoch,),
+            predictions=valid,
+            test_predictions=joined(tests) if tests else None,
+            **scores,
+        )
+        yield End(spec, ended, Reading())
+
+    def call(self, function: Any, members: list[Member], store: Path, tracks: Any, genres: Any, **_: Any) -> Answers:
+        return Answers([answers(tracks, lambda example: True) for _ in members], MIB, 0.01)
+
+
+class Untracked(NoTracker):
+    def close(self) -> None: ...
+
+
+@dataclass
+class Bench:
+    """A workspace with a data set of four genres of five tracks, each by an artist of its own."""
+
+    workspace: Path
+    data: Path
+    groups: Path
+    events: list[Event] = field(default_factory=list)
+
+    def run(self, protocol: str, trials: int = 4) -> tuple[StudyResults, ...]:
+        settings = RunSettings(
+            families=("cnn2d-mfcc",),
+            data=self.data,
+            groups=self.groups,
+            protocol=protocol,
+            trials=trials,
+            quick=True,
+            workspace=self.workspace,
+        )
+        return benchmark.run(settings, self.events.append)
+
+    def final(self, seeds: int = 2, reopen: bool = False) -> StudyResults:
+        (results,) = final(self.workspace, ["cnn2d-mfcc"], seeds, reopen, self.events.append)
+        return results
+
+
+@pytest.fixture
+def bench(tmp_path: Path, tones: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    groups = tmp_path / "groups.csv"
+    tracks = sorted(path.stem for path in tones.glob("*/*.wav"))
+    groups.write_text("track,artist\n" + "".join(f"{track},artist {track}\n" for track in tracks))
+    # Databases take longer to make than all the rest; a champion without weights could not be logged.
+    storages: dict[str, InMemoryStorage] = defaultdict(InMemoryStorage)
+    for module in ("benchmark", "final"):
+        monkeypatch.setattr(f"harness.search.{module}.open_storage", storages.__getitem__)
+    monkeypatch.setattr("harness.tracking.mlflow.live.Tracker", lambda *about, **options: Untracked())
+    monkeypatch.setattr("harness.search.benchmark._crown", lambda *about: None)
+    monkeypatch.setattr("harness.search.final.send", lambda *about: 0)
+    monkeypatch.setattr(FakePool, "specs", [])
+    monkeypatch.setattr(FakePool, "stop_at", None)
+    # The baseline knows the first two genres, every other trial one more.
+    monkeypatch.setattr(FakePool, "skill", lambda spec, example: example.label < 2 + (spec.number > 0), raising=False)
+    for module in ("benchmark", "final"):
+        monkeypatch.setattr(f"harness.search.{module}.Pool", FakePool)
+    return Bench(tmp_path / "workspace", tones, groups)
+
+
+def seen_in_test(specs: Sequence[TrialSpec]) -> set[str]:
+    return {example.track for spec in specs for fold in spec.folds for example in fold.test}
+
+
+def test_a_search_never_reads_test_tracks(bench: Bench) -> None:
+    (results,) = bench.run("group")
+    assert results.study.protocol.sizes["test"] == 4
+    assert seen_in_test(FakePool.specs) == set()
+    searched = {example.track for spec in FakePool.specs for fold in spec.folds for example in fold.train + fold.valid}
+    assert len(searched) == 16
+    bench.final(seeds=1)
+    held_out = next(fold.test for spec in FakePool.specs for fold in spec.folds if fold.test)
+    assert searched.isdisjoint(example.track for example in held_out)
+
+
+def test_test_tracks_enter_the_store_when_the_test_is_opened(bench: Bench) -> None:
+    bench.run("group")
+    before = len(list((bench.workspace / "store").rglob("*.features.npy")))
+    bench.final(seeds=1)
+    assert (before, len(list((bench.workspace / "store").rglob("*.features.npy")))) == (16, 20)
+
+
+def test_winner_and_baseline_are_tested_with_every_seed_once(bench: Bench) -> None:
+    (searched,) = bench.run("group")
+    count = len(FakePool.specs)
+    results = bench.final()
+    assert results.finals is not None
+    assert searched.best is not None
+    assert results.finals.tested == "test"
+    assert [(run.role, run.trial, run.seed) for run in results.finals.runs] == [
+        (Role.WINNER, searched.best.number, 0),
+        (Role.BASELINE, 0, 0),
+        (Role.WINNER, searched.best.number, 1),
+        (Role.BASELINE, 0, 1),
+    ]
+    assert [run.test_accuracy for run in results.finals.runs] == [0.75, 0.5, 0.75, 0.5]
+    assert len({spec.seed for spec in FakePool.specs[count:]}) == 2
+    assert results.final_predictions["winner-0"].predicted.tolist() == [0, 1, 2, 0]
+    assert {each.partition for each in results.references} == {"valid", "test"}
+
+    bench.final()
+    assert len(FakePool.specs) == count + 4
+    bench.final(seeds=3)
+    assert len(FakePool.specs) == count + 6
+
+
+def test_after_more_trials_the_test_is_reopened_on_demand_only_and_counted(bench: Bench) -> None:
+    bench.run("group")
+    bench.final(seeds=1)
+    bench.run("group", trials=6)
+    count = len(FakePool.specs)
+    with pytest.raises(UsageError, match=r"opened 1 times, and 2 trials ended since.*--reopen-test"):
+        bench.final(seeds=1)
+    assert len(FakePool.specs) == count
+    finals = bench.final(seeds=1, reopen=True).finals
+    assert finals is not None
+    assert [opening.trials for opening in finals.openings] == [4, 6]
+    assert len(finals.runs) == 2
+
+
+def test_an_interrupted_opening_goes_on(bench: Bench) -> None:
+    bench.run("group")
+    count = len(FakePool.specs)
+    FakePool.stop_at = count + 3
+    with pytest.raises(KeyboardInterrupt):
+        bench.final()
+    finals = bench.final().finals
+    assert finals is not None
+    assert len(finals.openings) == 1
+    assert len(finals.runs) == 4
+    assert len(FakePool.specs) == count + 4
+
+
+def test_without_a_test_set_every_outer_fold_is_tested_by_a_winner_chosen_without_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trial 2 knows all of the first fold and nothing else; trial 1 is good everywhere."""
+    first: list[str] = []
+
+    def skill(spec: TrialSpec, example: Example) -> bool:
+        if spec.model is not None and not first:
+            first.extend(each.track for each in spec.folds[0].valid)
+        return {0: False, 1: example.label < 2, 2: example.track in first}.get(spec.number, False)
+
+    monkeypatch.setattr(FakePool, "skill", skill)
+    bench.run("kfold:5", trials=3)
+    count = len(FakePool.specs)
+    results = bench.final(seeds=1)
+    assert results.finals is not None
+    assert results.finals.tested == "outer folds"
+    winners = {run.fold: run.trial for run in results.finals.runs if run.role is Role.WINNER}
+    assert winners == dict.fromkeys(range(5), 1)
+    folds: list[Fold] = [spec.folds[0] for spec in FakePool.specs[count:] if spec.number == 1]
+    assert sorted(example.track for fold in folds for example in fold.test) == sorted(results.predictions[0].tracks)
+    assert [(len(fold.train), len(fold.valid), len(fold.test)) for fold in folds] == [(12, 4, 4)] * 5
+
+
+def test_without_folds_a_smaller_search_chooses_each_winner_without_the_tested_tracks(bench: Bench) -> None:
+    bench.run("random", trials=8)
+    count = len(FakePool.specs)
+    results = bench.final(seeds=1)
+    assert results.finals is not None
+    smaller = [spec for spec in FakePool.specs[count:] if spec.model is not None]
+    finals = [spec for spec in FakePool.specs[count:] if spec.model is None]
+    assert (len(smaller), len(finals)) == (5 * 2, 5 * 2)
+    for fold in range(5):
+        hidden = {example.track for example in finals[2 * fold].folds[0].test}
+        for spec in smaller[2 * fold : 2 * fold + 2]:
+            assert hidden.isdisjoint(example.track for example in spec.folds[0].train + spec.folds[0].valid)
+    assert len(seen_in_test(finals)) == 20
+    assert not results.finals.ensembles  # no stored predictions to choose members by
+
+
+@pytest.mark.parametrize(("protocol", "tracks"), [("group", 4), ("kfold:5", 20)])
+def test_an_ensemble_of_the_trials_is_tested_with_its_cost(bench: Bench, protocol: str, tracks: int) -> None:
+    bench.run(protocol)
+    results = bench.final(seeds=1)
+    assert results.finals is not None
+    (ensemble,) = results.finals.ensembles
+    assert ensemble.tracks == tracks
+    assert sum(ensemble.members.values()) == pytest.approx(1, abs=1e-3)
+    assert (ensemble.peak_bytes, ensemble.track_seconds) == (MIB, 0.01)
+
+
+def test_other_audio_than_was_searched_on_is_refused(bench: Bench, tmp_path: Path) -> None:
+    import shutil
+
+    bench.data = shutil.copytree(bench.data, tmp_path / "copy")
+    bench.run("random")
+    shutil.copy(bench.data / "high" / "high.00001.wav", bench.data / "high" / "high.00000.wav")
+    with pytest.raises(WorkspaceError, match="ran on other tracks"):
+        bench.final()
+
+
+def test_a_workspace_without_results_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no completed trial"):
+        final(tmp_path, [], 1, False, lambda event: None)
