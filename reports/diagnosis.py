@@ -59,7 +59,8 @@ def validation_tracks(results: StudyResults) -> int:
     """Return how many tracks the best trial was validated on: its predictions', else the protocol's count."""
     best = results.best
     predictions = results.predictions.get(best.number) if best else None
-    return len(predictions.labels) if predictions else results.study.protocol.sizes.get("valid", 0)
+    sizes = results.study.protocol.sizes
+    return len(predictions.labels) if predictions else sizes.get("folds", 0) or sizes.get("valid", 0)
 
 
 def accuracy_interval(results: StudyResults) -> Interval | None:

@@ -15,8 +15,10 @@ from harness.errors import UsageError
 from harness.records import StudyResults, TrialRecord
 from harness.scoring.metrics import confusion
 from harness.units import format_size
-from reports import memory, sections, tables
+from reports import memory, sections, summary, tables
 from reports.figures import confusion_matrix_png
+from reports.finals import finals
+from reports.pairs import pairwise
 from reports.tables import one_line, percent, ratio
 
 _OPEN, _CLOSE = "<!-- harness:results -->", "<!-- /harness:results -->"
@@ -50,6 +52,10 @@ class _Section:
     heading: str
     notices: str
     summary: str
+    remarks: str
+    tested: str
+    finals: tuple[str, ...]
+    pairs: tuple[str, ...]
     memory: tuple[str, ...]
     families: tuple[_Family, ...]
     provenance: str
@@ -64,7 +70,8 @@ def report(studies: Sequence[StudyResults]) -> Report:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     pictures: dict[str, bytes] = {}
-    made = [_section(group, pictures) for group in sections.grouped(studies)]
+    groups = sections.grouped(studies)
+    made = [_section(group, pictures) for group in groups]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=StrictUndefined,
@@ -75,8 +82,8 @@ def report(studies: Sequence[StudyResults]) -> Report:
     markdown = environment.get_template("RESULTS.md.j2").render(
         sections=made,
         synthetic=sections.SYNTHETIC if any(results.study.dataset.synthetic for results in studies) else None,
-        published_note=sections.PUBLISHED_NOTE,
-        score_note=sections.SCORE_NOTE,
+        published_note=summary.PUBLISHED_NOTE,
+        notes=_notes(groups),
         one_line=one_line,
     )
     return Report(markdown=markdown, pictures=pictures, scores=tables.scores_json(studies))
@@ -108,13 +115,26 @@ def results_table(studies: Sequence[StudyResults]) -> str:
     Raises:
         UsageError: there is no study.
     """
+    groups = sections.grouped(studies)
     parts = [
         part
-        for group in sections.grouped(studies)
-        for part in (f"**{sections.heading(group)}**", sections.notices(group), sections.summary(group))
+        for group in groups
+        for part in (
+            f"**{sections.heading(group)}**",
+            sections.notices(group),
+            summary.summary(group),
+            summary.remarks(group),
+        )
         if part
     ]
-    return "\n\n".join([*parts, sections.PUBLISHED_NOTE, sections.SCORE_NOTE]) + "\n"
+    return "\n\n".join([*parts, summary.PUBLISHED_NOTE, *_notes(groups)]) + "\n"
+
+
+def _notes(groups: Sequence[sections.Group]) -> list[str]:
+    """Return what is to be known of all sections' scores, paragraph by paragraph."""
+    opened = any(results.finals is not None for group in groups for results in group)
+    notes = [summary.SCORE_NOTE, summary.TESTED_NOTE] if opened else [summary.SCORE_NOTE]
+    return [*notes, *sections.artist_gaps(groups)]
 
 
 def inject(text: str, document: str) -> str:
@@ -177,7 +197,11 @@ def _section(group: sections.Group, pictures: dict[str, bytes]) -> _Section:
     return _Section(
         heading=sections.heading(group),
         notices=sections.notices(group),
-        summary=sections.summary(group),
+        summary=summary.summary(group),
+        remarks=summary.remarks(group),
+        tested=summary.tested_word(group),
+        finals=finals(group),
+        pairs=pairwise(group),
         memory=_memory(group),
         families=tuple(_family(results, labels[results.study.study], pictures) for results in group),
         provenance=sections.provenance(group),
@@ -217,7 +241,9 @@ def _facts(results: StudyResults) -> str:
         f"training accuracy {percent(best.train_accuracy)}",
     ]
     if best.best_epoch is not None and best.epochs:
-        facts.append(f"best epoch {best.best_epoch} of {len(best.epochs)} trained")
+        folds = {epoch.fold for epoch in best.epochs}
+        over = f" over {len(folds)} folds, each its own best, the median" if len(folds) > 1 else ""
+        facts.append(f"best epoch {best.best_epoch} of {len(best.epochs)} trained{over}")
     if best.micro_batch is not None:
         facts.append(f"micro-batch {best.micro_batch} × {best.accumulation or 1}")
     if best.footprint_bytes is not None:

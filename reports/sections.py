@@ -1,50 +1,29 @@
-"""A section of the report: the studies that may share a table, their summary, and where the figures come from."""
+"""A section of the report: the studies that may share a table, what they share, and where the figures come from."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from harness.errors import UsageError
 from harness.records import StudyRecord, StudyResults
-from harness.units import format_count, format_duration, format_size
+from harness.units import format_duration, format_size
 from reports import tables
-from reports.diagnosis import accuracy_interval, main_limitation, measured_peak, outcomes, validation_tracks
-from reports.tables import NOTHING, escape, one_line, percent, percent_range, ratio
+from reports.diagnosis import accuracy_interval, validation_tracks
+from reports.tables import NOTHING, escape, one_line, percent, percent_range, points
 
 SYNTHETIC = "Synthetic demo set: scores say nothing about real music."
 
-PUBLISHED_NOTE = (
-    "¹ Reported by the original author on GTZAN, with a random 80/20 split of their own: "
-    "another data set or split than here, not comparable with the other columns."
-)
-SCORE_NOTE = (
-    "Scores are validation scores and count tracks: all crops of a track vote with their mean probability. Macro F1 "
-    "is the plain mean of F1 over all genres. A trial's best epoch and a family's best trial (highest macro F1) are "
-    "chosen by the same validation tracks, so these numbers are optimistic; the test set is not opened by "
-    "`harness run`. The interval is Wilson's at 95 % and covers the chance of the tracks, not that choice. Peak VRAM "
-    "is the best trial's as NVML counts it; `not measured` means that there was nothing to read it from."
-)
-
 _PARTITIONS = ("train", "valid", "test", "excluded")
-_SUMMARY_COLUMNS = (
-    "Family",
-    "Published¹",
-    "Baseline",
-    "Best accuracy (95 % interval)",
-    "Best macro F1",
-    "Peak VRAM of best (source)",
-    "Parameters of best",
-    "Trials",
-    "Training time",
-    "Main limitation",
-)
 
 Group = tuple[StudyResults, ...]
 
 
 def grouped(studies: Sequence[StudyResults]) -> list[Group]:
     """Return the studies that may share a table, groups in a fixed order, the best family first in each.
+
+    Tested answers are read here, once: they may lie on a server.
 
     Raises:
         UsageError: there is no study.
@@ -53,7 +32,8 @@ def grouped(studies: Sequence[StudyResults]) -> list[Group]:
         raise UsageError("There is no study to report on. Start one with `harness run`, or name another --workspace.")
     groups: dict[tuple[object, ...], list[StudyResults]] = defaultdict(list)
     for results in studies:
-        groups[_comparable(results.study)].append(results)
+        read = replace(results, final_predictions=dict(results.final_predictions))
+        groups[_comparable(results.study)].append(read)
     return [tuple(sorted(groups[key], key=_rank)) for key in sorted(groups)]
 
 
@@ -79,6 +59,14 @@ def labels(group: Group) -> dict[str, str]:
     }
 
 
+def best_accuracy(results: StudyResults) -> str:
+    """Return the best trial's validation accuracy with its interval, or a dash."""
+    if results.best is None:
+        return NOTHING
+    accuracy, interval = percent(results.best.valid_accuracy), accuracy_interval(results)
+    return f"{accuracy} ({percent_range(interval)}; {validation_tracks(results)} tracks)" if interval else accuracy
+
+
 def heading(group: Group) -> str:
     """Return what the studies of the group have in common, as one line."""
     study = group[0].study
@@ -100,61 +88,46 @@ def notices(group: Group) -> str:
     return "\n>\n".join(f"> {line}" for line in lines)
 
 
-def summary(group: Group) -> str:
-    """Return the comparison itself, one row a study, as a markdown table."""
-    names = labels(group)
-    rows = [
-        [
-            names[results.study.study],
-            _published(results),
-            _baseline(results),
-            _best_accuracy(results),
-            ratio(results.best.valid_macro_f1) if results.best else NOTHING,
-            _peak(results),
-            format_count(results.best.parameters) if results.best and results.best.parameters is not None else NOTHING,
-            f"{len(results.trials)}: {outcomes(results.trials)}" if results.trials else "0",
-            _training_time(results),
-            escape(main_limitation(results)),
-        ]
-        for results in group
+def artist_gaps(groups: Sequence[Group]) -> list[str]:
+    """Return one line for each two groups that differ by their split only, of which one keeps artists together.
+
+    It gives the gap between their best families, and what else than the artists may make it.
+    """
+    return [
+        _gap(mixed[0], apart[0])
+        for mixed in groups
+        for apart in groups
+        if _but_for_the_split(mixed[0].study) == _but_for_the_split(apart[0].study)
+        and mixed[0].study.protocol.warning
+        and apart[0].study.protocol.grouped
+        and mixed[0].best
+        and apart[0].best
     ]
-    return tables.markdown_table(_SUMMARY_COLUMNS, rows, numeric=_SUMMARY_COLUMNS[1:7])
 
 
-def _published(results: StudyResults) -> str:
-    published = results.study.published
-    return f"{percent(published.accuracy)}, F1 {ratio(published.macro_f1)}" if published else NOTHING
+def _but_for_the_split(study: StudyRecord) -> tuple[object, ...]:
+    data, scale = study.dataset, (study.budget_bytes, study.epochs, study.seed, study.quick)
+    return (data.name, data.fingerprint, *scale, study.protocol.folds)
 
 
-def _baseline(results: StudyResults) -> str:
-    trial = results.baseline
-    if trial is None:
-        return NOTHING
-    if not trial.completed:
-        return trial.outcome.replace("_", " ")
-    return f"{percent(trial.valid_accuracy)}, F1 {ratio(trial.valid_macro_f1)}"
-
-
-def _best_accuracy(results: StudyResults) -> str:
-    if results.best is None:
-        return NOTHING
-    accuracy, interval = percent(results.best.valid_accuracy), accuracy_interval(results)
-    return f"{accuracy} ({percent_range(interval)}; {validation_tracks(results)} tracks)" if interval else accuracy
-
-
-def _peak(results: StudyResults) -> str:
-    if results.best is None:
-        return NOTHING
-    peak, budget = measured_peak(results.best), results.study.budget_bytes
-    if peak is None:
-        return "not measured"
-    source = results.best.reading.source.replace("_", " ")
-    return f"{format_size(peak)} of {format_size(budget)}, {100 * peak / budget:.0f} % ({source})"
-
-
-def _training_time(results: StudyResults) -> str:
-    seconds = [trial.train_seconds for trial in results.trials if trial.train_seconds is not None]
-    return format_duration(sum(seconds)) if seconds else NOTHING
+def _gap(mixed: StudyResults, apart: StudyResults) -> str:
+    splits = mixed.study.protocol, apart.study.protocol
+    names = [escape(split.name) for split in splits]
+    scores = [each.best.valid_accuracy or 0.0 for each in (mixed, apart) if each.best is not None]
+    told = [f"{best_accuracy(each)}, {escape(each.study.family)}" for each in (mixed, apart)]
+    trained = [split.sizes.get("train", 0) for split in splits]
+    other = f"training on {trained[0]} tracks rather than {trained[1]} and of " if trained[0] != trained[1] else ""
+    gap = scores[0] - scores[1]
+    shown = (
+        f"Some of that gap may come of {other}other validation tracks; the rest is artists on both sides"
+        if gap > 0
+        else "That artists stand on both sides does not show in these scores"
+    )
+    return (
+        f"**{names[0]} beside {names[1]}** ({escape(mixed.study.dataset.name)}): the best family's validation accuracy "
+        f"is {told[0]}, with {names[0]}; {told[1]}, with {names[1]}: {points(gap)}. {shown}: "
+        f"{one_line(splits[0].warning or '')}"
+    )
 
 
 def provenance(group: Group) -> str:

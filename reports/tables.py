@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from harness.records import Predictions, StudyResults, TrialRecord, Value, is_finite
+from harness.records import FinalsRecord, Predictions, StudyResults, TrialRecord, Value, is_finite
 from harness.scoring.metrics import Interval, confusion, per_genre
 
 NOTHING = "–"
@@ -39,9 +39,26 @@ def percent_range(interval: Interval) -> str:
     return f"{math.floor(low)}–{math.ceil(high)} %"
 
 
+def points(difference: float) -> str:
+    """Return a difference of two fractions for a reader, in points of a per cent: `+4.5 points`."""
+    # Adding 0 takes the sign off what rounds to 0.
+    return f"{round(100 * difference, 1) + 0.0:+.1f} points".replace("-", "−")
+
+
 def ratio(fraction: float | None) -> str:
     """Return a score such as F1 for a reader: `0.59`, or a dash."""
     return NOTHING if fraction is None or not is_finite(fraction) else f"{fraction:.2f}"
+
+
+def ratio_range(interval: Interval) -> str:
+    """Return an interval of scores for a reader, two digits, rounded outward so that it still covers."""
+    low, high = (round(100 * end, 6) for end in interval)
+    return f"{math.floor(low) / 100:.2f}–{math.ceil(high) / 100:.2f}"
+
+
+def p_value(probability: float) -> str:
+    """Return a p-value for a reader, with its sign: `= 0.0123`, or `< 0.001`."""
+    return "< 0.001" if probability < 0.001 else f"= {probability:.3g}"
 
 
 def value(setting: Value) -> str:
@@ -119,6 +136,31 @@ def _study_scores(results: StudyResults) -> dict[str, object]:
                 "valid_macro_f1": trial.valid_macro_f1 if is_finite(trial.valid_macro_f1) else None,
             }
             for trial in trials
+        ],
+        "references": [reference.model_dump(mode="json") for reference in results.references],
+        "finals": _final_scores(results.finals) if results.finals else None,
+    }
+
+
+def _final_scores(finals: FinalsRecord) -> dict[str, object]:
+    runs = sorted(finals.runs, key=lambda run: (run.role, run.seed, run.fold or 0))
+    return {
+        "tested": finals.tested,
+        "opened_after_trials": [opening.trials for opening in finals.openings],
+        "ensembles": [
+            each.model_dump(mode="json", exclude={"peak_bytes", "track_seconds"}) for each in finals.ensembles
+        ],
+        "runs": [
+            {
+                "role": run.role.value,
+                "trial": run.trial,
+                "seed": run.seed,
+                "fold": run.fold,
+                "outcome": run.outcome.value,
+                "test_accuracy": run.test_accuracy if is_finite(run.test_accuracy) else None,
+                "test_macro_f1": run.test_macro_f1 if is_finite(run.test_macro_f1) else None,
+            }
+            for run in runs
         ],
     }
 

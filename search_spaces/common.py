@@ -107,8 +107,8 @@ def trunk(
     if config["trunk"] == "efficientnet":
         return {**config, "variant": trial.suggest_categorical("variant", EFFICIENTNETS)}
     config["blocks"] = trial.suggest_int("blocks", blocks[0], blocks[0] + 1 if quick else blocks[1])
-    config["width"] = trial.suggest_int("width", 16, 32 if quick else 384, step=16)
-    config["convolutions"] = trial.suggest_int("convolutions", 1, 1 if quick else 3)
+    config["width"] = trial.suggest_int("width", 16, 32 if quick else 512, step=16)
+    config["convolutions"] = trial.suggest_int("convolutions", 1, 1 if quick else 4)
     config["kernel"] = trial.suggest_categorical("kernel", kernels[:1] if quick else kernels)
     config["residual"] = trial.suggest_categorical("residual", [False, True])
     config["squeeze_excitation"] = trial.suggest_categorical("squeeze_excitation", [False, True])

@@ -34,7 +34,8 @@ OWNERS = {
     "pynvml": ("harness.vram.nvml",),
     # MLflow itself executes pyfunc.py.
     "mlflow": ("harness.tracking.mlflow", "harness.inference.pyfunc"),
-    "tensorflow": ("harness.trials.framework", "harness.vram"),
+    # Embeddings read its file formats, whatever Keras runs on.
+    "tensorflow": ("harness.trials.framework", "harness.vram", "harness.audio.embeddings"),
     "jax": ("harness.trials.framework", "harness.vram"),
     # Found through their entry points, so that anyone's package can add a family.
     "search_spaces": ("search_spaces",),

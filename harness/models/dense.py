@@ -21,7 +21,7 @@ def build(config: Config, shapes: Shapes) -> keras.Model:
     """
     inputs = keras.Input(shapes.input)
     x = layers.standardize(inputs, shapes.mean, shapes.variance)
-    x = ops.concatenate([STATISTICS[name](x, axis=(2, 3)) for name in str(config["pooling"]).split("+")])
+    x = ops.concatenate([STATISTICS[name](x, axis=(2, 3)) for name in str(config["pooling"]).split("+")], axis=1)
     x = layers.normalize(x, config)
     for _ in range(config["hidden_layers"]):
         x = keras_layers.Dropout(config["dropout"])(x)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from tempfile import TemporaryDirectory
 import optuna
 
 import harness
+from harness.audio.store import Store
 from harness.errors import TrackingError, UsageError, WorkspaceError
 from harness.families import Family, select
 from harness.inference.pipeline import write_bundle
@@ -26,6 +28,7 @@ from harness.settings import RunSettings, default_artifact_root, default_trackin
 from harness.tracking.ledger import REFERENCES, Ledger, dump_records, lock_workspace
 from harness.trials import framework
 from harness.trials.pool import Pool
+from harness.trials.spec import Fold
 from harness.vram.admission import Lane
 from harness.vram.device import Device, resolve_device, visible_gpus
 from harness.vram.probes import choose_probe
@@ -137,8 +140,7 @@ def _studies(
             folds = prepared.folds(family.view)
             record = ledger.open_study(study_record(settings, family, prepared, lanes[0].device))
             ledger.keep_settings(record.study, settings.portable().model_dump_json(indent=2))
-            known = references(prepared.store, folds, prepared.dataset.genres, settings.seed)
-            ledger.keep_files(record.study, {REFERENCES: dump_records(known)})
+            keep_references(ledger, record, prepared.store, folds)
             plan = Plan(
                 family=family,
                 record=record,
@@ -188,6 +190,13 @@ def lanes_for(settings: RunSettings, device: Device, pool: Pool, notify: Notify)
     if settings.jobs == "auto" and all(lane.probe.source is Source.NONE for lane in lanes):
         notify(Note("--jobs auto: one trial at a time, since there is no measured GPU memory to share out."))
     return tuple(lanes)
+
+
+def keep_references(ledger: Ledger, study: StudyRecord, store: Store, folds: Sequence[Fold]) -> None:
+    """Score the reference classifiers on what the folds hold out, and keep that beside what is known of others."""
+    scored = references(store, folds, study.dataset.genres, study.seed)
+    others = (each for each in ledger.results(study.study).references if each.partition != scored[0].partition)
+    ledger.keep_files(study.study, {REFERENCES: dump_records((*others, *scored))})
 
 
 def write_report(workspace: Path, ledger: Ledger) -> list[Path]:

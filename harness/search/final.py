@@ -17,6 +17,7 @@ from pathlib import Path
 from harness.audio.crops import Example
 from harness.audio.features import InputView
 from harness.audio.protocols import Partition, assign
+from harness.audio.tracks import Dataset
 from harness.errors import ProtocolError, TrackingError, UsageError, WorkspaceError
 from harness.families import Family, select
 from harness.models import Config
@@ -32,22 +33,19 @@ from harness.records import (
     short_hash,
 )
 from harness.scoring.metrics import track_scores
-from harness.search.benchmark import lanes_for, open_storage, send, write_report
+from harness.search.benchmark import keep_references, lanes_for, open_storage, send, write_report
 from harness.search.data import IN_SEARCH, Prepared, prepare
 from harness.search.ensembles import Tested, ensemble, only
 from harness.search.events import FinalEnded, Note, Notify
-from harness.search.references import references
 from harness.search.sampler import seed_for
 from harness.search.space import fixed
 from harness.search.study import Plan, Study
 from harness.settings import RunSettings
 from harness.tracking.ledger import (
     FINALS,
-    REFERENCES,
     Ledger,
     dump_predictions,
     dump_record,
-    dump_records,
     lock_workspace,
 )
 from harness.trials.members import Answers, Member
@@ -194,7 +192,7 @@ class _Opened:
         finals = self._opening()
         # The opening counts from the moment in which a child may see the test tracks.
         self._keep(finals)
-        self._keep_references(self.folds)
+        keep_references(self.ledger, self.record, self.prepared.store, self.folds)
         done = {run.key for run in finals.runs}
         for job in self._jobs(self._winners(), seeds):
             if job.key in done:
@@ -229,11 +227,6 @@ class _Opened:
     def _keep(self, finals: FinalsRecord) -> None:
         self.ledger.keep_files(self.record.study, {FINALS: dump_record(finals)})
 
-    def _keep_references(self, folds: Sequence[Fold]) -> None:
-        valid = tuple(each for each in self.results.references if each.partition == "valid")
-        tested = references(self.prepared.store, folds, self.record.dataset.genres, self.record.seed)
-        self.ledger.keep_files(self.record.study, {REFERENCES: dump_records((*valid, *tested))})
-
     def _test_fold(self) -> Fold:
         """Return the search's own split, with the test tracks."""
         (fold,) = self.prepared.folds(self.family.view)
@@ -243,7 +236,7 @@ class _Opened:
         """Return folds that test every track once; the next fold stops the training, the others train."""
         split = self.prepared.split
         if not split.fold_of:
-            split = assign(self.prepared.dataset, f"kfold:{OUTER_FOLDS}", self.record.seed)
+            split = assign(self._searched(), f"kfold:{OUTER_FOLDS}", self.record.seed)
         parts = [valid for _, valid in split.folds]
         if len(parts) < 3:
             raise ProtocolError(
@@ -256,6 +249,17 @@ class _Opened:
             train = [track for other, tracks in enumerate(parts) if other not in (number, stops) for track in tracks]
             folds.append(self._fold(sorted(train), parts[stops], part, self.family.view))
         return folds
+
+    def _searched(self) -> Dataset:
+        """Return the data set without the tracks that the protocol excludes."""
+        dataset = self.prepared.dataset
+        left_out = frozenset(self.prepared.split.tracks(Partition.EXCLUDED))
+        return replace(
+            dataset,
+            tracks=tuple(track for track in dataset.tracks if track.id not in left_out),
+            groups={track: group for track, group in dataset.groups.items() if track not in left_out},
+            replicas=tuple(same for same in dataset.replicas if left_out.isdisjoint(same)),
+        )
 
     def _fold(self, train: Sequence[str], valid: Sequence[str], test: Sequence[str], view: InputView) -> Fold:
         examples = self.prepared.examples(train)
@@ -304,7 +308,8 @@ class _Opened:
         for seed in range(seeds):
             for number, (fold, winner) in enumerate(zip(self.folds, winners, strict=True)):
                 for role, trial in ((Role.WINNER, winner), (Role.BASELINE, self.results.baseline)):
-                    if trial is None:
+                    # Once, where the baseline won; with folds, it won some of them at most.
+                    if trial is None or (self.has_test and role is Role.BASELINE and trial is winner):
                         continue
                     config = self.family.space(fixed(trial.params), self.record.quick)
                     micro_batch, accumulation = trial.micro_batch or 1, trial.accumulation or 1
@@ -365,9 +370,11 @@ def _same_data(prepared: Prepared, study: StudyRecord) -> None:
 
 
 def _on_one_split(opened: Sequence[_Opened]) -> list[list[_Opened]]:
-    groups: dict[tuple[str, str], list[_Opened]] = defaultdict(list)
+    groups: dict[tuple[object, ...], list[_Opened]] = defaultdict(list)
     for each in opened:
-        groups[each.record.dataset.fingerprint, each.record.protocol.fingerprint].append(each)
+        study = each.record
+        scale = study.budget_bytes, study.epochs, study.seed, study.quick
+        groups[(study.dataset.fingerprint, study.protocol.fingerprint, *scale)].append(each)
     return list(groups.values())
 
 

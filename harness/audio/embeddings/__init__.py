@@ -1,0 +1,252 @@
+"""Frozen networks that listen: a waveform in, a vector for each of its frames out, made once a track and stored.
+
+What a network is shows by its path: YAMNet is a TensorFlow Lite file, MusiCNN the `.npz` that `musicnn.convert` makes,
+and any other a TensorFlow SavedModel. A network is loaded, and its framework imported, by `Extractor.embed` alone; all
+else that needs one happens in child processes, for this one will fork the trials' server.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.audio.embeddings import musicnn, saved_model, yamnet
+from harness.audio.features import SAMPLE_RATE, Features, Samples
+from harness.audio.parallel import ITEMS_WORTH_A_WORKER, Progress, map_items
+from harness.audio.store import FULL_SCALE, Store, _address, _mapped, _unwritable, _write
+from harness.errors import UsageError, WorkspaceError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+NETWORK_RATE = 16_000
+"""Samples a second that all of these networks listen to."""
+
+SECONDS = 30
+"""A model sees this much of a track at once: all of it, where clips are as long as GTZAN's."""
+
+VERSION = 1
+"""Rises whenever `Extractor.embed` would give other numbers for the same samples; stored ones are then made again."""
+
+_CHILD = {
+    # One of several processes, beside trials whose GPU memory is measured.
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "JAX_PLATFORMS": "cpu",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+}
+
+Network = Callable[[Samples], Features]
+"""Float32 samples at 16 kHz, shape (n,), in, at least a second of them; float32 (frames, D) out, at least one frame."""
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A frozen network.
+
+    Attributes:
+        name: `yamnet`, `musicnn`, or the name of the SavedModel's folder.
+        path: its file or folder.
+        fingerprint: SHA-256 of that and of `VERSION`: the address of its embeddings in a store.
+        size: numbers a frame, D.
+        frames: of `SECONDS` of audio.
+    """
+
+    name: str
+    path: Path
+    fingerprint: str
+    size: int
+    frames: int
+
+    def embed(self, waveform: Samples) -> Features:
+        """Return the embedding of a waveform.
+
+        The first call in a process loads the network, and its framework with it. What is shorter than a second is
+        repeated from its beginning, and so is, by some networks, what is shorter than all that they hear at once.
+
+        Args:
+            waveform: float32, shape (n,), mono at 22,050 Hz, in [-1, 1], finite.
+
+        Returns:
+            float32, shape (D, frames), finite, with at least one frame.
+
+        Raises:
+            UsageError: the network gave something else.
+        """
+        return _embed(self.path, waveform)
+
+
+def extractors(files: Sequence[Path], with_musicnn: bool, folder: Path) -> dict[str, Extractor]:
+    """Return the networks at hand by name, in the order of `files`, MusiCNN last.
+
+    Args:
+        files: of YAMNet (`.tflite`), or folders of SavedModels.
+        with_musicnn: whether MusiCNN is wanted; it is downloaded once.
+        folder: for what can be made anew: MusiCNN's weights, and the shapes of embeddings.
+
+    Raises:
+        UsageError: a file is no network that can serve, two have one name, or MusiCNN cannot be downloaded.
+    """
+    found: dict[str, Extractor] = {}
+    for path in [*files, *([_musicnn(folder)] if with_musicnn else [])]:
+        extractor = _described(path.resolve(), folder)
+        if extractor.name in found:
+            raise UsageError(
+                f"{path}: a second embedding called {extractor.name!r}, after {found[extractor.name].path}. Name one "
+                f"of the two, or rename the folder."
+            )
+        found[extractor.name] = extractor
+    return found
+
+
+def extract_missing(
+    store: Store,
+    wanted: Iterable[tuple[str, int]],
+    extractor: Extractor,
+    progress: Progress | None = None,
+) -> None:
+    """Make the embeddings that a store lacks, in child processes. Safe to kill, and to run again.
+
+    Args:
+        store: holds the waveforms.
+        wanted: digests of tracks with numbers of variants, 0 for the track itself.
+        progress: told after every embedding how many are made, and of how many; not called if none is.
+
+    Raises:
+        UsageError: the network gave something that is no embedding.
+        WorkspaceError: a waveform is not in the store, or the store cannot be written.
+    """
+    missing = [(digest, variant) for digest, variant in wanted if not _is_whole(store, extractor, digest, variant)]
+    _in_children(partial(_make, store, extractor), missing, progress)
+
+
+def stored(store: Store, fingerprint: str, digest: str, variant: int = 0) -> Features:
+    """Return the embedding of a track or of a variant, memory-mapped float32, shape (D, frames).
+
+    Raises:
+        WorkspaceError: it is not in the store, or is damaged.
+    """
+    return _mapped(_address_of(store, fingerprint, digest, variant), _is_embedding)
+
+
+def _described(path: Path, folder: Path) -> Extractor:
+    name, _ = _kind(path)
+    fingerprint = _fingerprint(path)
+    file = folder / "embeddings" / f"{fingerprint}.json"
+    with suppress(FileNotFoundError):
+        return Extractor(name, path, fingerprint, **json.loads(file.read_text(encoding="utf-8")))
+    ((size, frames),) = _in_children(_shape, [path])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial_file = file.with_suffix(f".{os.getpid()}")
+    partial_file.write_text(json.dumps({"size": size, "frames": frames}), encoding="utf-8")
+    partial_file.replace(file)
+    return Extractor(name, path, fingerprint, size, frames)
+
+
+def _musicnn(folder: Path) -> Path:
+    """Return the file with MusiCNN's weights; the first call downloads them."""
+    file = folder / "embeddings" / f"{musicnn.PACKAGE.replace('==', '-')}.npz"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=file.parent) as scratch:
+            (weights,) = _in_children(musicnn.convert, [musicnn.download(Path(scratch))])
+            weights.replace(file)
+    return file
+
+
+def _kind(path: Path) -> tuple[str, Callable[[Path], Network]]:
+    """Return what a network at `path` is called, and what loads it."""
+    if path.suffix == ".tflite" and path.is_file():
+        return "yamnet", yamnet.load
+    if path.suffix == ".npz" and path.is_file():
+        return "musicnn", musicnn.load
+    if (path / "saved_model.pb").is_file():
+        return path.stem, saved_model.load
+    why = "neither a .tflite file nor a folder with saved_model.pb" if path.exists() else "no such file or folder"
+    raise UsageError(f"{path}: {why}. Name YAMNet as a .tflite file, or the folder of a TensorFlow SavedModel.")
+
+
+def _fingerprint(path: Path) -> str:
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    # Where the files lie is no matter, what they are called within a folder is.
+    digests = [(file.relative_to(path).as_posix(), hashlib.sha256(file.read_bytes()).hexdigest()) for file in files]
+    return hashlib.sha256(json.dumps([VERSION, digests]).encode()).hexdigest()
+
+
+def _in_children(
+    function: Callable[[Item], Result], items: Sequence[Item], progress: Progress | None = None
+) -> list[Result]:
+    """Return `function` of every item, in order; none of it in this process."""
+    workers = max(2, min(os.cpu_count() or 1, len(items) // ITEMS_WORTH_A_WORKER))
+    return map_items(partial(_as_child, function), items, progress=progress, workers=workers)
+
+
+def _as_child(function: Callable[[Item], Result], item: Item) -> Result:
+    os.environ.update(_CHILD)
+    # A framework without a GPU complains there whatever its log level is; errors come back by themselves.
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    return function(item)
+
+
+def _shape(path: Path) -> tuple[int, ...]:
+    """Return D and the number of frames of `SECONDS` of audio."""
+    return _embed(path, np.zeros(SECONDS * SAMPLE_RATE, np.float32)).shape
+
+
+def _make(store: Store, extractor: Extractor, item: tuple[str, int]) -> None:
+    """Write the embedding of a track or of a variant."""
+    digest, variant = item
+    frames = extractor.embed(np.divide(store.waveform(digest, variant), FULL_SCALE, dtype=np.float32))
+    try:
+        _write(_address_of(store, extractor.fingerprint, digest, variant), frames)
+    except OSError as error:
+        raise _unwritable(store.root, error) from None
+
+
+def _embed(path: Path, waveform: Samples) -> Features:
+    # It takes its time to import.
+    import soxr
+
+    samples = soxr.resample(waveform, SAMPLE_RATE, NETWORK_RATE, quality="HQ")
+    frames = _loaded(path)(np.resize(samples, max(len(samples), NETWORK_RATE)))
+    if frames.ndim != 2 or not frames.size or not np.isfinite(frames).all():
+        raise UsageError(
+            f"{path}: gave an array of shape {frames.shape} for {len(waveform)} samples, or numbers that are not "
+            f"finite; an embedding is (frames, numbers). Export a network that gives that, or leave this one out."
+        )
+    return np.ascontiguousarray(frames.T, np.float32)
+
+
+@cache
+def _loaded(path: Path) -> Network:
+    _, load = _kind(path)
+    return load(path)
+
+
+def _address_of(store: Store, fingerprint: str, digest: str, variant: int) -> Path:
+    folder, name = _address({"extractor": fingerprint}, digest, variant)
+    return store.root / "embeddings" / folder / digest[:2] / f"{name}.npy"
+
+
+def _is_whole(store: Store, extractor: Extractor, digest: str, variant: int) -> bool:
+    try:
+        return len(stored(store, extractor.fingerprint, digest, variant)) == extractor.size
+    except WorkspaceError:
+        return False
+
+
+def _is_embedding(array: npt.NDArray[np.generic]) -> bool:
+    return array.ndim == 2 and array.shape[1] > 0 and bool(array.dtype == np.float32)

@@ -1,0 +1,152 @@
+"""The memory of a report: what each budget would have bought, and how well the budget was kept."""
+
+from __future__ import annotations
+
+import pytest
+from report_helpers import make_results, make_trial, without_predictions
+
+from harness.records import Outcome, Reading, Source, StudyResults, TrialRecord
+from harness.units import GIB
+from reports import render
+
+
+def memory_table(markdown: str, title: str) -> dict[str, list[str]]:
+    """The other cells of a table of the memory part by its first cell; the header's is `Family`."""
+    _, found, rest = markdown.partition(f"**{title}")
+    assert found
+    lines = rest.split("\n\n")[1].splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert {len(row) for row in cells} == {len(cells[0])}
+    return {row[0]: row[1:] for row in cells}
+
+
+def memory_of(*studies: StudyResults) -> str:
+    """The memory part of the only section, as a reader finds it."""
+    _, _, rest = render.report(without_predictions(*studies)).markdown.partition("### Memory\n")
+    return rest.partition("\n### ")[0]
+
+
+def measured(gib: float, source: Source = Source.PROCESS) -> Reading:
+    return Reading(peak_bytes=int(gib * GIB), source=source)
+
+
+def scored(number: int, gib: float | None, macro_f1: float, footprint: float | None = 3) -> TrialRecord:
+    """A completed trial; `gib` None was not measured."""
+    return make_trial(
+        number,
+        reading=Reading() if gib is None else measured(gib),
+        footprint_bytes=None if footprint is None else int(footprint * GIB),
+        valid_macro_f1=macro_f1,
+        valid_accuracy=macro_f1 + 0.02,
+    )
+
+
+def test_the_budget_curve_gives_the_best_score_that_fits_each_budget():
+    pruned = make_trial(4, Outcome.PRUNED, reading=measured(0.5), valid_macro_f1=0.9, valid_accuracy=0.9)
+    trials = (scored(0, 1.5, 0.3), scored(1, 2, 0.5), scored(2, 3, 0.4), scored(3, 7.5, 0.61), pruned)
+    text = memory_of(make_results(trials=trials), make_results(None, family="cnn1d-raw"))
+    curve = memory_table(text, "Best score within a budget")
+    assert curve["Family"] == ["1 GiB", "2 GiB", "4 GiB", "8 GiB"]
+    assert curve["cnn2d-fusion"] == ["–", "0.50 (52.0 %)", "0.50 (52.0 %)", "0.61 (63.0 %)"]
+    assert curve["cnn1d-raw"] == ["–"] * 4
+    assert "~" not in text
+    assert "predicted footprints" not in text.partition("|")[0]
+
+
+@pytest.mark.parametrize(
+    ("peaks", "budget", "columns"),
+    [
+        ((1.0, 2.0), 2.0, "1 GiB, 2 GiB, 4 GiB, 8 GiB"),
+        ((1.0, 2.0), 24.0, "1 GiB, 2 GiB, 4 GiB, 8 GiB, 16 GiB, 32 GiB"),
+        ((1.0, 8.5), 8.0, "1 GiB, 2 GiB, 4 GiB, 8 GiB, 16 GiB"),
+        ((0.25, 1.0), 8.0, "1 GiB, 2 GiB, 4 GiB, 8 GiB"),
+        ((0.25, 0.9), 8.0, "0.25 GiB, 0.5 GiB, 1 GiB, 2 GiB, 4 GiB, 8 GiB"),
+        ((0.05, 0.12), 8.0, "32 MiB, 64 MiB, 128 MiB, 1 GiB, 2 GiB, 4 GiB, 8 GiB"),
+    ],
+)
+def test_the_columns_hold_every_peak_and_tell_small_peaks_apart(peaks: tuple[float, ...], budget: float, columns: str):
+    trials = tuple(scored(number, peak, 0.5) for number, peak in enumerate(peaks))
+    text = memory_of(make_results(trials=trials, budget_bytes=int(budget * GIB)))
+    assert ", ".join(memory_table(text, "Best score within a budget")["Family"]) == columns
+
+
+def test_what_rests_on_predictions_is_marked_in_its_cell_and_counted():
+    mixed = make_results(trials=(scored(0, None, 0.5, footprint=1), scored(1, 3.5, 0.6), scored(2, None, 0.2)))
+    gone = make_results(trials=(scored(0, 4, 0.3), scored(1, None, 0.9, footprint=None)), family="cnn1d-raw")
+    text = memory_of(mixed, gone)
+    curve = memory_table(text, "Best score within a budget")
+    assert curve["cnn2d-fusion"] == ["~0.50 (52.0 %)", "~0.50 (52.0 %)", "0.60 (62.0 %)", "0.60 (62.0 %)"]
+    assert curve["cnn1d-raw"] == ["–", "–", "0.30 (32.0 %)", "0.30 (32.0 %)"]
+    assert "some completed trials were not measured: 2 of 3 of cnn2d-fusion." in text
+    assert "with neither a measured nor a predicted peak: 1 of 2 of cnn1d-raw." in text
+    assert "nothing was measured" not in text
+
+
+def test_a_reading_without_a_source_is_no_measurement():
+    trial = make_trial(0, reading=Reading(peak_bytes=GIB), valid_macro_f1=0.5, valid_accuracy=0.6)
+    text = memory_of(make_results(trials=(trial,)))
+    assert memory_table(text, "Best score within a budget")["cnn2d-fusion"] == ["–", "–"] + ["~0.50 (60.0 %)"] * 2
+    assert "predicted footprints: nothing was measured." in text
+
+
+def test_without_a_completed_trial_there_is_no_budget_curve():
+    text = memory_of(make_results(None), make_results(trials=(), family="cnn1d-raw"))
+    assert "No completed trial has a peak to hold against a budget." in text
+    assert "|" not in text.replace("|predicted / measured − 1|", "")
+
+
+def test_each_third_of_the_search_tells_how_often_it_broke_the_budget():
+    kinds = [Outcome.REFUSED, Outcome.OVER_BUDGET, Outcome.OOM, Outcome.REFUSED, Outcome.COMPLETED, Outcome.HOST_OOM]
+    trials = tuple(make_trial(number, kind) for number, kind in enumerate([*kinds, Outcome.OOM]))
+    text = memory_of(make_results(trials=trials[::-1]), make_results(trials=trials[:2], family="cnn1d-raw"))
+    thirds = memory_table(text, "Over the budget")
+    assert thirds["Family"] == ["First third", "Second third", "Last third"]
+    assert thirds["cnn2d-fusion"] == ["1 of 2 over, 1 refused", "1 of 2 over, 1 refused", "1 of 3 over, 0 refused"]
+    assert thirds["cnn1d-raw"] == ["–"] * 3
+    assert "Over the budget" not in memory_of(make_results(trials=trials[:2]))
+
+
+def test_predictions_are_held_against_each_measure_by_itself():
+    # 3 GiB were predicted for each: off by 50 %, 0 %, 25 % from NVML, and by 20 % from the one allocator's peak.
+    trials = (
+        make_trial(0, reading=measured(2), allocator_peak_bytes=int(2.5 * GIB)),
+        make_trial(1, reading=measured(3)),
+        make_trial(2, Outcome.OVER_BUDGET, reading=measured(4), footprint_bytes=3 * GIB),
+        make_trial(3, Outcome.CRASHED, reading=measured(0.5), footprint_bytes=3 * GIB),
+        make_trial(4, reading=measured(0)),
+        make_trial(5, reading=Reading()),
+        make_trial(6, reading=measured(1), footprint_bytes=None),
+    )
+    text = memory_of(make_results(trials=trials))
+    rows = [line for line in text.partition("**Predicted against measured")[2].splitlines() if "| cnn2d" in line]
+    assert rows == [
+        "| cnn2d-fusion | NVML reading | 3 | 25.0 % | 47.5 % |",
+        "| cnn2d-fusion | framework's allocator | 1 | 20.0 % | 20.0 % |",
+    ]
+    assert "No trial has both figures." in memory_of(make_results(trials=trials[3:]))
+
+
+def test_the_guards_are_told_apart():
+    trials = (
+        make_trial(0, cap_bytes=7 * GIB),
+        make_trial(1, Outcome.OOM, cap_bytes=7 * GIB, reading=measured(6.9)),
+        make_trial(2, Outcome.OVER_BUDGET, cap_bytes=7 * GIB, reading=measured(8.1)),
+        make_trial(3, Outcome.OOM),
+        make_trial(4, Outcome.REFUSED, footprint_bytes=9 * GIB),
+    )
+    capped = memory_of(make_results(trials=trials))
+    assert (
+        "inside the framework stopped 1 of 3 trials that had one; the watchdog outside stopped 1 of 3 trials" in capped
+    )
+    assert "by predicted footprint: 1 refused. Out of device memory without a cap: 1." in capped
+    blind = memory_of(make_results(trials=(make_trial(0, Outcome.OOM, cap_bytes=7 * GIB),)))
+    assert "stopped 1 of 1 trials that had one; the watchdog outside measured nothing." in blind
+    uncapped = memory_of(make_results(trials=(*trials[3:], scored(5, 2, 0.5))))
+    assert "inside the framework was not set; the watchdog outside stopped 0 of 1 trials that it measured." in uncapped
+
+
+def test_without_a_gpu_no_guard_is_said_to_have_held():
+    trials = (scored(0, None, 0.5), make_trial(1, Outcome.REFUSED), make_trial(2, Outcome.REFUSED))
+    text = memory_of(make_results(trials=trials))
+    assert "No trial was measured, so neither guard was tried" in text
+    assert "the budget was held against predicted footprints: 2 refused." in text
