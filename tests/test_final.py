@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from model_helpers import ToneStore
 from optuna.storages import InMemoryStorage
 from search_helpers import NoTracker
 
@@ -127,7 +129,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, tones: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def bench(tmp_path: Path, tones: Path, tone_store: ToneStore, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    shutil.copytree(tone_store[0], tmp_path / "workspace" / "store")  # features are not what is tested
     groups = tmp_path / "groups.csv"
     tracks = sorted(path.stem for path in tones.glob("*/*.wav"))
     groups.write_text("track,artist\n" + "".join(f"{track},artist {track}\n" for track in tracks))
@@ -163,6 +166,7 @@ def test_a_search_never_reads_test_tracks(bench: Bench) -> None:
 
 
 def test_test_tracks_enter_the_store_when_the_test_is_opened(bench: Bench) -> None:
+    shutil.rmtree(bench.workspace)
     bench.run("group")
     before = len(list((bench.workspace / "store").rglob("*.features.npy")))
     bench.final(seeds=1)
@@ -272,8 +276,6 @@ def test_an_ensemble_of_the_trials_is_tested_with_its_cost(bench: Bench, protoco
 
 
 def test_other_audio_than_was_searched_on_is_refused(bench: Bench, tmp_path: Path) -> None:
-    import shutil
-
     bench.data = shutil.copytree(bench.data, tmp_path / "copy")
     bench.run("random")
     shutil.copy(bench.data / "high" / "high.00001.wav", bench.data / "high" / "high.00000.wav")
