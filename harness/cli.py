@@ -40,7 +40,7 @@ def run(
     config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings; options override them.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of genre folders. (default: the synthetic set)")] = None,
     protocol: Annotated[
-        str | None, typer.Option(help="auto, random, fault_filtered, group or FILE.csv. (default: auto)")
+        str | None, typer.Option(help="auto, random, fault_filtered, group, kfold:K or FILE.csv. (default: auto)")
     ] = None,
     groups: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Artists: track,artist.")] = None,
     trials: Annotated[int | None, typer.Option(help="Total of trials a family. (default: 20; 3 if --quick)")] = None,
@@ -101,7 +101,9 @@ def run(
 
 @app.command()
 def final(
-    families: Annotated[list[str] | None, typer.Argument(metavar="[FAMILY...]", help="(default: all)")] = None,
+    families: Annotated[
+        list[str] | None, typer.Argument(metavar="[FAMILY...]", help="(default: all that were run)")
+    ] = None,
     workspace: Workspace = Path("workspace"),
     final_seeds: Annotated[int, typer.Option(min=1, help="Trainings of each configuration.")] = 3,
     reopen_test: Annotated[

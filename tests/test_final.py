@@ -21,7 +21,7 @@ from harness.models import Config
 from harness.records import EpochRecord, Outcome, Predictions, Reading, Role, StudyResults
 from harness.scoring.metrics import joined, track_scores
 from harness.search import benchmark
-from harness.search.events import Event
+from harness.search.events import Event, Note
 from harness.search.final import final
 from harness.settings import RunSettings
 from harness.trials.members import Answers, Member
@@ -111,20 +111,24 @@ class Bench:
     groups: Path
     events: list[Event] = field(default_factory=list)
 
-    def run(self, protocol: str, trials: int = 4) -> tuple[StudyResults, ...]:
+    def run(self, protocol: str, trials: int = 4, epochs: int = 4) -> tuple[StudyResults, ...]:
         settings = RunSettings(
             families=("cnn2d-mfcc",),
             data=self.data,
             groups=self.groups,
             protocol=protocol,
             trials=trials,
+            epochs=epochs,
             quick=True,
             workspace=self.workspace,
         )
         return benchmark.run(settings, self.events.append)
 
+    def finals(self, seeds: int = 2, reopen: bool = False) -> tuple[StudyResults, ...]:
+        return final(self.workspace, ["cnn2d-mfcc"], seeds, reopen, self.events.append)
+
     def final(self, seeds: int = 2, reopen: bool = False) -> StudyResults:
-        (results,) = final(self.workspace, ["cnn2d-mfcc"], seeds, reopen, self.events.append)
+        (results,) = self.finals(seeds, reopen)
         return results
 
 
@@ -202,13 +206,65 @@ def test_after_more_trials_the_test_is_reopened_on_demand_only_and_counted(bench
     bench.final(seeds=1)
     bench.run("group", trials=6)
     count = len(FakePool.specs)
-    with pytest.raises(UsageError, match=r"opened 1 times, and 2 trials ended since.*--reopen-test"):
+    with pytest.raises(UsageError, match=r"opened 1 times, and since then 2 trials(.|\n)*--reopen-test"):
         bench.final(seeds=1)
     assert len(FakePool.specs) == count
     finals = bench.final(seeds=1, reopen=True).finals
     assert finals is not None
     assert [opening.trials for opening in finals.openings] == [4, 6]
     assert len(finals.runs) == 2
+
+
+def test_another_study_on_the_same_test_set_is_no_first_look(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.run("group")
+    bench.final(seeds=1)
+    times = iter(f"2999-01-01T00:00:{second:02}+00:00" for second in range(60))
+    monkeypatch.setattr("harness.search.study._now", lambda: next(times))
+    bench.run("group", epochs=5)
+    count = len(FakePool.specs)
+    bench.finals(seeds=1)  # what was opened before stays open, the other is left out
+    assert len(FakePool.specs) == count
+    assert any("--reopen-test" in event.text for event in bench.events if isinstance(event, Note))
+    openings = [each.finals.openings for each in bench.finals(seeds=1, reopen=True) if each.finals]
+    assert sorted(map(len, openings)) == [1, 2]
+
+
+def test_a_training_that_failed_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.run("group")
+    failed = Ended(Outcome.HOST_OOM, "no memory")
+    with monkeypatch.context() as broken:
+        broken.setattr(FakePool, "events", lambda pool: iter([End(pool.waiting.pop(), failed, Reading())]))
+        finals = bench.final(seeds=1).finals
+    assert finals is not None
+    assert [run.outcome for run in finals.runs] == [Outcome.HOST_OOM] * 2
+    finals = bench.final(seeds=1).finals
+    assert finals is not None
+    assert [run.outcome for run in finals.runs] == [Outcome.COMPLETED] * 2
+
+
+@pytest.mark.parametrize("outcome", [Outcome.TIMEOUT, Outcome.REFUSED])
+def test_a_baseline_beyond_the_limits_is_not_tested(
+    bench: Bench, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = FakePool.events
+
+    def beyond(pool: FakePool) -> Iterator[Any]:
+        if pool.waiting[-1].number == 0:
+            return iter([End(pool.waiting.pop(), Ended(outcome, "too much"), Reading())])
+        return events(pool)
+
+    monkeypatch.setattr(FakePool, "events", beyond)
+    bench.run("group")
+    finals = bench.final(seeds=1).finals
+    assert finals is not None
+    assert {run.role for run in finals.runs} == {Role.WINNER}
+
+
+def test_a_workspace_that_moved_is_tested_where_it_lies(bench: Bench) -> None:
+    bench.run("group")
+    bench.workspace = bench.workspace.rename(bench.workspace.with_name("moved"))
+    assert bench.final(seeds=1).finals is not None
+    assert not bench.workspace.with_name("workspace").exists()
 
 
 def test_an_interrupted_opening_goes_on(bench: Bench) -> None:

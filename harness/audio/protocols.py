@@ -50,7 +50,7 @@ class Split:
     """The partition of every track of a data set.
 
     Attributes:
-        protocol: its name: `random`, `fault_filtered`, `group`, or the name of the user's CSV file.
+        protocol: its name: `random`, `fault_filtered`, `group`, `kfold:5`, or the name of the user's CSV file.
         assignment: track id -> partition, for every track.
         grouped: whether groups are known and each stands on one side.
         warning: one line on what the protocol does to the numbers, or None.

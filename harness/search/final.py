@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from harness.audio.crops import Example
 from harness.audio.features import InputView
-from harness.audio.protocols import Partition, assign
+from harness.audio.protocols import Partition, Split, assign
 from harness.audio.tracks import Dataset
-from harness.errors import ProtocolError, TrackingError, UsageError, WorkspaceError
+from harness.errors import HarnessError, ProtocolError, TrackingError, UsageError, WorkspaceError
 from harness.families import Family, select
 from harness.models import Config
 from harness.records import (
@@ -37,6 +39,7 @@ from harness.search.benchmark import keep_references, lanes_for, open_storage, s
 from harness.search.data import IN_SEARCH, Prepared, prepare
 from harness.search.ensembles import Tested, ensemble, only
 from harness.search.events import FinalEnded, Note, Notify
+from harness.search.fitting import Limits
 from harness.search.sampler import seed_for
 from harness.search.space import fixed
 from harness.search.study import Plan, Study
@@ -48,6 +51,7 @@ from harness.tracking.ledger import (
     dump_record,
     lock_workspace,
 )
+from harness.trials import framework
 from harness.trials.members import Answers, Member
 from harness.trials.members import ask as ask_members
 from harness.trials.pool import End, Pool
@@ -55,8 +59,8 @@ from harness.trials.spec import Fold, TrialSpec
 from harness.vram.admission import Lane
 from harness.vram.device import resolve_device
 
-OUTER_FOLDS = 5
-"""Outer folds where the protocol has neither a test set nor folds."""
+OUTER_FOLDS, FEWEST_FOLDS = 5, 3
+"""Outer folds where the protocol has neither a test set nor folds, and the fewest: one tests, one stops, one trains."""
 
 SMALLER = 4
 """An outer fold whose winner cannot be chosen from stored predictions gets a search of so many times fewer trials."""
@@ -105,9 +109,11 @@ def final(
 ) -> tuple[StudyResults, ...]:
     """Test winner and baseline of every study of the families in a workspace, and write the report.
 
-    What was tested already is not tested again; a command that was interrupted goes on.
+    What was tested already is not tested again; a command that was interrupted goes on. A study that cannot be tested
+    does not keep the others from it.
 
     Args:
+        families: by name; none for all that the workspace holds.
         seeds: trainings of each configuration.
         reopen: open a test set again after more trials.
 
@@ -115,77 +121,134 @@ def final(
         UsageError: there is nothing to test, or a test set was opened before the last trials.
         WorkspaceError: the data set or its split is not what the studies ran on.
     """
+    framework.check_backend()
     with lock_workspace(workspace):
         ledger = Ledger(workspace)
-        chosen = {family.name: family for family in select(families or ["all"])}
-        studies = [ledger.results(study.study) for study in ledger.studies() if study.family in chosen]
-        studies = [results for results in studies if results.best is not None]
+        known = [ledger.results(study.study) for study in ledger.studies()]
+        wanted = families or sorted({results.study.family for results in known})
+        chosen = {family.name: family for family in select(wanted)} if wanted else {}
+        studies = [results for results in known if results.study.family in chosen and results.best is not None]
         if not studies:
-            raise UsageError(f"{workspace}: no completed trial of {', '.join(chosen)}. Make some with `harness run`.")
-        for results in studies:
-            _may_open(results, reopen)
+            raise UsageError(f"{workspace}: no completed trial of {', '.join(chosen) or 'any family'}. Run some first.")
         with closing(Pool()) as pool:
-            data = _Data(notify)
-            opened = [_Opened(results, chosen[results.study.family], ledger, pool, data, notify) for results in studies]
+            data = _Data(ledger, tuple(chosen), notify)
+            opened = _openable(studies, known, chosen, reopen, _Tools(ledger, pool, data, notify))
             for each in opened:
                 each.run(seeds)
             for group in _on_one_split(opened):
-                _test_ensembles(group, ledger, pool)
+                try:
+                    _test_ensembles(group, ledger, pool)
+                except HarnessError as error:
+                    notify(Note(f"no ensemble was tested: {error}", warning=True))
         write_report(workspace, ledger)
-        for tracking_uri in {each.settings.tracking_uri for each in opened}:
-            try:
-                send(ledger, tracking_uri)
-            except TrackingError as error:
-                notify(Note(f"{error} `harness sync` delivers it later.", warning=True))
-        return tuple(ledger.results(results.study.study) for results in studies)
+        try:
+            send(ledger, opened[0].settings.tracking_uri)
+        except TrackingError as error:
+            notify(Note(f"{error} `harness sync` delivers it later.", warning=True))
+        return tuple(ledger.results(each.record.study) for each in opened)
 
 
-def state(results: StudyResults) -> str:
-    """Return a hash of the trials that ended: another one after more trials."""
-    return short_hash([[trial.number, trial.outcome, trial.valid_macro_f1] for trial in results.trials])
+def _openable(
+    studies: Sequence[StudyResults],
+    known: Sequence[StudyResults],
+    chosen: Mapping[str, Family],
+    reopen: bool,
+    tools: _Tools,
+) -> list[_Opened]:
+    """Return the studies that may be opened, before any of them is.
 
-
-def _may_open(results: StudyResults, reopen: bool) -> None:
-    openings = results.finals.openings if results.finals is not None else ()
-    if openings and openings[-1].state != state(results) and not reopen:
-        more = len(results.trials) - openings[-1].trials
-        raise UsageError(
-            f"{results.study.study}: its test set was opened {len(openings)} times, and {more} trials ended since. "
-            "What is chosen after looking is not tested honestly any more. Pass --reopen-test to do it all the same; "
-            "the report counts openings."
-        )
+    Raises:
+        HarnessError: none may; it says why of the first.
+    """
+    opened, errors = [], []
+    for results in studies:
+        try:
+            study = _Opened(results, chosen[results.study.family], known, tools)
+            study.check(reopen)
+        except HarnessError as error:
+            errors.append(error)
+        else:
+            opened.append(study)
+    if not opened:
+        raise errors[0]
+    for why in errors:
+        tools.notify(Note(f"not tested: {why}", warning=True))
+    return opened
 
 
 class _Data:
     """Prepares each data set and split once."""
 
-    def __init__(self, notify: Notify) -> None:
-        self._notify = notify
+    def __init__(self, ledger: Ledger, families: tuple[str, ...], notify: Notify) -> None:
+        self._ledger, self._families, self._notify = ledger, families, notify
         self._known: dict[str, Prepared] = {}
 
-    def __call__(self, settings: RunSettings) -> Prepared:
-        needed = {"data", "protocol", "groups", "seed", "skip_bad", "families", "quick", "workspace"}
-        key = settings.model_dump_json(include=needed)
+    def settings(self, study: str) -> RunSettings:
+        """Return the settings that a study ran with, for the workspace as it lies now.
+
+        Raises:
+            WorkspaceError: there are none, or another version wrote them.
+        """
+        try:
+            stored = RunSettings.model_validate_json(self._ledger.settings(study))
+        except ValidationError as error:
+            raise WorkspaceError(
+                f"{study}: settings.json is not of this version ({error.errors()[0]['msg']}). Start the same "
+                "`harness run` again to have it written."
+            ) from error
+        return stored.model_copy(update={"workspace": self._ledger.workspace, "families": self._families})
+
+    def prepared(self, settings: RunSettings) -> Prepared:
+        key = settings.model_dump_json(include={"data", "protocol", "groups", "seed", "skip_bad", "quick"})
         if key not in self._known:
             self._known[key] = prepare(settings, self._notify, opened=(*IN_SEARCH, Partition.TEST))
         return self._known[key]
 
 
+@dataclass(frozen=True)
+class _Tools:
+    """What all studies of one command share."""
+
+    ledger: Ledger
+    pool: Pool
+    data: _Data
+    notify: Notify
+
+
 class _Opened:
     """One study whose test set is open."""
 
-    def __init__(
-        self, results: StudyResults, family: Family, ledger: Ledger, pool: Pool, data: _Data, notify: Notify
-    ) -> None:
-        self.results, self.family, self.ledger, self.pool, self.notify = results, family, ledger, pool, notify
-        self.record = results.study
-        self.settings = RunSettings.model_validate_json(ledger.settings(self.record.study))
-        self.prepared = data(self.settings)
+    def __init__(self, results: StudyResults, family: Family, known: Sequence[StudyResults], tools: _Tools) -> None:
+        self.results, self.family, self.record = results, family, results.study
+        self.ledger, self.pool, self.notify = tools.ledger, tools.pool, tools.notify
+        self.settings = tools.data.settings(self.record.study)
+        self.prepared = tools.data.prepared(self.settings)
         _same_data(self.prepared, self.record)
         self.device = resolve_device(self.settings.device, os.environ)
-        self.lanes = lanes_for(self.settings, self.device, pool, notify)[:1]
+        self.lanes = lanes_for(self.settings, self.device, self.pool, self.notify)[:1]
         self.has_test = bool(self.prepared.split.tracks(Partition.TEST))
         self.folds = [self._test_fold()] if self.has_test else self._outer_folds()
+        self.tracks = short_hash([[example.track for example in fold.test] for fold in self.folds])
+        self.state = short_hash(
+            [self.tracks, *([trial.number, trial.outcome, trial.valid_macro_f1] for trial in results.trials)]
+        )
+        self.earlier = _openings_before(results, known)
+
+    def check(self, reopen: bool) -> None:
+        """Make sure that nobody has looked before the last trials.
+
+        Raises:
+            UsageError: somebody has, and `reopen` does not allow it.
+        """
+        own = self.results.finals.openings if self.results.finals is not None else ()
+        if reopen or not self.earlier or (own and own[-1].state == self.state):
+            return
+        more = sum(trial.ended > self.earlier[-1].opened for trial in self.results.trials)
+        raise UsageError(
+            f"{self.record.study}: its test set was opened {len(self.earlier)} times, and since then {more} trials "
+            "ended or the split changed. What is chosen after looking is not tested honestly any more. Pass "
+            "--reopen-test to do it all the same; the report counts openings."
+        )
 
     def run(self, seeds: int) -> None:
         """Run what is missing, one training at a time, keeping each before the next."""
@@ -193,7 +256,7 @@ class _Opened:
         # The opening counts from the moment in which a child may see the test tracks.
         self._keep(finals)
         keep_references(self.ledger, self.record, self.prepared.store, self.folds)
-        done = {run.key for run in finals.runs}
+        done = {run.key for run in finals.runs if run.outcome in (Outcome.COMPLETED, Outcome.DIVERGED)}
         for job in self._jobs(self._winners(), seeds):
             if job.key in done:
                 continue
@@ -202,22 +265,20 @@ class _Opened:
             if end.ended.test_predictions is not None:
                 content = dump_predictions(end.ended.test_predictions)
                 self.ledger.keep_files(self.record.study, {f"{job.key}.npz": content})
-            finals = finals.model_copy(update={"runs": (*finals.runs, run)})
+            others = (other for other in finals.runs if other.key != run.key)
+            finals = finals.model_copy(update={"runs": (*others, run)})
             self._keep(finals)
             self.notify(FinalEnded(self.record.family, run))
 
     def _opening(self) -> FinalsRecord:
         """Return what is known of the present opening: the last one, unless trials ended since."""
-        now = OpeningRecord(
-            trials=len(self.results.trials),
-            state=state(self.results),
-            opened=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
         finals = self.results.finals
-        if finals is not None and finals.openings[-1].state == now.state:
+        if finals is not None and finals.openings[-1].state == self.state:
             return finals
-        before = finals.openings if finals is not None else ()
-        return FinalsRecord(tested="test" if self.has_test else "outer folds", openings=(*before, now))
+        now = OpeningRecord(
+            trials=len(self.results.trials), state=self.state, opened=datetime.now(UTC).isoformat(timespec="seconds")
+        )
+        return FinalsRecord(tested="test" if self.has_test else "outer folds", openings=(*self.earlier, now))
 
     def _winners(self) -> list[TrialRecord | None]:
         if self.has_test:
@@ -234,14 +295,12 @@ class _Opened:
 
     def _outer_folds(self) -> list[Fold]:
         """Return folds that test every track once; the next fold stops the training, the others train."""
-        split = self.prepared.split
-        if not split.fold_of:
-            split = assign(self._searched(), f"kfold:{OUTER_FOLDS}", self.record.seed)
+        split = self.prepared.split if self.prepared.split.fold_of else self._outer_split()
         parts = [valid for _, valid in split.folds]
-        if len(parts) < 3:
+        if len(parts) < FEWEST_FOLDS:
             raise ProtocolError(
-                f"{split.protocol}: a fold that is tested and one that stops the training leave none to train on. Run "
-                "with at least kfold:3."
+                f"{self.record.study}: {split.protocol} leaves nothing to train on beside the fold that is tested and "
+                f"the one that stops the training. Run with at least kfold:{FEWEST_FOLDS}."
             )
         folds = []
         for number, part in enumerate(parts):
@@ -249,6 +308,15 @@ class _Opened:
             train = [track for other, tracks in enumerate(parts) if other not in (number, stops) for track in tracks]
             folds.append(self._fold(sorted(train), parts[stops], part, self.family.view))
         return folds
+
+    def _outer_split(self) -> Split:
+        """Return as many outer folds as the data set can fill, up to `OUTER_FOLDS`."""
+        for folds in range(OUTER_FOLDS, FEWEST_FOLDS - 1, -1):
+            try:
+                return assign(self._searched(), f"kfold:{folds}", self.record.seed)
+            except ProtocolError as error:
+                reason = error
+        raise ProtocolError(f"{self.record.study} has no test set, and outer folds cannot take its place: {reason}")
 
     def _searched(self) -> Dataset:
         """Return the data set without the tracks that the protocol excludes."""
@@ -283,12 +351,13 @@ class _Opened:
         return max((trial for trial in self.results.trials if trial.completed), key=score)
 
     def _smaller_search(self, number: int, fold: Fold) -> TrialRecord | None:
-        folder = self.ledger.outer_folder(self.record.study, number)
+        folder = self.ledger.outer_folder(self.record.study, f"{self.tracks}-{number}")
+        trials = sum(trial.outcome is not Outcome.REFUSED for trial in self.results.trials)
         folder.mkdir(parents=True, exist_ok=True)
         plan = Plan(
             family=self.family,
             record=self.record,
-            trials=max(2, self.settings.trials // SMALLER),
+            trials=max(2, trials // SMALLER),
             folds=(replace(fold, test=()),),
             store=self.prepared.store.root,
             min_micro_batch=self.settings.min_micro_batch,
@@ -308,11 +377,15 @@ class _Opened:
         for seed in range(seeds):
             for number, (fold, winner) in enumerate(zip(self.folds, winners, strict=True)):
                 for role, trial in ((Role.WINNER, winner), (Role.BASELINE, self.results.baseline)):
-                    # Once, where the baseline won; with folds, it won some of them at most.
-                    if trial is None or (self.has_test and role is Role.BASELINE and trial is winner):
+                    # A baseline beyond the limits has nothing to be compared with; one that won is tested once.
+                    if trial is None or not trial.completed:
+                        continue
+                    if self.has_test and role is Role.BASELINE and winner is not None and winner.number == trial.number:
                         continue
                     config = self.family.space(fixed(trial.params), self.record.quick)
-                    micro_batch, accumulation = trial.micro_batch or 1, trial.accumulation or 1
+                    micro_batch, accumulation = trial.micro_batch, trial.accumulation
+                    assert micro_batch is not None
+                    assert accumulation is not None
                     outer = None if self.has_test else number
                     yield Job(role, trial.number, config, micro_batch, accumulation, seed, outer, fold)
 
@@ -331,7 +404,7 @@ class _Opened:
             micro_batch=job.micro_batch,
             accumulation=job.accumulation,
             budget_bytes=self.record.budget_bytes,
-            cap_bytes=None if lane.device.uuid is None else max(1, self.record.budget_bytes - lane.overhead_bytes),
+            cap_bytes=Limits(self.record.budget_bytes, 1, None, (lane,)).cap_bytes,
             device_bytes=lane.device.total_bytes,
             time_limit_seconds=None,
             deterministic=self.settings.deterministic,
@@ -395,10 +468,29 @@ def _test_ensembles(group: Sequence[_Opened], ledger: Ledger, pool: Pool) -> Non
         return answers
 
     results = [ledger.results(each.record.study) for each in group]
-    joint = ensemble("all families", results, ledger, tested, ask) if len(group) > 1 else None
+    names = " + ".join(dict.fromkeys(each.study.family for each in results))
+    joint = ensemble(names, results, ledger, tested, ask) if len(group) > 1 else None
     for each in results:
         own = ensemble(each.study.family, [each], ledger, tested, ask)
         assert each.finals is not None
-        found = tuple(record for record in (own, joint) if record is not None)
+        # What was tested with other families in an earlier command still holds.
+        others = (joint,) if joint else (old for old in each.finals.ensembles if old.name != each.study.family)
+        found = tuple(record for record in (own, *others) if record is not None)
         finals = each.finals.model_copy(update={"ensembles": found})
         ledger.keep_files(each.study.study, {FINALS: dump_record(finals)})
+
+
+def _openings_before(results: StudyResults, known: Sequence[StudyResults]) -> tuple[OpeningRecord, ...]:
+    """Return the openings that a study's trials may have been chosen after, in order of time.
+
+    They are its own, and those of the family's other studies on the same split: with more epochs, say, or within
+    another budget.
+    """
+    study = results.study
+    before = set(results.finals.openings) if results.finals is not None else set()
+    last = max(trial.ended for trial in results.trials)
+    for other in known:
+        split = other.study.family, other.study.dataset.fingerprint, other.study.protocol.fingerprint
+        if other.finals is not None and split == (study.family, study.dataset.fingerprint, study.protocol.fingerprint):
+            before |= {opening for opening in other.finals.openings if opening.opened < last}
+    return tuple(sorted(before, key=lambda opening: opening.opened))

@@ -248,9 +248,9 @@ class Ledger:
         """Return where what trial `number` prints goes."""
         return self._folder(study) / "logs" / f"trial-{number:05d}.log"
 
-    def outer_folder(self, study: str, fold: int) -> Path:
+    def outer_folder(self, study: str, fold: str) -> Path:
         """Return the folder of the smaller search without an outer fold; it has a ledger of its own."""
-        return self._folder(study) / "outer" / f"fold-{fold}"
+        return self._folder(study) / "outer" / fold
 
     def _folder(self, study: str) -> Path:
         return self._results / study
