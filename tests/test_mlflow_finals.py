@@ -104,7 +104,7 @@ def test_a_final_run_follows_the_schema(ledger: Ledger, uri: str, root: Path) ->
     keep(ledger, WINNER)
     assert sync(ledger, uri, artifact_root=root, artifacts=pictures) == Delivery(1)
     (parent,), (run,) = runs_of(uri, "study"), runs_of(uri, "final")
-    assert run.info.run_name == "cnn2d-fusion · winner, seed 2 · 0.73"
+    assert run.info.run_name == "cnn2d-fusion · winner, seed 3 · 0.73"
     assert (
         run.data.tags.items()
         >= {
@@ -134,7 +134,7 @@ def test_a_final_run_follows_the_schema(ledger: Ledger, uri: str, root: Path) ->
     }
     assert files_of(uri, run) == {"confusion_matrix.png", "per_genre.csv", "predictions.npz", "final.json"}
     (picture,) = root.rglob("confusion_matrix.png")
-    assert picture.read_text() == "cnn2d-fusion · winner, seed 2: tested tracks"
+    assert picture.read_text() == "cnn2d-fusion · winner, seed 3: tested tracks"
     assert (run.info.end_time - run.info.start_time) / 1000 == 90.5
     assert run.info.status == "FINISHED"
     assert ledger.pending() == []
@@ -144,7 +144,7 @@ def test_a_run_that_was_not_tested_shows_why_and_no_score(ledger: Ledger, uri: s
     keep(ledger, final(Role.BASELINE, 0, fold=3, outcome=Outcome.CRASHED))
     sync(ledger, uri, artifact_root=root, artifacts=pictures)
     (run,) = runs_of(uri, "final")
-    assert run.info.run_name == "cnn2d-fusion · baseline, seed 0, fold 3 · crashed"
+    assert run.info.run_name == "cnn2d-fusion · baseline, seed 1, outer fold 4 · crashed"
     assert run.data.tags["final"] == "baseline-0-3"
     assert run.data.params["fold"] == "3"
     assert (run.info.status, run.data.tags["outcome"]) == ("FAILED", "crashed")

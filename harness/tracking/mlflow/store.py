@@ -230,8 +230,8 @@ def trial_name(study: StudyRecord, number: int) -> str:
 
 def final_name(study: StudyRecord, final: FinalRecord) -> str:
     """Return what a reader calls a final run."""
-    fold = "" if final.fold is None else f", fold {final.fold}"
-    return f"{study.family} · {final.role}, seed {final.seed}{fold}"
+    fold = "" if final.fold is None else f", outer fold {final.fold + 1}"
+    return f"{study.family} · {final.role}, seed {final.seed + 1}{fold}"
 
 
 def _tags(study: StudyRecord) -> dict[str, str]:
