@@ -339,6 +339,13 @@ def test_other_audio_than_was_searched_on_is_refused(bench: Bench, tmp_path: Pat
         bench.final()
 
 
-def test_a_workspace_without_results_is_said(tmp_path: Path) -> None:
+def test_a_workspace_without_results_is_said_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match="holds no results"):
+        final(tmp_path / "none", [], 1, False, lambda event: None)
+    assert not (tmp_path / "none").exists()
+
+
+def test_results_without_a_completed_trial_are_said(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
     with pytest.raises(UsageError, match="no completed trial"):
         final(tmp_path, [], 1, False, lambda event: None)

@@ -212,10 +212,15 @@ def deliver(workspace: Path, tracking_uri: str | None) -> int:
         TrackingError: MLflow cannot be reached, or refused some of them.
         WorkspaceError: a run owns the workspace.
     """
-    if not (workspace / "results").exists():
-        raise WorkspaceError(f"{workspace}: holds no results. Name another folder with --workspace.")
+    check_results(workspace)
     with lock_workspace(workspace):
         return send(Ledger(workspace), tracking_uri)
+
+
+def check_results(workspace: Path) -> None:
+    """Raises: WorkspaceError: the folder holds no results. Locking it would make it."""
+    if not (workspace / "results").exists():
+        raise WorkspaceError(f"{workspace}: holds no results. Name another folder with --workspace.")
 
 
 def send(ledger: Ledger, tracking_uri: str | None) -> int:

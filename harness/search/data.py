@@ -40,14 +40,15 @@ class Prepared:
         label = {genre: index for index, genre in enumerate(self.dataset.genres)}
         return tuple(Example(name, known[name].digest, label[known[name].genre]) for name in tracks)
 
+    def fold(self, view: InputView, train: Iterable[str], valid: Iterable[str], test: Iterable[str] = ()) -> Fold:
+        """Return one training by the ids of its tracks, with the statistics of those that train."""
+        examples = self.examples(train)
+        moments = self.store.moments(view, [example.digest for example in examples])
+        return Fold(examples, self.examples(valid), moments, self.examples(test))
+
     def folds(self, view: InputView) -> tuple[Fold, ...]:
-        """Return what a trial trains and validates on, with the statistics of the training tracks."""
-        folds = []
-        for train, valid in self.split.folds:
-            examples = self.examples(train)
-            moments = self.store.moments(view, [example.digest for example in examples])
-            folds.append(Fold(examples, self.examples(valid), moments))
-        return tuple(folds)
+        """Return what a trial trains and validates on."""
+        return tuple(self.fold(view, train, valid) for train, valid in self.split.folds)
 
 
 def prepare(settings: RunSettings, notify: Notify, opened: Collection[Partition] = IN_SEARCH) -> Prepared:

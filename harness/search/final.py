@@ -17,10 +17,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.audio.crops import Example
-from harness.audio.features import InputView
-from harness.audio.protocols import Partition, Split, assign
-from harness.audio.tracks import Dataset
-from harness.errors import HarnessError, ProtocolError, TrackingError, UsageError, WorkspaceError
+from harness.audio.protocols import Partition
+from harness.errors import HarnessError, TrackingError, UsageError, WorkspaceError
 from harness.families import Family, select
 from harness.models import Config
 from harness.records import (
@@ -35,11 +33,12 @@ from harness.records import (
     short_hash,
 )
 from harness.scoring.metrics import track_scores
-from harness.search.benchmark import keep_references, lanes_for, open_storage, send, write_report
+from harness.search.benchmark import check_results, keep_references, lanes_for, open_storage, send, write_report
 from harness.search.data import IN_SEARCH, Prepared, prepare
 from harness.search.ensembles import Tested, ensemble, only
 from harness.search.events import FinalEnded, Note, Notify
 from harness.search.fitting import Limits
+from harness.search.outer import outer_folds
 from harness.search.sampler import seed_for
 from harness.search.space import fixed
 from harness.search.study import Plan, Study
@@ -58,9 +57,6 @@ from harness.trials.pool import End, Pool
 from harness.trials.spec import Fold, TrialSpec
 from harness.vram.admission import Lane
 from harness.vram.device import resolve_device
-
-OUTER_FOLDS, FEWEST_FOLDS = 5, 3
-"""Outer folds where the protocol has neither a test set nor folds, and the fewest: one tests, one stops, one trains."""
 
 SMALLER = 4
 """An outer fold whose winner cannot be chosen from stored predictions gets a search of so many times fewer trials."""
@@ -119,9 +115,10 @@ def final(
 
     Raises:
         UsageError: there is nothing to test, or a test set was opened before the last trials.
-        WorkspaceError: the data set or its split is not what the studies ran on.
+        WorkspaceError: there are no results, or the data set or its split is not what the studies ran on.
     """
     framework.check_backend()
+    check_results(workspace)
     with lock_workspace(workspace):
         ledger = Ledger(workspace)
         known = [ledger.results(study.study) for study in ledger.studies()]
@@ -227,7 +224,7 @@ class _Opened:
         self.device = resolve_device(self.settings.device, os.environ)
         self.lanes = lanes_for(self.settings, self.device, self.pool, self.notify)[:1]
         self.has_test = bool(self.prepared.split.tracks(Partition.TEST))
-        self.folds = [self._test_fold()] if self.has_test else self._outer_folds()
+        self.folds = [self._test_fold()] if self.has_test else outer_folds(self.prepared, self.record, family.view)
         self.tracks = short_hash([[example.track for example in fold.test] for fold in self.folds])
         self.state = short_hash(
             [self.tracks, *([trial.number, trial.outcome, trial.valid_macro_f1] for trial in results.trials)]
@@ -292,47 +289,6 @@ class _Opened:
         """Return the search's own split, with the test tracks."""
         (fold,) = self.prepared.folds(self.family.view)
         return replace(fold, test=self.prepared.examples(self.prepared.split.tracks(Partition.TEST)))
-
-    def _outer_folds(self) -> list[Fold]:
-        """Return folds that test every track once; the next fold stops the training, the others train."""
-        split = self.prepared.split if self.prepared.split.fold_of else self._outer_split()
-        parts = [valid for _, valid in split.folds]
-        if len(parts) < FEWEST_FOLDS:
-            raise ProtocolError(
-                f"{self.record.study}: {split.protocol} leaves nothing to train on beside the fold that is tested and "
-                f"the one that stops the training. Run with at least kfold:{FEWEST_FOLDS}."
-            )
-        folds = []
-        for number, part in enumerate(parts):
-            stops = (number + 1) % len(parts)
-            train = [track for other, tracks in enumerate(parts) if other not in (number, stops) for track in tracks]
-            folds.append(self._fold(sorted(train), parts[stops], part, self.family.view))
-        return folds
-
-    def _outer_split(self) -> Split:
-        """Return as many outer folds as the data set can fill, up to `OUTER_FOLDS`."""
-        for folds in range(OUTER_FOLDS, FEWEST_FOLDS - 1, -1):
-            try:
-                return assign(self._searched(), f"kfold:{folds}", self.record.seed)
-            except ProtocolError as error:
-                reason = error
-        raise ProtocolError(f"{self.record.study} has no test set, and outer folds cannot take its place: {reason}")
-
-    def _searched(self) -> Dataset:
-        """Return the data set without the tracks that the protocol excludes."""
-        dataset = self.prepared.dataset
-        left_out = frozenset(self.prepared.split.tracks(Partition.EXCLUDED))
-        return replace(
-            dataset,
-            tracks=tuple(track for track in dataset.tracks if track.id not in left_out),
-            groups={track: group for track, group in dataset.groups.items() if track not in left_out},
-            replicas=tuple(same for same in dataset.replicas if left_out.isdisjoint(same)),
-        )
-
-    def _fold(self, train: Sequence[str], valid: Sequence[str], test: Sequence[str], view: InputView) -> Fold:
-        examples = self.prepared.examples(train)
-        moments = self.prepared.store.moments(view, [example.digest for example in examples])
-        return Fold(examples, self.prepared.examples(valid), moments, self.prepared.examples(test))
 
     def _winner_without(self, number: int, fold: Fold) -> TrialRecord | None:
         """Return the best configuration as far as can be known without the tracks that the fold tests.
