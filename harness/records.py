@@ -91,6 +91,7 @@ class TrialRecord(Record):
         footprint_bytes: the predicted peak, as it was when the trial was fitted into the budget.
         reckoned_bytes: the model's own footprint, before correction and without the device's overhead.
         cap_bytes: what the framework's allocator was allowed on the device; None where it had no cap.
+        track_seconds: in which the trained model answers for 30 s of audio whose features are there.
         constraints: shares over (above 0) or under (below 0) a limit, by the limit's name.
     """
 
@@ -116,6 +117,7 @@ class TrialRecord(Record):
     parameters: int | None = None
     train_seconds: float | None = None
     epoch_seconds: float | None = None
+    track_seconds: float | None = None
     constraints: dict[str, float] = {}
     started: str = ""
     ended: str = ""

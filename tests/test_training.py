@@ -292,6 +292,8 @@ def test_training_ends_early_with_the_weights_of_its_best_epoch(spec: Spec, kera
     np.testing.assert_allclose(again.probabilities, ended.predictions.probabilities, atol=1e-6)
     assert (best.val_accuracy, best.val_macro_f1) == track_scores(ended.predictions)
     assert (ended.valid_accuracy, ended.valid_macro_f1) == track_scores(ended.predictions)
+    assert ended.track_seconds is not None
+    assert ended.track_seconds > 0
     assert [path.name for path in order.model.parent.iterdir()] == ["model.keras"]
 
 

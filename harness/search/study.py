@@ -415,6 +415,7 @@ class Study:
             "allocator_peak_bytes": ended.allocator_peak_bytes,
             "train_seconds": ended.train_seconds,
             "epoch_seconds": statistics.median(seconds) if seconds else None,
+            "track_seconds": ended.track_seconds,
             "started": started,
             "ended": _now(),
         }

@@ -111,3 +111,4 @@ class Ended:
     projected_seconds: float | None = None
     predictions: Predictions | None = None
     test_predictions: Predictions | None = None
+    track_seconds: float | None = None

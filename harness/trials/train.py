@@ -34,6 +34,9 @@ PROJECTION_STEPS = 5
 HOPELESS = 3.0
 """A trial that would take this many times its limit by its first timed step ends there."""
 
+TIMED_SECONDS, TIMED_ANSWERS = 30.0, 3
+"""The track that a trained model is timed on, in seconds of audio, and how often; the median counts."""
+
 
 class Stopped(Exception):
     """Training ends here, with an outcome other than `completed`."""
@@ -296,7 +299,20 @@ def train(
         train_accuracy=statistics.fmean(fold.train_accuracy for fold in done),
         predictions=predictions,
         test_predictions=joined(tests) if tests else None,
+        track_seconds=track_seconds(model, family.view),
     )
+
+
+def track_seconds(model: keras.Model, view: InputView) -> float:
+    """Return the seconds in which `model` answers for a track of `TIMED_SECONDS` whose features are there."""
+    inputs = np.zeros((math.ceil(TIMED_SECONDS / view.seconds), *view.shape), np.float32)
+    model.predict_on_batch(inputs)  # traces
+    seconds = []
+    for _ in range(TIMED_ANSWERS):
+        started = time.perf_counter()
+        model.predict_on_batch(inputs)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
 
 
 def _train_fold(
