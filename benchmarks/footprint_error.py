@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.families import select
+from harness.families import families, select
 from harness.models import Config
 from harness.search.space import points
 from harness.trials.pool import Pool
@@ -47,7 +47,7 @@ def one_update(name: str, config: dict[str, Any], micro_batch: int, accumulation
     """Build and compile the model as a trial does, and train two micro-batches of noise, an update after the last."""
     from harness.trials import train, worker
 
-    model = worker.untrained(name, config, GENRES)
+    model = worker.untrained(name, families()[name].view, config, GENRES)
     train.compile_model(model, config, updates=10, accumulation=accumulation)
     generator = np.random.default_rng(0)
     inputs = generator.normal(size=(micro_batch, *model.input_shape[1:])).astype(np.float32)
@@ -81,7 +81,7 @@ def measure(file: Path, budget: int) -> None:
 
 
 def _fit(pool: Pool, name: str, config: Config, budget: int) -> Fit:
-    return fit(pool.reckon(name, config, GENRES), config["batch_size"], budget, MIN_MICRO_BATCH)
+    return fit(pool.reckon(name, families()[name].view, config, GENRES), config["batch_size"], budget, MIN_MICRO_BATCH)
 
 
 def report(file: Path) -> None:
@@ -91,7 +91,9 @@ def report(file: Path) -> None:
         pairs = [
             (
                 row["family"],
-                pool.reckon(row["family"], row["config"], GENRES).peak(row["micro_batch"], row["accumulation"]),
+                pool.reckon(row["family"], families()[row["family"]].view, row["config"], GENRES).peak(
+                    row["micro_batch"], row["accumulation"]
+                ),
                 row["peak_bytes"],
             )
             for row in rows

@@ -67,7 +67,9 @@ class Check:
         """Return the raw footprint of a point in bytes, reckoned once."""
         key = point.family.name, point.name
         if key not in self.footprints:
-            self.footprints[key] = self.bench.pool.reckon(point.family.name, point.config, len(GENRES))
+            self.footprints[key] = self.bench.pool.reckon(
+                point.family.name, point.family.view, point.config, len(GENRES)
+            )
         return self.footprints[key].peak(micro_batch, accumulation=1)
 
     def heaviest(self) -> Point:

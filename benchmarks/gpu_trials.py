@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from harness.audio.crops import Example
-from harness.audio.features import N_ROWS, WAVEFORM_VIEW, n_frames
+from harness.audio.features import N_ROWS, WAVEFORM_VIEW, InputView, n_frames
 from harness.audio.store import Store
 from harness.families import Family
 from harness.models import Config
@@ -99,8 +99,8 @@ class Watched:
         self.at_once = 0
         self._before: dict[int, int | None] = {}
 
-    def reckon(self, family: str, config: Config, genres: int) -> Footprint:
-        parts = asdict(self.bench.pool.reckon(family, config, genres))
+    def reckon(self, family: str, view: InputView, config: Config, genres: int) -> Footprint:
+        parts = asdict(self.bench.pool.reckon(family, view, config, genres))
         return Footprint(**{name: part // self.understate for name, part in parts.items()})
 
     @property
@@ -147,12 +147,14 @@ def order(bench: Bench, point: Point, micro_batch: int, budget: int, epochs: int
     """Return a trial of a handful of steps an epoch, without a cap."""
     device = bench.lane.device
     train, store = bench.tracks[:-VALID][: STEPS * micro_batch], bench.folder / "store"
-    moments = Store(store).moments(point.family.view, [example.digest for example in train[:VALID]])
+    view = point.family.view
+    moments = {view: Store(store).moments(view, [example.digest for example in train[:VALID]])}
     return TrialSpec(
         family=point.family.name,
         study=f"{point.family.name}, {point.name}",
         number=0,
         config=point.at(micro_batch),
+        view=view,
         store=store,
         genres=GENRES,
         folds=(Fold(train, bench.tracks[-VALID:], moments),),

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from harness.errors import HarnessError, UsageError
+from harness.errors import DataError, HarnessError, UsageError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
-data_app = typer.Typer(no_args_is_help=True, help="Make and check data sets.")
+data_app = typer.Typer(no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 NO_COMPLETED_TRIAL = 3
 INTERRUPTED = 130
 
 Workspace = Annotated[Path, typer.Option(help="Folder with everything a benchmark produced.")]
+TrackingUri = Annotated[str | None, typer.Option(metavar="URI", help="(default: the workspace's own)")]
+Model = Annotated[str | None, typer.Option(metavar="URI|DIR", help="(default: the best model in the workspace)")]
+
+
+def _families_beginning(incomplete: str) -> list[str]:
+    """Return the names that a family's may be completed to, by its entry point alone: a key press loads no family."""
+    names = sorted(entry.name for entry in entry_points(group="harness.families"))
+    return [name for name in (*names, "all") if name.startswith(incomplete)]
 
 
 def _version(asked: bool) -> None:
@@ -31,12 +40,24 @@ def _version(asked: bool) -> None:
 def root(
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
 ) -> None:
-    """Which architecture classifies my music best within this GPU memory, by how much, and what would more buy?"""
+    """Which architecture classifies my music best within this GPU memory, by how much, and what would more buy?
+
+    Examples:
+
+        harness run all --quick
+
+        harness data check ~/music
+
+        harness --install-completion
+    """
 
 
 @app.command()
 def run(
-    families: Annotated[list[str], typer.Argument(metavar="FAMILY...|all", help="See: harness families.")],
+    families: Annotated[
+        list[str],
+        typer.Argument(metavar="FAMILY...|all", help="See: harness families.", autocompletion=_families_beginning),
+    ],
     config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings; options override them.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of genre folders. (default: the synthetic set)")] = None,
     protocol: Annotated[
@@ -59,6 +80,12 @@ def run(
     tracking_uri: Annotated[str | None, typer.Option(metavar="URI", help="MLflow's server or store.")] = None,
     device: Annotated[str | None, typer.Option(metavar="auto|cpu|gpu:N", help="(default: auto)")] = None,
     skip_bad: Annotated[bool | None, typer.Option("--skip-bad", help="Go on without unusable files.")] = None,
+    embedding: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE|musicnn", help="What `pretrained` hears with: YAMNet's .tflite, a SavedModel's folder, …"
+        ),
+    ] = None,
     quick: Annotated[bool | None, typer.Option("--quick", help="Small spaces, few epochs, for two cores.")] = None,
     dry_run: Annotated[bool | None, typer.Option("--dry-run", help="Show the plan; train nothing.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
@@ -71,7 +98,7 @@ def run(
 
         harness run cnn2d-fusion --data ~/music/genres --trials 30 --vram-budget 6GiB
     """
-    from harness import console
+    from harness.console import LiveView, watching
     from harness.families import select
     from harness.search import benchmark, preview
     from harness.settings import run_settings
@@ -82,10 +109,12 @@ def run(
         **{"vram_budget": vram_budget, "min_micro_batch": min_micro_batch, "deterministic": deterministic},
         **{"jobs": int(jobs) if jobs and jobs.isdecimal() else jobs, "workspace": workspace, "storage": storage},
         **{"tracking_uri": tracking_uri, "device": device, "skip_bad": skip_bad, "quick": quick, "dry_run": dry_run},
+        "embedding": embedding or None,
     }
     settings = run_settings(options, config)
+    view = LiveView(len(select(settings.families)), settings.workspace, settings.time_limit)
     try:
-        with console.watching(as_json, len(select(settings.families))) as notify:
+        with watching(as_json, view) as notify:
             if settings.dry_run:
                 preview.dry_run(settings, notify)
                 return
@@ -102,7 +131,8 @@ def run(
 @app.command()
 def final(
     families: Annotated[
-        list[str] | None, typer.Argument(metavar="[FAMILY...]", help="(default: all that were run)")
+        list[str] | None,
+        typer.Argument(metavar="[FAMILY...]", help="(default: all that were run)", autocompletion=_families_beginning),
     ] = None,
     workspace: Workspace = Path("workspace"),
     final_seeds: Annotated[int, typer.Option(min=1, help="Trainings of each configuration.")] = 3,
@@ -121,11 +151,11 @@ def final(
 
         harness final cnn2d-fusion --final-seeds 5
     """
-    from harness import console
+    from harness.console import watching
     from harness.search import final as opening
 
     try:
-        with console.watching(as_json, 0, table=False) as notify:
+        with watching(as_json) as notify:
             results = opening.final(workspace, families or [], final_seeds, reopen_test, notify)
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on from here", err=True)
@@ -145,16 +175,102 @@ def report(
     inject: Annotated[
         Path | None, typer.Option(metavar="FILE.md", help="Renew the table between the markers of a document.")
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write one page that needs nothing else; from a server, with links."),
+    ] = None,
 ) -> None:
-    """Write the comparison from stored results; twice in a row gives the same bytes."""
+    """Write the comparison from stored results; twice in a row gives the same bytes.
+
+    Examples:
+
+        harness report --workspace workspace
+
+        harness report --inject README.md
+
+        harness report --html report.html
+
+        harness report --tracking-uri http://localhost:5000 --output RESULTS.md
+    """
     from reports import render
 
     studies = stored_studies(workspace, tracking_uri)
     if inject is not None:
         typer.echo(render.inject_into(inject, studies))
-    if inject is None or output is not None:
+    if html is not None:
+        typer.echo(render.write_page(studies, html, run_links(tracking_uri)))
+    if (inject is None and html is None) or output is not None:
         for path in render.write(studies, output or workspace / "report" / "RESULTS.md"):
             typer.echo(path)
+
+
+@app.command()
+def predict(
+    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Audio files.")],
+    workspace: Workspace = Path("workspace"),
+    model: Model = None,
+    tracking_uri: TrackingUri = None,
+    over_time: Annotated[bool, typer.Option("--over-time", help="Show what is heard when.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with every crop.")] = False,
+) -> None:
+    """Name the genres of audio files, with probabilities; a file that cannot be read costs only itself.
+
+    Examples:
+
+        harness predict song.mp3 other.wav --over-time
+
+        harness predict *.flac --json --model models:/gtzan-cnn2d-fusion@champion
+    """
+    from harness.inference.card import introduction
+    from harness.inference.choice import opened
+    from harness.inference.pipeline import Classifier
+    from harness.inference.text import line, timeline
+    from harness.search.footprints import cache
+
+    failed = False
+    with opened(workspace, model, tracking_uri, cache()) as bundle:
+        classifier = Classifier(bundle)
+        typer.echo(introduction(classifier.about), err=True)
+        for path in audio:
+            try:
+                heard = classifier.file(path)
+            except DataError as error:
+                typer.echo(f"error: {error}", err=True)
+                failed = True
+                continue
+            if as_json:
+                typer.echo(json.dumps({"file": str(path), **heard.record()}))
+                continue
+            typer.echo(f"{path}: {line(heard)}")
+            if over_time:
+                typer.echo("\n".join(timeline(heard)))
+    if failed:
+        raise typer.Exit(DataError.exit_code)
+
+
+@app.command()
+def export(
+    directory: Annotated[Path, typer.Argument(metavar="DIR")],
+    workspace: Workspace = Path("workspace"),
+    model: Model = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Write a model to a new folder, with all that it needs, to be used without this program or given away.
+
+    Examples:
+
+        harness export my-model && python my-model/classify.py song.mp3
+    """
+    from harness.inference import bundle as bundles
+    from harness.inference.card import introduction
+    from harness.inference.choice import opened
+    from harness.inference.pipeline import Classifier
+    from harness.search.footprints import cache
+
+    with opened(workspace, model, tracking_uri, cache()) as bundle:
+        typer.echo(introduction(Classifier(bundle).about), err=True)
+        bundles.export(bundle, directory)
+    typer.echo(directory)
 
 
 @app.command()
@@ -163,7 +279,14 @@ def ui(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(help="(default: the first free one from 5000)")] = None,
 ) -> None:
-    """Serve the MLflow UI of a workspace until Ctrl-C."""
+    """Serve the MLflow UI of a workspace until Ctrl-C.
+
+    Examples:
+
+        harness ui
+
+        harness ui --workspace workspace --port 8080
+    """
     from harness.tracking.server import serve
 
     raise typer.Exit(serve(workspace, host, port, typer.echo))
@@ -172,9 +295,14 @@ def ui(
 @app.command()
 def sync(
     workspace: Workspace = Path("workspace"),
-    tracking_uri: Annotated[str | None, typer.Option(metavar="URI", help="(default: the workspace's own)")] = None,
+    tracking_uri: TrackingUri = None,
 ) -> None:
-    """Deliver to MLflow what it missed while it was away."""
+    """Deliver to MLflow what it missed while it was away.
+
+    Examples:
+
+        harness sync --tracking-uri http://localhost:5000
+    """
     from harness.search.benchmark import deliver
 
     delivered = deliver(workspace, tracking_uri)
@@ -184,27 +312,56 @@ def sync(
 @app.command()
 def families(
     samples: Annotated[int, typer.Option(min=1, help="Configurations of a family whose memory is reckoned.")] = 200,
+    markdown: Annotated[bool, typer.Option("--markdown", help="A page of documentation, without the memory.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Show every family with its input, its baseline, its space, and the GPU memory that the space asks for.
 
     The memory is reckoned from sampled configurations. The first time takes a few minutes; Ctrl-C does no harm.
-    """
-    from harness import console
-    from harness.inspection import describe_families
 
-    with console.counting("reckoning footprints") as progress:
+    Examples:
+
+        harness families --samples 50
+
+        harness families --markdown
+    """
+    from harness.console import counting
+    from harness.inspection import describe_families, families_page
+
+    if markdown:
+        typer.echo(families_page(), nl=False)
+        return
+    with counting("reckoning footprints") as progress:
         for text in describe_families(as_json, samples, progress):
             typer.echo(text)
 
 
 @app.command()
 def doctor(device: Annotated[str, typer.Option(metavar="auto|cpu|gpu:N")] = "auto") -> None:
-    """Say what will be measured, and how: GPU, driver, source, framework, storage."""
+    """Say what will be measured, and how: GPU, driver, source, framework, storage.
+
+    Examples:
+
+        harness doctor
+
+        harness doctor --device gpu:1
+    """
     from harness.inspection import diagnose
 
     for line in diagnose(device):
         typer.echo(line)
+
+
+@data_app.callback()
+def data_root() -> None:
+    """Make, fetch and check data sets.
+
+    Examples:
+
+        harness data check ~/music
+
+        harness data fetch gtzan ~/gtzan
+    """
 
 
 @data_app.command("make")
@@ -215,12 +372,17 @@ def data_make(
     seconds: Annotated[float, typer.Option(help="Length of a track.")] = 30.0,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
-    """Make a synthetic data set in GTZAN's layout; the same arguments give the same bytes."""
-    from harness import console
+    """Make a synthetic data set in GTZAN's layout; the same arguments give the same bytes.
+
+    Examples:
+
+        harness data make ~/synthetic --artists 5 --tracks 2 --seconds 12
+    """
     from harness.audio import demo
+    from harness.console import LiveView, watching
     from harness.search.events import Progress
 
-    with console.watching(False, 0) as notify:
+    with watching(False, LiveView(0, directory)) as notify:
         demo.make(
             directory,
             artists=artists,
@@ -238,11 +400,54 @@ def data_check(
     groups: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Artists: track,artist.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
-    """Say what is there, what cannot be used and why, what is there twice, and which protocols it can serve."""
+    """Say what is there, what cannot be used and why, what is there twice, and which protocols it can serve.
+
+    Examples:
+
+        harness data check ~/music
+
+        harness data check ~/music --groups artists.csv
+    """
+    from harness.console import counting
     from harness.inspection import check_data
 
-    for line in check_data(directory, groups, seed):
-        typer.echo(line)
+    with counting("reading tracks") as progress:
+        for line in check_data(directory, groups, seed, progress):
+            typer.echo(line)
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[Literal["gtzan"], typer.Argument(metavar="gtzan")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR")],
+    url: Annotated[str | None, typer.Option(help="Another mirror's archive.")] = None,
+) -> None:
+    """Download a data set (gtzan: 1.2 GB, no licence), unpack it into DIR/genres, and check what arrived.
+
+    The same command again goes on where it was cut. A copy got elsewhere is taken, too: DIR/genres.tar.gz.
+
+    Examples:
+
+        harness data fetch gtzan ~/gtzan
+    """
+    from harness.audio import fetch
+    from harness.console import counting, receiving
+    from harness.inspection import check_fetched
+
+    with receiving(f"downloading {name}") as progress:
+        fetch.fetch(directory, url or fetch.MIRROR, progress)
+    with counting("reading tracks") as counted:
+        for line in check_fetched(directory, counted):
+            typer.echo(line)
+
+
+def run_links(tracking_uri: str | None) -> Any:
+    """Return where each tracked run is found on the web; nothing where records are read from a workspace."""
+    if tracking_uri is None:
+        return {}
+    from harness.tracking.mlflow import links
+
+    return links.run_links(tracking_uri)
 
 
 def stored_studies(workspace: Path, tracking_uri: str | None) -> Any:

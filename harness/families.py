@@ -7,8 +7,9 @@ installed package may add one. This module knows no family by name.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -42,13 +43,16 @@ class Family:
     Attributes:
         name: as in the command line and the entry point.
         description: one line for readers.
-        view: the part of the stored features, or the waveform, that a crop holds.
+        view: the part of the stored features, or the waveform, that a crop holds; of a family on embeddings, an
+            example of those that may be at hand.
         space: suggests every hyperparameter; `quick=True` asks for the small space of `--quick`, which
-            lies within the full one, and still contains the baseline.
+            lies within the full one, and still contains the baseline. That of a family on embeddings takes the names
+            of those at hand as `embeddings`, and suggests one of them as `embedding`.
         baseline: the original author's configuration, a point of both spaces; always trial 0.
         build: configuration and shapes to an uncompiled `keras.Model` that answers with probabilities.
         published: the original author's scores, if there are any.
         optional: left out of `run all`.
+        embeddings: the views that `embedding` chooses among, by name.
     """
 
     name: str
@@ -59,6 +63,32 @@ class Family:
     build: Callable[[Config, Shapes], keras.Model]
     published: Published | None = None
     optional: bool = False
+    embeddings: Mapping[str, InputView] = field(default_factory=dict)
+
+    @property
+    def on_embeddings(self) -> bool:
+        """Whether it needs to be told which embeddings are at hand."""
+        return self.view.kind == "embedding"
+
+    @property
+    def views(self) -> tuple[InputView, ...]:
+        """What its configurations may see."""
+        return tuple(self.embeddings.values()) or (self.view,)
+
+    def view_of(self, config: Config) -> InputView:
+        """Return what a configuration sees."""
+        return self.embeddings[config["embedding"]] if self.embeddings else self.view
+
+    def hearing(self, embeddings: Mapping[str, InputView]) -> Family:
+        """Return a family on embeddings with those that are at hand; the baseline takes the first."""
+        names = tuple(embeddings)
+        space: Callable[..., Config] = self.space
+        return replace(
+            self,
+            space=partial(space, embeddings=names),
+            baseline={**self.baseline, "embedding": names[0]},
+            embeddings=embeddings,
+        )
 
 
 def families() -> dict[str, Family]:

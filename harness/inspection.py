@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import statistics
@@ -11,8 +12,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from harness.audio.fetch import compare
 from harness.audio.protocols import offered
-from harness.audio.tracks import scan
+from harness.audio.tracks import Dataset, scan
 from harness.families import Family, families
 from harness.search.benchmark import SELF_TEST_BYTES
 from harness.search.footprints import MICRO_BATCH, space_footprints
@@ -45,14 +47,53 @@ def describe_families(as_json: bool, samples: int, progress: Callable[[str, int,
             yield json.dumps({**described, "footprint_bytes": sorted(sizes)}) if as_json else _reach(sizes)
 
 
-def _describe(family: Family) -> dict[str, Any]:
+PAGE = """\
+# Families
+
+<!-- Made from the code: harness families --markdown > docs/families.md -->
+
+A family is an architecture with its input, its search space, and its baseline: the configuration that its original
+author published, which is always trial 0. A hyperparameter with no baseline (–) is there only beside some values of
+others. The small spaces of `--quick` lie within the full ones.
+
+What a space asks of GPU memory is shown by `harness families`; it is reckoned, which takes minutes, once. How to add a
+family is in the README.
+"""
+
+
+def families_page() -> str:
+    """Return a page of documentation on all families, without what their spaces ask of memory."""
+    return "\n".join([PAGE, *map(_section, families().values())])
+
+
+def _section(family: Family) -> str:
+    about = inspect.getdoc(inspect.getmodule(family.build)) or f"{family.description}."
+    full, quick = _describe(family)["space"], _describe(family, quick=True)["space"]
+    rows = [
+        f"| `{name}` | {family.baseline.get(name, '–')} | {reach.replace(' | ', ', ')} "
+        f"| {'same' if quick.get(name) == reach else quick.get(name, '–').replace(' | ', ', ')} |"
+        for name, reach in full.items()
+    ]
+    facts = [f"Input: {family.view.describe()}."]
+    if family.published is not None:
+        facts.append(
+            f"Published: accuracy {100 * family.published.accuracy:.0f} %, macro F1 {family.published.macro_f1:.2f}, "
+            f"on a split of the author's own; named limitation: {family.published.limitation}."
+        )
+    if family.optional:
+        facts.append("Optional: `run all` leaves it out.")
+    table = ["| hyperparameter | baseline | space | with `--quick` |", "| --- | --- | --- | --- |", *rows]
+    return "\n".join([f"## {family.name}", "", about, "", *(f"- {fact}" for fact in facts), "", *table, ""])
+
+
+def _describe(family: Family, quick: bool = False) -> dict[str, Any]:
     return {
         "family": family.name,
         "description": family.description,
         "input": family.view.describe(),
         "optional": family.optional,
         "baseline": dict(family.baseline),
-        "space": {name: _range(part) for name, part in distributions(family, quick=False).items()},
+        "space": {name: _range(part) for name, part in distributions(family, quick).items()},
     }
 
 
@@ -114,13 +155,32 @@ def _relative(url: str) -> str:
     return url.replace(f"{Path.cwd()}/", "")
 
 
-def check_data(directory: Path, groups: Path | None, seed: int) -> Iterator[str]:
+def check_data(
+    directory: Path, groups: Path | None, seed: int, progress: Callable[[str, int, int], None]
+) -> Iterator[str]:
     """Yield lines on what a folder holds, what is quarantined and why, replicas, and the protocols that it can serve.
+
+    Args:
+        progress: told of the folder's name, the tracks that were read, and how many there are.
 
     Raises:
         DataError: the folder holds no usable data set.
     """
-    dataset = scan(directory, skip_bad=True, groups=groups)
+    yield from _holds(scan(directory, skip_bad=True, groups=groups, progress=partial(progress, directory.name)), seed)
+
+
+def check_fetched(directory: Path, progress: Callable[[str, int, int], None]) -> Iterator[str]:
+    """Yield the lines of `check_data`, and those on how the folder differs from the whole of GTZAN.
+
+    Raises:
+        DataError: tracks are missing or damaged that are not known to be.
+    """
+    dataset = scan(directory, skip_bad=True, progress=partial(progress, directory.name))
+    yield from _holds(dataset, seed=0)
+    yield from compare(dataset)
+
+
+def _holds(dataset: Dataset, seed: int) -> Iterator[str]:
     synthetic = " (synthetic)" if dataset.synthetic else ""
     hours = sum(track.seconds for track in dataset.tracks) / 3600
     yield f"{dataset.name}{synthetic}: {len(dataset.tracks)} tracks, {len(dataset.genres)} genres, {hours:.1f} hours"
@@ -138,6 +198,6 @@ def check_data(directory: Path, groups: Path | None, seed: int) -> Iterator[str]
         sizes = (
             offer.removeprefix(f"{protocol}: ").partition("\n")[0]
             if isinstance(offer, str)
-            else ", ".join(f"{size} {name}" for name, size in offer.items())
+            else ", ".join(f"{size} {name}" for name, size in offer.items() if size)
         )
         yield f"  {protocol}: {sizes}"

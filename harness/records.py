@@ -322,6 +322,8 @@ class StudyResults:
         trials: in order of number.
         predictions: of the completed trials by number, on the validation tracks.
         references: classifiers without a network, on the same tracks.
+        importance: each hyperparameter's share of the variance of the score, by its name; empty where there are too
+            few trials to tell.
         finals: what came of opening the test set; None while it is closed.
         final_predictions: on the tested tracks, by `FinalRecord.key`.
     """
@@ -332,6 +334,7 @@ class StudyResults:
     references: tuple[ReferenceRecord, ...] = ()
     finals: FinalsRecord | None = None
     final_predictions: Mapping[str, Predictions] = field(default_factory=dict)
+    importance: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def best(self) -> TrialRecord | None:

@@ -31,6 +31,9 @@ Duration = Annotated[float, _text(parse_duration)]
 
 QUICK_EPOCHS = 4
 
+MUSICNN = "musicnn"
+"""Names an embedding that is downloaded; others are named by their files."""
+
 
 class RunSettings(BaseModel):
     """The settings of `harness run`; field names are the long options, with underscores.
@@ -58,13 +61,15 @@ class RunSettings(BaseModel):
     tracking_uri: str | None = None
     device: str = "auto"
     skip_bad: bool = False
+    embedding: tuple[str, ...] = (MUSICNN,)
     quick: bool = False
     dry_run: bool = False
 
     def portable(self) -> RunSettings:
         """Return the same settings with paths that hold in any working directory."""
         paths = {name: getattr(self, name) for name in ("data", "groups", "workspace")}
-        known = {name: path.resolve() for name, path in paths.items() if path is not None}
+        known: dict[str, Any] = {name: path.resolve() for name, path in paths.items() if path is not None}
+        known["embedding"] = tuple(each if each == MUSICNN else str(Path(each).resolve()) for each in self.embedding)
         if self.protocol.lower().endswith(".csv"):
             return self.model_copy(update={**known, "protocol": str(Path(self.protocol).resolve())})
         return self.model_copy(update=known)

@@ -40,7 +40,7 @@ def small(family: Family, **changes: Any) -> dict[str, Any]:
 
 
 def shapes(family: Family) -> Shapes:
-    rows = 1 if family.view.kind == "waveform" else family.view.shape[0]
+    rows = family.view.rows
     return Shapes(family.view.shape, GENRES, np.zeros(rows, np.float32), np.ones(rows, np.float32))
 
 
@@ -52,7 +52,7 @@ def noise(family: Family, crops: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fold_of(store: Path, train: tuple[Example, ...], valid: tuple[Example, ...]) -> Fold:
-    return Fold(train, valid, Store(store).moments(FAMILY.view, [track.digest for track in train]))
+    return Fold(train, valid, {FAMILY.view: Store(store).moments(FAMILY.view, [track.digest for track in train])})
 
 
 def order_for(store: Path, tracks: tuple[Example, ...], folder: Path, **config: Any) -> TrialSpec:
@@ -62,6 +62,7 @@ def order_for(store: Path, tracks: tuple[Example, ...], folder: Path, **config: 
         study="study",
         number=3,
         config=small(FAMILY, patience=5) | config,
+        view=FAMILY.view,
         store=store,
         genres=("high", "low", "middle", "top"),
         folds=(fold_of(store, tracks[::2], tracks[1::2]),),

@@ -49,7 +49,7 @@ FAMILY = Family(
     build=lambda config, shapes: None,
 )
 TRACKS = tuple(Example(f"t{number}", f"digest{number}", number % 2) for number in range(4))
-FOLDS = (Fold(TRACKS[:2], TRACKS[2:], (np.zeros(40), np.ones(40))),)
+FOLDS = (Fold(TRACKS[:2], TRACKS[2:], {MFCC_VIEW: (np.zeros(40), np.ones(40))}),)
 PREDICTIONS = Predictions(
     tracks=tuple(track.track for track in TRACKS),
     genres=("blues", "rock"),

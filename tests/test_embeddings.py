@@ -13,11 +13,12 @@ import pytest
 from model_helpers import GENRES, ToneStore
 from optuna.trial import FixedTrial
 
-from harness.audio.embeddings import Extractor, extract_missing, extractors, musicnn, saved_model, stored, yamnet
+from harness.audio.embeddings import Extractor, extract_missing, extractors, musicnn, saved_model, yamnet
 from harness.audio.features import SAMPLE_RATE
 from harness.audio.store import FULL_SCALE, Store
 from harness.errors import UsageError
 from harness.models import Shapes
+from harness.settings import MUSICNN
 from search_spaces import pretrained
 
 HALF = 8_000
@@ -69,18 +70,18 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def listener(keras: ModuleType, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Extractor:
     """The small network, at hand."""
-    return extractors([export(tmp_path_factory.mktemp("networks") / "listener", "plain")], False, cache)["listener"]
+    return extractors([str(export(tmp_path_factory.mktemp("networks") / "listener", "plain"))], cache)["listener"]
 
 
 def test_a_path_that_is_no_network_is_named(tmp_path: Path) -> None:
     (tmp_path / "weights.h5").touch()
     with pytest.raises(UsageError, match=r"absent\.tflite: no such file or folder\. Name YAMNet"):
-        extractors([tmp_path / "absent.tflite"], False, tmp_path)
+        extractors([str(tmp_path / "absent.tflite")], tmp_path)
     with pytest.raises(UsageError, match=r"weights\.h5: neither a \.tflite file nor a folder with saved_model\.pb"):
-        extractors([tmp_path / "weights.h5"], False, tmp_path)
+        extractors([str(tmp_path / "weights.h5")], tmp_path)
     with pytest.raises(UsageError, match=r"neither a \.tflite file nor a folder"):
-        extractors([tmp_path], False, tmp_path)
-    assert extractors([], False, tmp_path) == {}
+        extractors([str(tmp_path)], tmp_path)
+    assert extractors([], tmp_path) == {}
 
 
 def test_musicnn_is_refused_without_an_index_and_from_a_wrong_one(
@@ -91,13 +92,13 @@ def test_musicnn_is_refused_without_an_index_and_from_a_wrong_one(
     for name, value in {"NO_INDEX": "1", "FIND_LINKS": str(wheels), "CONFIG_FILE": "/dev/null"}.items():
         monkeypatch.setenv(f"PIP_{name}", value)
     with pytest.raises(UsageError, match=r"musicnn==0\.1\.0: pip cannot download it \(.*No matching distribution"):
-        extractors([], True, tmp_path / "cache")
+        extractors([MUSICNN], tmp_path / "cache")
     with zipfile.ZipFile(wheels / "musicnn-0.1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("musicnn-0.1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: musicnn\nVersion: 0.1.0\n")
         wheel.writestr("musicnn-0.1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         wheel.writestr("musicnn-0.1.0.dist-info/RECORD", "")
     with pytest.raises(UsageError, match="another wheel than it should have"):
-        extractors([], True, tmp_path / "cache")
+        extractors([MUSICNN], tmp_path / "cache")
 
 
 def test_the_space_chooses_among_the_embeddings_at_hand() -> None:
@@ -150,7 +151,7 @@ def test_a_model_that_cannot_serve_is_refused(keras: ModuleType, tmp_path: Path,
     with pytest.raises(UsageError, match="empty: TensorFlow cannot load it"):
         saved_model.load(tmp_path / "empty")
     with pytest.raises(UsageError, match=r"broken: gave .* not finite"):
-        extractors([export(tmp_path / "broken", "broken")], False, cache)
+        extractors([str(export(tmp_path / "broken", "broken"))], cache)
 
 
 @pytest.mark.slow
@@ -161,13 +162,13 @@ def test_embeddings_are_made_once_and_are_what_the_network_gives(
     assert (listener.name, listener.size, listener.frames) == ("listener", 2, 60)
     root, tracks = tone_store
     store = Store(shutil.copytree(root, tmp_path / "store"))
-    wanted = [(track.digest, 0) for track in tracks[:3]]
+    wanted = [track.digest for track in tracks[:3]]
     made: list[tuple[int, int]] = []
     for _ in range(2):
         extract_missing(store, wanted, listener, lambda done, total: made.append((done, total)))
     assert made == [(1, 3), (2, 3), (3, 3)]
-    for digest, _ in wanted:
-        frames = stored(store, listener.fingerprint, digest)
+    for digest in wanted:
+        frames = store.embedding(listener.fingerprint, digest)
         assert frames.shape == (2, 8)
         expected = listener.embed((store.waveform(digest) / FULL_SCALE).astype(np.float32))
         np.testing.assert_allclose(frames, expected, rtol=1e-5)
@@ -182,9 +183,9 @@ def test_embeddings_are_made_once_and_are_what_the_network_gives(
 def test_a_network_is_known_by_what_it_is(listener: Extractor, cache: Path, tmp_path: Path) -> None:
     """Imports the framework."""
     copy = shutil.copytree(listener.path, tmp_path / "copy")
-    assert extractors([copy], False, cache)["copy"].fingerprint == listener.fingerprint
+    assert extractors([str(copy)], cache)["copy"].fingerprint == listener.fingerprint
     with pytest.raises(UsageError, match="a second embedding called 'copy'"):
-        extractors([copy, shutil.copytree(copy, tmp_path / "other" / "copy")], False, cache)
+        extractors([str(copy), str(shutil.copytree(copy, tmp_path / "other" / "copy"))], cache)
 
 
 @pytest.mark.slow

@@ -15,7 +15,11 @@ from model_helpers import ToneStore
 from optuna.storages import InMemoryStorage
 from search_helpers import NoTracker
 
+from harness.audio import embeddings
 from harness.audio.crops import Example
+from harness.audio.features import InputView
+from harness.audio.store import Store
+from harness.audio.tracks import scan
 from harness.errors import UsageError, WorkspaceError
 from harness.models import Config
 from harness.records import EpochRecord, Outcome, Predictions, Reading, Role, StudyResults
@@ -23,7 +27,9 @@ from harness.scoring.metrics import joined, track_scores
 from harness.search import benchmark
 from harness.search.events import Event, Note
 from harness.search.final import final
+from harness.search.footprints import cache
 from harness.settings import RunSettings
+from harness.tracking.ledger import Ledger
 from harness.trials.members import Answers, Member
 from harness.trials.pool import End, Epoch, FoldEnd
 from harness.trials.spec import Ended, Fold, TrialSpec
@@ -59,7 +65,7 @@ class FakePool:
 
     def reply(self, number: int, go_on: bool) -> None: ...
 
-    def reckon(self, family: str, config: Config, genres: int) -> Footprint:
+    def reckon(self, family: str, view: InputView, config: Config, genres: int) -> Footprint:
         return Footprint(MIB, MIB, MIB, MIB, 1000)
 
     def start(self, spec: TrialSpec, lane: Lane) -> None:
@@ -111,9 +117,11 @@ class Bench:
     groups: Path
     events: list[Event] = field(default_factory=list)
 
-    def run(self, protocol: str, trials: int = 4, epochs: int = 4) -> tuple[StudyResults, ...]:
+    def run(
+        self, protocol: str, trials: int = 4, epochs: int = 4, family: str = "cnn2d-mfcc", **options: Any
+    ) -> tuple[StudyResults, ...]:
         settings = RunSettings(
-            families=("cnn2d-mfcc",),
+            families=(family,),
             data=self.data,
             groups=self.groups,
             protocol=protocol,
@@ -121,11 +129,12 @@ class Bench:
             epochs=epochs,
             quick=True,
             workspace=self.workspace,
+            **options,
         )
         return benchmark.run(settings, self.events.append)
 
-    def finals(self, seeds: int = 2, reopen: bool = False) -> tuple[StudyResults, ...]:
-        return final(self.workspace, ["cnn2d-mfcc"], seeds, reopen, self.events.append)
+    def finals(self, seeds: int = 2, reopen: bool = False, families: Sequence[str] = ()) -> tuple[StudyResults, ...]:
+        return final(self.workspace, families, seeds, reopen, self.events.append)
 
     def final(self, seeds: int = 2, reopen: bool = False) -> StudyResults:
         (results,) = self.finals(seeds, reopen)
@@ -152,6 +161,20 @@ def bench(tmp_path: Path, tones: Path, tone_store: ToneStore, monkeypatch: pytes
     for module in ("benchmark", "final"):
         monkeypatch.setattr(f"harness.search.{module}.Pool", FakePool)
     return Bench(tmp_path / "workspace", tones, groups)
+
+
+def network_at_hand(bench: Bench, folder: Path, name: str, size: int, weights: str = "weights") -> str:
+    """A folder that passes for a SavedModel, whose embeddings of all tracks are in the store already."""
+    (folder / name).mkdir(parents=True)
+    (folder / name / "saved_model.pb").write_text(f"{name}: {weights}")
+    fingerprint = embeddings._fingerprint(folder / name)
+    described = cache() / "embeddings" / f"{fingerprint}.json"
+    described.parent.mkdir(parents=True, exist_ok=True)
+    described.write_text(f'{{"size": {size}, "frames": 4}}')
+    store = Store(bench.workspace / "store")
+    for track in scan(bench.data, workers=1).tracks:
+        store.put_embedding(fingerprint, track.digest, np.full((size, 4), len(track.id), np.float32))
+    return str(folder / name)
 
 
 def seen_in_test(specs: Sequence[TrialSpec]) -> set[str]:
@@ -349,3 +372,36 @@ def test_results_without_a_completed_trial_are_said(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     with pytest.raises(UsageError, match="no completed trial"):
         final(tmp_path, [], 1, False, lambda event: None)
+
+
+def test_a_configuration_hears_with_the_network_that_it_names(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    sizes = {"small": 3, "large": 5}
+    named = tuple(network_at_hand(bench, tmp_path / "networks", name, size) for name, size in sizes.items())
+    bench.run("kfold:4")
+    bench.run("kfold:4", trials=8, family="pretrained", embedding=named)
+    study = next(study for study in Ledger(bench.workspace).studies() if study.family == "pretrained")
+    assert study.input == "small: 3 rows x 4 frames (30.0 s); large: 5 rows x 4 frames (30.0 s)"
+    heard = {spec.config["embedding"] for spec in FakePool.specs if spec.family == "pretrained"}
+    assert heard == set(sizes)
+
+    # The study without embeddings is tested beside the other, whatever that one needs.
+    opened = bench.finals(seeds=1)
+    assert [results.study.family for results in opened] == ["cnn2d-mfcc", "pretrained"]
+    assert all(results.finals and len(results.finals.ensembles) == 2 for results in opened)
+    for spec in FakePool.specs:
+        if spec.family == "pretrained":
+            assert spec.view.name == spec.config["embedding"]
+            assert spec.view.shape == (sizes[spec.view.name], 4, 1)
+            assert all(fold.moments[spec.view][0].shape == (spec.view.rows,) for fold in spec.folds)
+        else:
+            assert spec.view.name == "mfcc"
+
+    # Other weights under the same name make another study.
+    retrained = network_at_hand(bench, tmp_path / "retrained", "small", 3, weights="trained longer")
+    (other,) = bench.run("kfold:4", family="pretrained", embedding=(retrained, named[1]))
+    assert other.study.study != study.study
+    with pytest.raises(UsageError, match="hear with none"):
+        bench.run("kfold:4", embedding=named)

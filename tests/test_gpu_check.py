@@ -16,6 +16,7 @@ from nvml_stub import STATE, build
 from optuna.trial import FixedTrial
 from search_helpers import completed
 
+from harness.audio.features import InputView
 from harness.errors import HarnessError
 from harness.families import families
 from harness.models import Config
@@ -105,7 +106,7 @@ class FakePool:
 
     running: list[TrialSpec] = field(default_factory=list)
 
-    def reckon(self, family: str, config: Config, genres: int) -> Footprint:
+    def reckon(self, family: str, view: InputView, config: Config, genres: int) -> Footprint:
         return Footprint(weights=0, trainable=0, activations=100 * MIB, workspace=0, parameters=1)
 
     @property

@@ -12,6 +12,7 @@ import pytest
 from optuna.trial import TrialState
 from search_helpers import FAMILY, FOLDS, RECORD, NoTracker, completed
 
+from harness.audio.features import InputView
 from harness.families import Suggest
 from harness.models import Config
 from harness.records import EpochRecord, Outcome, Reading, Source, StudyRecord, StudyResults, TrialRecord
@@ -81,7 +82,7 @@ class LastInFirstOut:
     running: list[tuple[TrialSpec, Lane, Start]] = field(default_factory=list)
     has_reported: set[int] = field(default_factory=set)
 
-    def reckon(self, family: str, config: Config, genres: int) -> Footprint:
+    def reckon(self, family: str, view: InputView, config: Config, genres: int) -> Footprint:
         return self.footprint
 
     def start(self, spec: TrialSpec, lane: Lane) -> None:

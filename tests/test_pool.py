@@ -252,12 +252,12 @@ def test_the_server_is_fit_to_fork(pool: Pool) -> None:
 @pytest.mark.slow
 def test_a_footprint_is_reckoned_for_the_whole_model(pool: Pool) -> None:
     """Starts the server."""
-    small = pool.reckon(FAMILY.name, FAMILY.baseline, 4)
-    wide = pool.reckon(FAMILY.name, {**FAMILY.baseline, "width": 64}, 4)
+    small = pool.reckon(FAMILY.name, FAMILY.view, FAMILY.baseline, 4)
+    wide = pool.reckon(FAMILY.name, FAMILY.view, {**FAMILY.baseline, "width": 64}, 4)
     assert small.parameters < wide.parameters
     assert small.activations < wide.activations
     with pytest.raises(HarnessError, match="reckon failed in a child process: KeyError"):
-        pool.reckon(FAMILY.name, {}, 4)
+        pool.reckon(FAMILY.name, FAMILY.view, {}, 4)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from search_helpers import EPOCHS, FAMILY, FOLDS, RECORD, TRACKS, NoTracker, completed, score
 
 from harness.audio.crops import Example
+from harness.audio.features import MFCC_VIEW, InputView
 from harness.errors import HarnessError, ProtocolError
 from harness.models import Config
 from harness.records import EpochRecord, Outcome, Predictions, Reading, StudyRecord, StudyResults, TrialRecord
@@ -56,7 +57,7 @@ class FakePool:
     epochs: list[EpochRecord] = field(default_factory=list)
     held: Mapping[int, int] = field(default_factory=dict)
 
-    def reckon(self, family: str, config: Config, genres: int) -> Footprint:
+    def reckon(self, family: str, view: InputView, config: Config, genres: int) -> Footprint:
         return self.footprint(config)
 
     def start(self, spec: TrialSpec, lane: Lane) -> None:
@@ -91,7 +92,11 @@ class FakePool:
 
 TWENTY = tuple(Example(f"f{number:02}", f"digest of f{number:02}", number % 2) for number in range(20))
 FIVE_FOLDS = tuple(
-    Fold(tuple(t for t in TWENTY if t not in TWENTY[at : at + 4]), TWENTY[at : at + 4], (np.zeros(40), np.ones(40)))
+    Fold(
+        tuple(t for t in TWENTY if t not in TWENTY[at : at + 4]),
+        TWENTY[at : at + 4],
+        {MFCC_VIEW: (np.zeros(40), np.ones(40))},
+    )
     for at in range(0, 20, 4)
 )
 
@@ -527,4 +532,4 @@ def test_an_interrupted_study_with_folds_ends_like_an_undisturbed_one(
 def test_the_same_audio_on_two_sides_of_a_fold_is_refused() -> None:
     twin = Example("another name", TRACKS[0].digest, 0)
     with pytest.raises(ProtocolError, match="two sides"):
-        Fold(TRACKS[:2], (*TRACKS[2:], twin), (np.zeros(40), np.ones(40)))
+        Fold(TRACKS[:2], (*TRACKS[2:], twin), {MFCC_VIEW: (np.zeros(40), np.ones(40))})

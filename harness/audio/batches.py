@@ -8,7 +8,7 @@ from typing import Literal
 import keras
 import numpy as np
 
-from harness.audio.crops import Example, crop, load
+from harness.audio.crops import Example, crop
 from harness.audio.features import InputView
 from harness.audio.store import Store
 
@@ -96,7 +96,7 @@ class TrainingCrops(keras.utils.PyDataset):
     def _crop(self, example: Example, generator: np.random.Generator) -> np.ndarray:
         varied = self.variant_share > 0 and generator.random() < self.variant_share
         number = int(generator.integers(1, self.variants, endpoint=True)) if varied else 0
-        track = load(self.store, self.view, example.digest, number)
+        track = self.store.seen(self.view, example.digest, number)
         room = max(0, track.shape[-1] - self.view.length)
         start = room // 2 if self.window == "fixed" else int(generator.integers(room + 1))
         return crop(track, self.view, start)

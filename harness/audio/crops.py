@@ -21,16 +21,6 @@ class Example:
     label: int
 
 
-def load(store: Store, view: InputView, digest: str, variant: int = 0) -> np.ndarray:
-    """Return what `view` sees of a track, or of a variant of it, memory-mapped.
-
-    It is float32 (rows, frames) or int16 (samples,); variant 0 is the track itself.
-    """
-    if view.kind == "waveform":
-        return store.waveform(digest, variant)
-    return store.features(digest, variant)[view.start : view.stop]
-
-
 def crop(track: np.ndarray, view: InputView, start: int) -> np.ndarray:
     """Cut one crop, float32 of `view.shape`; a track shorter than a crop is repeated from its beginning."""
     piece = track[..., start : start + view.length]
@@ -58,7 +48,7 @@ def voting_batches(
     inputs, owners = np.zeros((size, *view.shape), np.float32), np.full(size, -1)
     filled = 0
     for owner, example in enumerate(examples):
-        track = load(store, view, example.digest)
+        track = store.seen(view, example.digest)
         for start in crop_starts(track.shape[-1], view.length):
             inputs[filled], owners[filled] = crop(track, view, int(start)), owner
             filled += 1

@@ -55,21 +55,24 @@ def decode(path: Path) -> tuple[Samples, int]:
     except OSError as error:
         raise DataError(f"not readable ({error.strerror})") from None
     samples = np.concatenate(blocks) if blocks else np.empty(0, np.float32)
-    if fault := _fault(samples, rate):
-        raise DataError(fault)
-    return samples, rate
+    return checked(samples, rate), rate
 
 
-def _fault(samples: Samples, rate: int) -> str | None:
+def checked(samples: Samples, rate: int) -> Samples:
+    """Return the same samples, float32, shape (n,), mono at `rate` Hz.
+
+    Raises:
+        DataError: they cannot serve; the message is the reason alone.
+    """
     if not len(samples):
-        return "empty: it holds no samples"
+        raise DataError("empty: it holds no samples")
     if len(samples) < MIN_SECONDS * rate:
-        return f"too short: {len(samples) / rate:.2f} s, and a track needs {MIN_SECONDS} s"
+        raise DataError(f"too short: {len(samples) / rate:.2f} s, and a track needs {MIN_SECONDS} s")
     if not np.isfinite(samples).all():
-        return "not finite: it holds NaN or infinite samples"
+        raise DataError("not finite: it holds NaN or infinite samples")
     if np.ptp(samples) < _SILENCE:
-        return "silent: its samples are all the same"
-    return None
+        raise DataError("silent: its samples are all the same")
+    return samples
 
 
 def resample(samples: Samples, rate: int) -> Samples:

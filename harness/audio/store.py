@@ -50,7 +50,8 @@ class Store:
     """A folder of arrays, two a track and two for each of its variants, which are numbered from 1.
 
     A track lies in `<settings>/<digest>.features.npy` and `waveforms/<settings>/<digest>.npy`; its variants do in
-    folders of other settings, those of `augment` included, under `<digest>.<number>`.
+    folders of other settings, those of `augment` included, under `<digest>.<number>`. What a frozen network made of a
+    track lies in `embeddings/<network>/<digest>.npy`.
     """
 
     def __init__(self, root: Path) -> None:
@@ -129,6 +130,44 @@ class Store:
         """
         return _mapped(self._waveform_path(digest, variant), _is_waveform)
 
+    def put_embedding(self, source: str, digest: str, frames: Features) -> None:
+        """Store what a network made of a track, whole or not at all.
+
+        Args:
+            source: the network's fingerprint.
+            digest: the address of the track's audio.
+            frames: float32, shape (numbers, frames).
+
+        Raises:
+            WorkspaceError: the store cannot be written.
+        """
+        try:
+            _write(self._embedding_path(source, digest), frames)
+        except OSError as error:
+            raise _unwritable(self.root, error) from None
+
+    def embedding(self, source: str, digest: str) -> Features:
+        """Return what a network made of a track, memory-mapped float32, shape (numbers, frames).
+
+        Raises:
+            WorkspaceError: it is not in the store, or is damaged.
+        """
+        return _mapped(self._embedding_path(source, digest), _is_embedding)
+
+    def seen(self, view: InputView, digest: str, variant: int = 0) -> npt.NDArray[Any]:
+        """Return what `view` sees of a track, or of a variant of it, memory-mapped.
+
+        It is float32 (rows, frames) or int16 (samples,); variant 0 is the track itself, and embeddings have no other.
+
+        Raises:
+            WorkspaceError: it is not in the store, or is damaged.
+        """
+        if view.kind == "waveform":
+            return self.waveform(digest, variant)
+        if view.kind == "embedding":
+            return self.embedding(view.source, digest)
+        return self.features(digest, variant)[view.start : view.stop]
+
     def moments(
         self, view: InputView, digests: Sequence[str]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -143,14 +182,10 @@ class Store:
         Raises:
             WorkspaceError: a track is not in the store, or is damaged.
         """
-        rows = 1 if view.kind == "waveform" else view.stop - view.start
-        count, mean, squares = 0, np.zeros(rows), np.zeros(rows)
+        count, mean, squares = 0, np.zeros(view.rows), np.zeros(view.rows)
+        scale = FULL_SCALE if view.kind == "waveform" else 1
         for digest in digests:
-            whole: npt.NDArray[Any]
-            if view.kind == "waveform":
-                whole, scale = self.waveform(digest)[None], FULL_SCALE
-            else:
-                whole, scale = self.features(digest)[view.start : view.stop], 1
+            whole = np.atleast_2d(self.seen(view, digest))
             for start in range(0, whole.shape[1], _BLOCK):
                 block = whole[:, start : start + _BLOCK].astype(np.float64) / scale
                 n, block_mean = block.shape[1], block.mean(axis=1)
@@ -167,6 +202,10 @@ class Store:
     def _waveform_path(self, digest: str, variant: int) -> Path:
         folder, name = _address(_WAVEFORM_SETTINGS, digest, variant)
         return self.root / "waveforms" / folder / digest[:2] / f"{name}.npy"
+
+    def _embedding_path(self, source: str, digest: str) -> Path:
+        folder = short_hash({**_WAVEFORM_SETTINGS, "network": source})
+        return self.root / "embeddings" / folder / digest[:2] / f"{digest}.npy"
 
     def _is_whole(self, digest: str, variant: int) -> bool:
         try:
@@ -251,6 +290,10 @@ def _mapped(path: Path, is_right: Callable[[npt.NDArray[Any]], bool]) -> npt.NDA
 
 def _are_features(array: npt.NDArray[Any]) -> bool:
     return array.ndim == 2 and len(array) == features.N_ROWS and bool(array.dtype == np.float32)
+
+
+def _is_embedding(array: npt.NDArray[Any]) -> bool:
+    return array.ndim == 2 and array.shape[1] > 0 and bool(array.dtype == np.float32)
 
 
 def _is_waveform(array: npt.NDArray[Any]) -> bool:

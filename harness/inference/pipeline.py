@@ -1,87 +1,198 @@
-"""A trained model with all that it needs to hear a file: decoding, features, crops, votes.
+"""A trained model with all that it needs to hear music: decoding, features, crops, votes.
 
-A bundle is a folder with `model.keras` and `model.json`; it needs no data set, store or workspace.
+It is loaded from a bundle, a folder that needs no data set, store or workspace; `harness.inference.bundle` writes it.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness.audio.crops import crop, crop_starts
-from harness.audio.features import InputView, Samples, extract
-from harness.audio.store import quantised
-from harness.audio.tracks import load
-from harness.errors import DataError
+from harness.audio.decode import AUDIO_SUFFIXES, MIN_SECONDS, checked, decode, resample
+from harness.audio.embeddings import Extractor
+from harness.audio.features import SAMPLE_RATE, InputView, Samples, extract
+from harness.audio.store import FULL_SCALE, quantised
+from harness.errors import DataError, HarnessError
+from harness.scoring.metrics import vote
+
+MODEL, LABELS, ABOUT, NETWORK = "model.keras", "labels.json", "model.json", "network"
+"""The parts of a bundle: the network, the genres in the order of its answers, what preprocessing needs (with what the
+model card is made of), and the folder of the frozen network that a model on embeddings hears with."""
 
 BATCH = 16
 """Crops that go through the model at once; every batch has this size, so that it is traced once."""
 
 
-def write_bundle(folder: Path, model: Path, view: InputView, genres: Sequence[str], about: Mapping[str, Any]) -> None:
-    """Write a bundle: the saved Keras model at `model`, its input view, its genres, and `about` for readers."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(model, folder / "model.keras")
-    content = {"view": asdict(view), "genres": list(genres), "about": dict(about)}
-    (folder / "model.json").write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """What a model hears in a track.
+
+    Attributes:
+        genres: the answers that there are, length C.
+        spans: where each crop begins and ends, in seconds.
+        crops: probabilities of each crop, float32 (crops, C), in the order of time.
+    """
+
+    genres: tuple[str, ...]
+    spans: tuple[tuple[float, float], ...]
+    crops: np.ndarray
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Each genre's probability for the whole track: all crops vote with their mean."""
+        (mean,) = vote(self.crops, np.zeros(len(self.crops), np.int64), 1).tolist()
+        return dict(zip(self.genres, mean, strict=True))
+
+    @property
+    def genre(self) -> str:
+        """The most probable genre of the whole track."""
+        probabilities = self.probabilities
+        return max(probabilities, key=probabilities.__getitem__)
+
+    def record(self) -> dict[str, Any]:
+        """Return everything as what JSON can hold."""
+        return {
+            "genre": self.genre,
+            "probabilities": self.probabilities,
+            "crops": [
+                {
+                    "start_seconds": start,
+                    "end_seconds": end,
+                    "genre": self.genres[int(np.argmax(crop))],
+                    "probabilities": dict(zip(self.genres, crop.tolist(), strict=True)),
+                }
+                for (start, end), crop in zip(self.spans, self.crops, strict=True)
+            ],
+        }
 
 
 class Classifier:
-    """A bundle, loaded; `genres` are its answers in order."""
+    """A bundle in use.
+
+    Attributes:
+        genres: its answers, in order.
+        view: what its network sees of a crop.
+        about: the facts of its model card.
+    """
 
     def __init__(self, bundle: Path) -> None:
-        """Load the bundle; imports the framework.
+        """Read what the bundle says; its network is loaded when it is first needed.
 
         Raises:
             DataError: the folder holds no bundle.
         """
         try:
-            content = json.loads((bundle / "model.json").read_text(encoding="utf-8"))
+            content = json.loads((bundle / ABOUT).read_text(encoding="utf-8"))
+            self.genres: tuple[str, ...] = tuple(json.loads((bundle / LABELS).read_text(encoding="utf-8")))
+            self.view = InputView(**content["view"])
+            self.about: Mapping[str, Any] = content["about"]
         except OSError as error:
-            raise DataError(f"{bundle}: holds no model ({error.strerror}). Name a folder with model.json.") from error
-        import keras
+            raise DataError(
+                f"{bundle}: holds no model ({error.strerror}: {Path(error.filename).name}). Name a folder that "
+                "`harness export` wrote."
+            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{bundle / ABOUT}: not of a model that this version can read ({error}). Export it again."
+            ) from error
+        self._path = bundle / MODEL
+        self._network: Any = None
+        self._extractor: Extractor | None = None
+        if self.view.kind == "embedding":
+            file = bundle / NETWORK / content["network"]
+            self._extractor = Extractor(self.view.name, file, self.view.source, self.view.rows, self.view.length)
 
-        # Registers the layers that a saved model may name.
-        import harness.models.layers  # noqa: F401
+    def network(self) -> Any:
+        """Return the `keras.Model`; the first call loads it, and imports the framework."""
+        if self._network is None:
+            from harness.trials.framework import environment
 
-        self.genres: tuple[str, ...] = tuple(content["genres"])
-        self.view = InputView(**content["view"])
-        self._model = keras.models.load_model(bundle / "model.keras", compile=False)
+            for name, value in environment().items():
+                os.environ.setdefault(name, value)
+            with _quiet():
+                import keras
 
-    def crops(self, waveform: Samples) -> np.ndarray:
-        """Return the probabilities of each crop, float32 (crops, genres), in the order of time.
+                # Registers the layers that a saved model may name.
+                import harness.models.layers  # noqa: F401
 
-        Args:
-            waveform: float32 (samples,), mono at 22,050 Hz, in [-1, 1].
-        """
-        if self.view.kind == "waveform":
-            track: np.ndarray = quantised(waveform)  # as training saw it
-        else:
-            track = extract(waveform)[self.view.start : self.view.stop]
-        inputs = np.stack(
-            [crop(track, self.view, int(start)) for start in crop_starts(track.shape[-1], self.view.length)]
-        )
-        answers = []
-        for start in range(0, len(inputs), BATCH):
-            batch = inputs[start : start + BATCH]
-            filled = np.concatenate([batch, np.zeros((BATCH - len(batch), *batch.shape[1:]), np.float32)])
-            answers.append(np.asarray(self._model.predict_on_batch(filled))[: len(batch)])
-        return np.concatenate(answers)
+                self._network = keras.models.load_model(self._path, compile=False)
+        return self._network
 
-    def probabilities(self, waveform: Samples) -> dict[str, float]:
-        """Return each genre's probability for a whole track: the mean over its crops."""
-        return dict(zip(self.genres, self.crops(waveform).mean(axis=0).tolist(), strict=True))
-
-    def file(self, path: Path) -> dict[str, float]:
-        """Return each genre's probability for an audio file.
+    def file(self, path: Path) -> Heard:
+        """Return what the model hears in an audio file.
 
         Raises:
-            DataError: the file is not audio that can be read.
+            DataError: the file is not audio that can be read, is silent, or is too short.
         """
-        return self.probabilities(load(path))
+        try:
+            with _quiet():
+                samples, rate = decode(path)
+            return self._hear(samples, rate)
+        except DataError as error:
+            raise DataError(
+                f"{path}: {error}. Name an audio file ({', '.join(AUDIO_SUFFIXES)}) of at least {MIN_SECONDS} s."
+            ) from None
+
+    def samples(self, samples: Samples, rate: int) -> Heard:
+        """Return what the model hears in a waveform.
+
+        Args:
+            samples: float32 (samples,), mono, in [-1, 1].
+            rate: samples a second.
+
+        Raises:
+            DataError: they are not finite, silent or too short.
+        """
+        try:
+            return self._hear(checked(samples, rate), rate)
+        except DataError as error:
+            raise DataError(
+                f"waveform of {len(samples)} samples at {rate} Hz: {error}. Give at least {MIN_SECONDS} s of music."
+            ) from None
+
+    def _hear(self, samples: Samples, rate: int) -> Heard:
+        network, waveform = self.network(), resample(samples, rate)
+        track = self._seen(waveform)
+        starts = crop_starts(track.shape[-1], self.view.length).tolist()
+        inputs = np.stack([crop(track, self.view, start) for start in starts])
+        answers = []
+        for first in range(0, len(inputs), BATCH):
+            batch = inputs[first : first + BATCH]
+            filled = np.concatenate([batch, np.zeros((BATCH - len(batch), *batch.shape[1:]), np.float32)])
+            answers.append(np.asarray(network.predict_on_batch(filled))[: len(batch)])
+        step, end = self.view.seconds / self.view.length, len(waveform) / SAMPLE_RATE
+        spans = tuple((start * step, min(start * step + self.view.seconds, end)) for start in starts)
+        return Heard(self.genres, spans, np.concatenate(answers))
+
+    def _seen(self, waveform: Samples) -> np.ndarray:
+        """Return what training would have found in its store: (rows, frames), or int16 (samples,)."""
+        if self.view.kind == "features":
+            return extract(waveform)[self.view.start : self.view.stop]
+        stored = quantised(waveform)
+        if self._extractor is None:
+            return stored
+        try:
+            return self._extractor.embed(np.divide(stored, FULL_SCALE, dtype=np.float32))
+        except HarnessError as error:
+            raise DataError(f"the network {self._extractor.name} cannot hear it ({error})") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence libraries that complain on standard error: a framework without a GPU, a decoder of a bad file."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

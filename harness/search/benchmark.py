@@ -17,9 +17,10 @@ import harness
 from harness.audio.store import Store
 from harness.errors import TrackingError, UsageError, WorkspaceError
 from harness.families import Family, select
-from harness.inference.pipeline import write_bundle
+from harness.inference.bundle import CARD, PACKAGE, requirements
+from harness.inference.choice import best_model, bundle_trial
 from harness.records import Predictions, Provenance, Source, StudyRecord, StudyResults, short_hash
-from harness.search.data import Prepared, prepare
+from harness.search.data import Prepared, prepare_search
 from harness.search.events import Note, Notify
 from harness.search.references import references
 from harness.search.space import space_hash
@@ -33,7 +34,7 @@ from harness.vram.admission import Lane
 from harness.vram.device import Device, resolve_device, visible_gpus
 from harness.vram.probes import choose_probe
 from reports.figures import confusion_matrix_png
-from reports.render import write
+from reports.render import results_table, write
 from reports.tables import confusion_json, per_genre_csv
 
 SELF_TEST_BYTES = 256 * 2**20
@@ -53,7 +54,8 @@ def run(settings: RunSettings, notify: Notify) -> tuple[StudyResults, ...]:
         device = resolve_device(settings.device, os.environ)
         # The server of the children imports the framework while the data is read.
         with closing(Pool()) as pool:
-            prepared = prepare(settings, notify)
+            prepared = prepare_search(settings, notify)
+            chosen = tuple(map(prepared.at_hand, chosen))
             lanes = lanes_for(settings, device, pool, notify)
             results = _studies(settings, chosen, prepared, lanes, pool, notify)
     return results
@@ -70,11 +72,13 @@ def study_record(settings: RunSettings, family: Family, prepared: Prepared, devi
         "seed": settings.seed,
         "space": space,
     }
+    if family.embeddings:
+        identity["embeddings"] = {name: view.source for name, view in family.embeddings.items()}
     return StudyRecord(
         family=family.name,
         study=f"{family.name}-{short_hash(identity)}",
         description=family.description,
-        input=family.view.describe(),
+        input="; ".join(view.describe() for view in family.views),
         space=space,
         dataset=dataset,
         protocol=protocol,
@@ -112,6 +116,11 @@ def artifacts(title: str, predictions: Predictions) -> dict[str, bytes]:
     }
 
 
+def describe(results: StudyResults) -> str:
+    """Tell of a study on the page of its MLflow run: what it is, and its row of the report."""
+    return f"{results.study.description}.\n\n{results_table([results])}"
+
+
 def _studies(
     settings: RunSettings,
     chosen: tuple[Family, ...],
@@ -131,13 +140,14 @@ def _studies(
         ledger,
         artifact_root=default_artifact_root(settings.workspace) if own_store else None,
         artifacts=artifacts,
+        describe=describe,
         warn=lambda text: notify(Note(text, warning=True)),
     )
     jobs = settings.jobs if isinstance(settings.jobs, int) else None
     results = []
     try:
         for family in chosen:
-            folds = prepared.folds(family.view)
+            folds = prepared.folds(family.views)
             record = ledger.open_study(study_record(settings, family, prepared, lanes[0].device))
             ledger.keep_settings(record.study, settings.portable().model_dump_json(indent=2))
             keep_references(ledger, record, prepared.store, folds)
@@ -159,22 +169,17 @@ def _studies(
             write_report(settings.workspace, ledger)
     finally:
         tracker.close()
-    for result in results:
-        _crown(settings, _leading(result.study, ledger), ledger, notify)
+    for family, result in zip(chosen, results, strict=True):
+        # Networks of other studies may not be at hand.
+        rivals = [result.study] if family.on_embeddings else _rivals(result.study, ledger)
+        _crown(settings, prepared, family, rivals, ledger, notify)
     return tuple(results)
 
 
-def _leading(study: StudyRecord, ledger: Ledger) -> StudyResults:
-    """Return the study whose best trial deserves to be champion: of all on the data set, the best that is no quick one.
-
-    Scores of other protocols and budgets are no strict comparison; a champion is a model to use, not a result.
-    """
-    rivals = [
-        ledger.results(other.study)
-        for other in ledger.studies()
-        if (other.family, other.dataset.name) == (study.family, study.dataset.name)
-    ]
-    return max(rivals, key=lambda each: (not each.study.quick, each.best.valid_macro_f1 or 0.0 if each.best else -1.0))
+def _rivals(study: StudyRecord, ledger: Ledger) -> list[StudyRecord]:
+    """Return the studies among which the champion of a family on a data set is chosen."""
+    name = (study.family, study.dataset.name)
+    return [other for other in ledger.studies() if (other.family, other.dataset.name) == name]
 
 
 def lanes_for(settings: RunSettings, device: Device, pool: Pool, notify: Notify) -> tuple[Lane, ...]:
@@ -229,7 +234,7 @@ def send(ledger: Ledger, tracking_uri: str | None) -> int:
 
     own = default_tracking_uri(ledger.workspace)
     root = default_artifact_root(ledger.workspace) if tracking_uri in (None, own) else None
-    delivery = sync(ledger, tracking_uri or own, artifact_root=root, artifacts=artifacts)
+    delivery = sync(ledger, tracking_uri or own, artifact_root=root, artifacts=artifacts, describe=describe)
     if delivery.refused:
         raise TrackingError(f"{delivery.delivered} results were delivered, others not: {'; '.join(delivery.refused)}")
     return delivery.delivered
@@ -252,34 +257,37 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
         ) from error
 
 
-def _crown(settings: RunSettings, results: StudyResults, ledger: Ledger, notify: Notify) -> None:
+def _crown(
+    settings: RunSettings,
+    prepared: Prepared,
+    family: Family,
+    rivals: Sequence[StudyRecord],
+    ledger: Ledger,
+    notify: Notify,
+) -> None:
     """Log the best model of a family and make it the champion; a tracking server that is away costs only this."""
     from harness.tracking.mlflow.registry import register_champion
 
-    study, best = results.study, results.best
+    best = best_model(ledger, rivals)
     if best is None:
         return
-    model = ledger.model_path(study.study, best.number)
-    if not model.exists():
-        return
+    results, trial = best
     with TemporaryDirectory() as folder:
         bundle = Path(folder) / "model"
-        about = {"family": study.family, "study": study.study, "trial": best.number, "dataset": study.dataset.name}
-        write_bundle(bundle, model, select([study.family])[0].view, study.dataset.genres, about)
-        package = Path(harness.__file__).parent
-        requirements = [f"{name}=={version}" for name, version in sorted(study.provenance.versions.items())]
+        bundle_trial(ledger, results, trial, family, prepared.extractors, bundle)
         try:
             register_champion(
                 settings.tracking,
-                study,
-                best.number,
+                results.study,
+                trial.number,
                 model_dir=bundle,
-                python_model=package / "inference" / "pyfunc.py",
-                code_paths=[package],
-                pip_requirements=[line for line in requirements if not line.startswith(("python=", "harness="))],
+                python_model=PACKAGE / "inference" / "pyfunc.py",
+                code_paths=[PACKAGE],
+                pip_requirements=requirements(),
+                description=(bundle / CARD).read_text(encoding="utf-8"),
             )
         except TrackingError as error:
-            notify(Note(f"the champion of {study.family} was not registered: {error}", warning=True))
+            notify(Note(f"the champion of {family.name} was not registered: {error}", warning=True))
 
 
 def _commit() -> str:

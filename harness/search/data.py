@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.audio import demo
 from harness.audio.augment import VARIANTS
 from harness.audio.crops import Example
+from harness.audio.embeddings import Extractor, extract_missing, extractors
 from harness.audio.features import InputView
 from harness.audio.protocols import Partition, Split, assign
 from harness.audio.store import Store
-from harness.audio.tracks import Dataset, scan
-from harness.families import select
+from harness.audio.tracks import Dataset, Track, scan
+from harness.errors import UsageError
+from harness.families import Family, select
 from harness.search.events import Note, Notify, Progress
 from harness.search.footprints import cache
 from harness.search.space import distributions
-from harness.settings import RunSettings
+from harness.settings import MUSICNN, RunSettings
 from harness.trials.spec import Fold
 
 # The built-in set: whole artists split 60/20/20. Tracks of 12 s keep two cores busy for minutes, not hours.
@@ -28,11 +30,31 @@ IN_SEARCH = (Partition.TRAIN, Partition.VALID, Partition.FOLDS)
 
 @dataclass(frozen=True)
 class Prepared:
-    """The data that all studies of a run share."""
+    """The data that all studies of a run share.
+
+    Attributes:
+        tracks: those whose features the store holds.
+        extractors: the frozen networks that heard them, by name.
+    """
 
     dataset: Dataset
     split: Split
     store: Store
+    tracks: tuple[Track, ...]
+    extractors: Mapping[str, Extractor] = field(default_factory=dict)
+
+    def heard_with(self, networks: Mapping[str, Extractor], notify: Notify) -> Prepared:
+        """Return the same data with the embeddings of `networks` in the store."""
+        digests = [track.digest for track in self.tracks]
+        for name, extractor in networks.items():
+            extract_missing(self.store, digests, extractor, _progress(notify, f"hearing tracks with {name}"))
+        return replace(self, extractors=networks)
+
+    def at_hand(self, family: Family) -> Family:
+        """Return a family as it can be searched here: one on embeddings with those at hand."""
+        if not family.on_embeddings:
+            return family
+        return family.hearing({name: extractor.view for name, extractor in self.extractors.items()})
 
     def examples(self, tracks: Iterable[str]) -> tuple[Example, ...]:
         """Return tracks as training sees them."""
@@ -40,15 +62,17 @@ class Prepared:
         label = {genre: index for index, genre in enumerate(self.dataset.genres)}
         return tuple(Example(name, known[name].digest, label[known[name].genre]) for name in tracks)
 
-    def fold(self, view: InputView, train: Iterable[str], valid: Iterable[str], test: Iterable[str] = ()) -> Fold:
+    def fold(
+        self, views: Sequence[InputView], train: Iterable[str], valid: Iterable[str], test: Iterable[str] = ()
+    ) -> Fold:
         """Return one training by the ids of its tracks, with the statistics of those that train."""
         examples = self.examples(train)
-        moments = self.store.moments(view, [example.digest for example in examples])
+        moments = {view: self.store.moments(view, [example.digest for example in examples]) for view in views}
         return Fold(examples, self.examples(valid), moments, self.examples(test))
 
-    def folds(self, view: InputView) -> tuple[Fold, ...]:
+    def folds(self, views: Sequence[InputView]) -> tuple[Fold, ...]:
         """Return what a trial trains and validates on."""
-        return tuple(self.fold(view, train, valid) for train, valid in self.split.folds)
+        return tuple(self.fold(views, train, valid) for train, valid in self.split.folds)
 
 
 def prepare(settings: RunSettings, notify: Notify, opened: Collection[Partition] = IN_SEARCH) -> Prepared:
@@ -87,7 +111,28 @@ def prepare(settings: RunSettings, notify: Notify, opened: Collection[Partition]
         variants=VARIANTS if _may_vary(settings) else 0,
         progress=_progress(notify, "extracting features"),
     )
-    return Prepared(dataset, split, store)
+    return Prepared(dataset, split, store, tuple(used))
+
+
+def prepare_search(settings: RunSettings, notify: Notify) -> Prepared:
+    """Do what `prepare` does for a search, and have its tracks heard by the networks that a family needs.
+
+    Raises:
+        UsageError: such a network is not at hand, or none needs the one that was named.
+    """
+    # First, because what is missing there shows at once.
+    networks = _networks(settings)
+    return prepare(settings, notify).heard_with(networks, notify)
+
+
+def _networks(settings: RunSettings) -> dict[str, Extractor]:
+    if any(family.on_embeddings for family in select(settings.families)):
+        return extractors(settings.embedding, cache())
+    if settings.embedding != (MUSICNN,):
+        raise UsageError(
+            f"--embedding: {', '.join(settings.families)} hear with none. Name the family pretrained, too."
+        )
+    return {}
 
 
 def _demo_set(notify: Notify) -> Path:

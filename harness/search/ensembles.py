@@ -13,7 +13,7 @@ from harness.records import EnsembleRecord, Predictions, StudyResults
 from harness.scoring.ensemble import blend, select_members
 from harness.scoring.metrics import joined, track_scores
 from harness.tracking.ledger import Ledger
-from harness.trials.members import TIMED_TRACKS, Answers, Member
+from harness.trials.members import TIMED_TRACKS, Answers
 
 
 class Candidate(NamedTuple):
@@ -39,7 +39,7 @@ class Tested(NamedTuple):
     outer: tuple[frozenset[str], ...]
 
 
-Ask = Callable[[Sequence[Member], Sequence[Example]], Answers]
+Ask = Callable[[Sequence[Candidate], Sequence[Example]], Answers]
 
 
 def ensemble(
@@ -65,10 +65,10 @@ def ensemble(
         return None
     if tested.outer:
         weights, answer = _nested(candidates, tested.outer)
-        cost = ask(_members(weights, ledger), tested.examples[:TIMED_TRACKS])
+        cost = ask(list(weights), tested.examples[:TIMED_TRACKS])
     else:
         weights = select_members(candidates).weights
-        cost = ask(_members(weights, ledger), tested.examples)
+        cost = ask(list(weights), tested.examples)
         answer = blend(dict(zip(weights, cost.predictions, strict=True)), weights)
     accuracy, macro_f1 = track_scores(answer)
     return EnsembleRecord(
@@ -80,10 +80,6 @@ def ensemble(
         peak_bytes=cost.peak_bytes,
         track_seconds=cost.track_seconds,
     )
-
-
-def _members(weights: Mapping[Candidate, float], ledger: Ledger) -> list[Member]:
-    return [Member(each.family, ledger.model_path(each.study, each.number)) for each in weights]
 
 
 def _nested(

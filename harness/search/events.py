@@ -46,9 +46,12 @@ class TrialStarted:
 
 @dataclass(frozen=True)
 class EpochEnded:
+    """`held_bytes` is the most GPU memory that the trial was seen to hold so far; None where nothing was measured."""
+
     family: str
     number: int
     epoch: EpochRecord
+    held_bytes: int | None = None
 
 
 @dataclass(frozen=True)

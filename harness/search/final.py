@@ -17,6 +17,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.audio.crops import Example
+from harness.audio.embeddings import extractors
 from harness.audio.protocols import Partition
 from harness.errors import HarnessError, TrackingError, UsageError, WorkspaceError
 from harness.families import Family, select
@@ -35,9 +36,10 @@ from harness.records import (
 from harness.scoring.metrics import track_scores
 from harness.search.benchmark import check_results, keep_references, lanes_for, open_storage, send, write_report
 from harness.search.data import IN_SEARCH, Prepared, prepare
-from harness.search.ensembles import Tested, ensemble, only
+from harness.search.ensembles import Candidate, Tested, ensemble, only
 from harness.search.events import FinalEnded, Note, Notify
 from harness.search.fitting import Limits
+from harness.search.footprints import cache
 from harness.search.outer import outer_folds
 from harness.search.sampler import seed_for
 from harness.search.space import fixed
@@ -216,15 +218,20 @@ class _Opened:
     """One study whose test set is open."""
 
     def __init__(self, results: StudyResults, family: Family, known: Sequence[StudyResults], tools: _Tools) -> None:
-        self.results, self.family, self.record = results, family, results.study
+        self.results, self.record = results, results.study
         self.ledger, self.pool, self.notify = tools.ledger, tools.pool, tools.notify
-        self.settings = tools.data.settings(self.record.study)
+        self.settings = tools.data.settings(results.study.study)
         self.prepared = tools.data.prepared(self.settings)
         _same_data(self.prepared, self.record)
+        if family.on_embeddings:
+            self.prepared = self.prepared.heard_with(extractors(self.settings.embedding, cache()), self.notify)
+        self.family = self.prepared.at_hand(family)
         self.device = resolve_device(self.settings.device, os.environ)
         self.lanes = lanes_for(self.settings, self.device, self.pool, self.notify)[:1]
         self.has_test = bool(self.prepared.split.tracks(Partition.TEST))
-        self.folds = [self._test_fold()] if self.has_test else outer_folds(self.prepared, self.record, family.view)
+        self.folds = (
+            [self._test_fold()] if self.has_test else outer_folds(self.prepared, self.record, self.family.views)
+        )
         self.tracks = short_hash([[example.track for example in fold.test] for fold in self.folds])
         self.state = short_hash(
             [self.tracks, *([trial.number, trial.outcome, trial.valid_macro_f1] for trial in results.trials)]
@@ -287,7 +294,7 @@ class _Opened:
 
     def _test_fold(self) -> Fold:
         """Return the search's own split, with the test tracks."""
-        (fold,) = self.prepared.folds(self.family.view)
+        (fold,) = self.prepared.folds(self.family.views)
         return replace(fold, test=self.prepared.examples(self.prepared.split.tracks(Partition.TEST)))
 
     def _winner_without(self, number: int, fold: Fold) -> TrialRecord | None:
@@ -352,6 +359,7 @@ class _Opened:
             study=self.record.study,
             number=job.trial,
             config=dict(job.config),
+            view=self.family.view_of(job.config),
             store=self.prepared.store.root,
             genres=self.record.dataset.genres,
             folds=(job.fold,),
@@ -417,7 +425,15 @@ def _test_ensembles(group: Sequence[_Opened], ledger: Ledger, pool: Pool) -> Non
     outer = () if first.has_test else tuple(frozenset(example.track for example in fold.test) for fold in first.folds)
     tested = Tested(examples, outer)
 
-    def ask(members: Sequence[Member], tracks: Sequence[Example]) -> Answers:
+    family_of = {each.record.study: each.family for each in group}
+    trials = {(each.record.study, trial.number): trial for each in group for trial in each.results.trials}
+
+    def member(candidate: Candidate) -> Member:
+        params = trials[candidate.study, candidate.number].params
+        return Member(family_of[candidate.study].view_of(params), ledger.model_path(candidate.study, candidate.number))
+
+    def ask(candidates: Sequence[Candidate], tracks: Sequence[Example]) -> Answers:
+        members = list(map(member, candidates))
         genres, environment = first.record.dataset.genres, first.device.environment()
         answers = pool.call(ask_members, members, first.prepared.store.root, tracks, genres, environment=environment)
         assert isinstance(answers, Answers)

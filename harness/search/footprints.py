@@ -45,7 +45,7 @@ def space_footprints(
     sizes: list[int] = []
     with ThreadPoolExecutor(os.cpu_count()) as executor:
         reckon_all = pool().reckon_all
-        for found in executor.map(lambda chunk: reckon_all(family.name, chunk, GENRES), chunks):
+        for found in executor.map(lambda chunk: reckon_all(family.name, family.view, chunk, GENRES), chunks):
             sizes += [footprint.peak(MICRO_BATCH, accumulation=1) for footprint in found]
             progress(len(sizes), samples)
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.audio.features import InputView
@@ -16,7 +17,7 @@ OUTER_FOLDS, FEWEST_FOLDS = 5, 3
 """Outer folds where the protocol has none of its own, and the fewest: one tests, one stops, one trains."""
 
 
-def outer_folds(prepared: Prepared, study: StudyRecord, view: InputView) -> list[Fold]:
+def outer_folds(prepared: Prepared, study: StudyRecord, views: Sequence[InputView]) -> list[Fold]:
     """Return folds that test every track of a study once; the next fold stops the training, the others train.
 
     Raises:
@@ -33,7 +34,7 @@ def outer_folds(prepared: Prepared, study: StudyRecord, view: InputView) -> list
     for number, part in enumerate(parts):
         stops = (number + 1) % len(parts)
         train = [track for other, tracks in enumerate(parts) if other not in (number, stops) for track in tracks]
-        folds.append(prepared.fold(view, sorted(train), parts[stops], part))
+        folds.append(prepared.fold(views, sorted(train), parts[stops], part))
     return folds
 
 

@@ -10,7 +10,7 @@ from itertools import islice
 
 from harness.families import Family, select
 from harness.search.benchmark import study_record
-from harness.search.data import Prepared, prepare
+from harness.search.data import Prepared, prepare_search
 from harness.search.events import Note, Notify, Progress
 from harness.search.space import points
 from harness.settings import RunSettings
@@ -40,8 +40,8 @@ def dry_run(settings: RunSettings, notify: Notify) -> None:
     framework.check_backend()
     with lock_workspace(settings.workspace), closing(Pool()) as pool:
         device = resolve_device(settings.device, os.environ)
-        prepared = prepare(settings, notify)
-        for family in select(settings.families):
+        prepared = prepare_search(settings, notify)
+        for family in map(prepared.at_hand, select(settings.families)):
             for line in _family(settings, family, prepared, device, pool, notify):
                 notify(Note(line))
 
@@ -60,7 +60,7 @@ def _family(
     for place, config in enumerate(configs):
         notify(Progress(f"looking at {family.name}", place + 1, len(configs)))
         found = fit(
-            pool.reckon(family.name, config, genres),
+            pool.reckon(family.name, family.view_of(config), config, genres),
             config["batch_size"],
             settings.vram_budget,
             settings.min_micro_batch,
@@ -68,7 +68,8 @@ def _family(
         fits.append(found)
         if found.fits:
             crops = sum(len(train) for train, _ in prepared.split.folds) * config.get("crops_per_track", 1)
-            forward = pool.time_forward(family.name, config, genres, TIMED_CROPS, device.environment())
+            view, environment = family.view_of(config), device.environment()
+            forward = pool.time_forward(family.name, view, config, genres, TIMED_CROPS, environment)
             seconds.append(BACKWARD_FACTOR * forward / TIMED_CROPS * crops * settings.epochs)
     sizes = sorted(found.footprint_bytes for found in fits)
     refused = sum(not found.fits for found in fits)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import optuna
 
+from harness.audio.features import InputView
 from harness.errors import HarnessError, WorkspaceError
 from harness.families import Family
 from harness.models import Config
@@ -57,7 +58,7 @@ _PRUNED = {
 class Trials(Protocol):
     """The part of `harness.trials.pool.Pool` that a study uses."""
 
-    def reckon(self, family: str, config: Config, genres: int) -> Footprint: ...
+    def reckon(self, family: str, view: InputView, config: Config, genres: int) -> Footprint: ...
 
     @property
     def held(self) -> Mapping[int, int]: ...
@@ -166,7 +167,8 @@ class Study:
         self.cut_off: list[optuna.Trial] = []
         limits = Limits(plan.record.budget_bytes, plan.min_micro_batch, plan.trial_time_limit_seconds, plan.lanes)
         genres = len(plan.record.dataset.genres)
-        self.fitter = Fitter(limits, lambda config: pool.reckon(plan.family.name, config, genres))
+        family = plan.family
+        self.fitter = Fitter(limits, lambda config: pool.reckon(family.name, family.view_of(config), config, genres))
         held_out = sorted(example.track for fold in plan.folds for example in fold.valid)
         self.steps = {track: step for step, track in enumerate(held_out)}
 
@@ -302,6 +304,7 @@ class Study:
             study=record.study,
             number=number,
             config=dict(attempt.config),
+            view=plan.family.view_of(attempt.config),
             store=plan.store,
             genres=record.dataset.genres,
             folds=plan.folds,
@@ -326,7 +329,8 @@ class Study:
     def _epoch_ended(self, event: Epoch) -> None:
         epoch = event.record
         self.tracker.epoch(self.record.study, event.number, epoch)
-        self.notify(EpochEnded(self.record.family, event.number, epoch))
+        held = self.pool.held.get(event.number) or None
+        self.notify(EpochEnded(self.record.family, event.number, epoch, held))
         # Epochs of different folds saw different tracks; with folds, the pruner hears of tracks instead.
         go_on = len(self.plan.folds) > 1 or self._report(event.number, {epoch.epoch: epoch.val_macro_f1})
         self.pool.reply(event.number, go_on)

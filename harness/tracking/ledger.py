@@ -50,8 +50,9 @@ RecordT = TypeVar("RecordT", bound=Record)
 KeyT = TypeVar("KeyT", bound=Hashable)
 ParsedT = TypeVar("ParsedT")
 
-FINALS, REFERENCES = "finals.json", "references.json"
-"""Files of a study: a `FinalsRecord`, beside it one archive of predictions a run, and a list of `ReferenceRecord`."""
+FINALS, REFERENCES, IMPORTANCE = "finals.json", "references.json", "importance.json"
+"""Files of a study: a `FinalsRecord`, beside it one archive of predictions a run; a list of `ReferenceRecord`; and
+`StudyResults.importance`."""
 
 
 class Entry(NamedTuple):
@@ -357,7 +358,8 @@ def assembled(
     finals = parsed(FINALS, FinalsRecord)
     keys = [run.key for run in finals.runs if run.outcome is Outcome.COMPLETED] if finals is not None else []
     references = parsed(REFERENCES, tuple[ReferenceRecord, ...]) or ()
-    return StudyResults(study, trials, predictions, references, finals, LazyPredictions(keys, final))
+    importance = parsed(IMPORTANCE, dict[str, float]) or {}
+    return StudyResults(study, trials, predictions, references, finals, LazyPredictions(keys, final), importance)
 
 
 def save_predictions(path: Path, predictions: Predictions) -> None:

@@ -7,9 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from urllib.request import ProxyHandler, build_opener
 
 from harness.errors import UsageError, WorkspaceError
 from harness.processes import kill_group
@@ -17,6 +19,9 @@ from harness.settings import default_artifact_root, default_tracking_uri
 
 FIRST_PORT = 5000
 PORTS = 100
+
+_POLL_SECONDS = 0.1
+_ANSWER_SECONDS = 5.0
 
 
 def serve(workspace: Path, host: str, port: int | None, say: Callable[[str], None]) -> int:
@@ -26,7 +31,7 @@ def serve(workspace: Path, host: str, port: int | None, say: Callable[[str], Non
         workspace: the folder whose `mlflow.db` is shown.
         host: address to listen on.
         port: to listen on; None for the first free one from 5000.
-        say: told the address.
+        say: told the addresses, once the server answers.
 
     Raises:
         WorkspaceError: the workspace has no store.
@@ -41,6 +46,8 @@ def serve(workspace: Path, host: str, port: int | None, say: Callable[[str], Non
         *(sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
         *("--backend-store-uri", default_tracking_uri(workspace)),
         *("--default-artifact-root", default_artifact_root(workspace).as_uri()),
+        # A line for each request would push the addresses off the screen.
+        *("--uvicorn-opts", "--log-level warning"),
     ]
     environment = {
         **os.environ,
@@ -48,17 +55,41 @@ def serve(workspace: Path, host: str, port: int | None, say: Callable[[str], Non
         # Nothing here uses them, and they take half of the start.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    say(f"MLflow UI: http://{host}:{port} (Ctrl-C stops it)")
     # A group of its own: the server starts workers, and all must go with this process.
-    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    process = subprocess.Popen(command, env=environment, stdout=sys.stderr, start_new_session=True)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
+        _tell(f"http://{f'[{host}]' if ':' in host else host}:{port}", workspace, process, say)
         return process.wait()
     except KeyboardInterrupt:
         return 0
     finally:
         kill_group(process.pid)
         process.wait()
+
+
+def _tell(server: str, workspace: Path, process: subprocess.Popen[bytes], say: Callable[[str], None]) -> None:
+    """Wait until `server` answers, then say where its UI shows what; nothing where the process ends before."""
+    # MLflow takes seconds to import; meanwhile the server starts.
+    from harness.tracking.mlflow.views import addresses
+
+    shown = addresses(default_tracking_uri(workspace), server)
+    while not _answers(f"{server}/health"):
+        if process.poll() is not None:
+            return
+        time.sleep(_POLL_SECONDS)
+    say(f"MLflow UI: {server} (Ctrl-C stops it)")
+    for name, address in shown.items():
+        say(f"{name}: {address}")
+
+
+def _answers(address: str) -> bool:
+    try:
+        # A proxy of the environment knows nothing of this machine's own addresses.
+        with build_opener(ProxyHandler({})).open(address, timeout=_ANSWER_SECONDS):
+            return True
+    except OSError:
+        return False
 
 
 def _first_free_port(host: str) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.audio.crops import Example
+from harness.audio.features import InputView
 from harness.records import Predictions
 
 BATCH = 16
@@ -16,9 +17,9 @@ TIMED_TRACKS = 5
 
 
 class Member(NamedTuple):
-    """A trained model: its family, and where it is saved as `.keras`."""
+    """A trained model: what it sees, and where it is saved as `.keras`."""
 
-    family: str
+    view: InputView
     model: Path
 
 
@@ -46,11 +47,9 @@ def ask(members: Sequence[Member], store: Path, examples: Sequence[Example], gen
     # Registers the layers that a saved model may name.
     import harness.models.layers  # noqa: F401
     from harness.audio.store import Store
-    from harness.families import families
     from harness.trials.train import predict_tracks
 
-    known = families()
-    loaded = [(known[each.family].view, keras.models.load_model(each.model, compile=False)) for each in members]
+    loaded = [(each.view, keras.models.load_model(each.model, compile=False)) for each in members]
     predictions = [predict_tracks(model, Store(store), view, examples, genres, BATCH) for view, model in loaded]
     timed = examples[:TIMED_TRACKS]
     started = time.perf_counter()

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
+from harness.audio.features import InputView
 from harness.errors import HarnessError
 from harness.models import Config
 from harness.processes import kill_group
@@ -138,33 +139,34 @@ class Pool:
             raise HarnessError(f"{function.__name__} failed in a child process: {answer}.")
         return answer
 
-    def reckon(self, family: str, config: Config, genres: int) -> Footprint:
+    def reckon(self, family: str, view: InputView, config: Config, genres: int) -> Footprint:
         """Return the footprint of a configuration, reckoned in a child.
 
         Raises:
             HarnessError: the family's `build` failed.
         """
-        return self.reckon_all(family, [config], genres)[0]
+        return self.reckon_all(family, view, [config], genres)[0]
 
-    def reckon_all(self, family: str, configs: Sequence[Config], genres: int) -> list[Footprint]:
+    def reckon_all(self, family: str, view: InputView, configs: Sequence[Config], genres: int) -> list[Footprint]:
         """Return the footprints of several configurations, reckoned in one child.
 
         Raises:
             HarnessError: the family's `build` failed.
         """
-        answer = self.call(worker.reckon, family, [dict(config) for config in configs], genres)
+        answer = self.call(worker.reckon, family, view, [dict(config) for config in configs], genres)
         assert isinstance(answer, list)
         return answer
 
     def time_forward(
-        self, family: str, config: Config, genres: int, crops: int, environment: Mapping[str, str]
+        self, family: str, view: InputView, config: Config, genres: int, crops: int, environment: Mapping[str, str]
     ) -> float:
         """Return the seconds of one forward pass over `crops` crops, measured in a child that sees the device.
 
         Raises:
             HarnessError: the family's `build` failed.
         """
-        return float(self.call(worker.time_forward, family, dict(config), genres, crops, environment=environment))
+        answer = self.call(worker.time_forward, family, view, dict(config), genres, crops, environment=environment)
+        return float(answer)
 
     @contextmanager
     def hold(self, size: int, device: Device) -> Iterator[int]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness.audio.crops import Example
+from harness.audio.features import InputView
 from harness.errors import ProtocolError
 from harness.records import EpochRecord, Outcome, Predictions
 
@@ -19,7 +20,8 @@ class Fold:
     """One training of a trial: who trains, who validates, and, when a test set is opened, who is tested.
 
     Attributes:
-        moments: mean and variance of the input by row, float32, from the training tracks alone.
+        moments: mean and variance of the input by row, float32, from the training tracks alone; for each view that a
+            configuration may have.
 
     Raises:
         ProtocolError: on making one in which the same audio stands on two sides.
@@ -27,7 +29,7 @@ class Fold:
 
     train: tuple[Example, ...]
     valid: tuple[Example, ...]
-    moments: tuple[np.ndarray, np.ndarray]
+    moments: Mapping[InputView, tuple[np.ndarray, np.ndarray]]
     test: tuple[Example, ...] = ()
 
     def __post_init__(self) -> None:
@@ -41,6 +43,7 @@ class TrialSpec:
     """Everything that a child needs to train one configuration, once for each fold.
 
     Attributes:
+        view: what the configuration sees of a track.
         store: the root folder of the feature store.
         genres: class names, in the order of the labels.
         folds: trained in turn; one, unless the protocol says otherwise.
@@ -59,6 +62,7 @@ class TrialSpec:
     study: str
     number: int
     config: Mapping[str, Any]
+    view: InputView
     store: Path
     genres: tuple[str, ...]
     folds: tuple[Fold, ...]

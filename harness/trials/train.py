@@ -277,9 +277,9 @@ def train(
             model = None
             keras.utils.clear_session()
             keras.utils.set_random_seed((spec.seed + number) % 2**32)
-        model = family.build(spec.config, Shapes(family.view.shape, len(spec.genres), *fold.moments))
+        model = family.build(spec.config, Shapes(spec.view.shape, len(spec.genres), *fold.moments[spec.view]))
         try:
-            done.append(_train_fold(model, spec, family, number, keep, [each.seconds for each in done], started))
+            done.append(_train_fold(model, spec, number, keep, [each.seconds for each in done], started))
             if number + 1 < len(spec.folds) and not fold_ended(done[-1].predictions):
                 raise Stopped(Outcome.PRUNED, f"behind the best trial of the study after fold {number + 1}")
         except Stopped as stop:
@@ -299,7 +299,7 @@ def train(
         train_accuracy=statistics.fmean(fold.train_accuracy for fold in done),
         predictions=predictions,
         test_predictions=joined(tests) if tests else None,
-        track_seconds=track_seconds(model, family.view),
+        track_seconds=track_seconds(model, spec.view),
     )
 
 
@@ -318,7 +318,6 @@ def track_seconds(model: keras.Model, view: InputView) -> float:
 def _train_fold(
     model: keras.Model,
     spec: TrialSpec,
-    family: Family,
     number: int,
     report: Callable[[EpochRecord], bool],
     earlier_seconds: list[float],
@@ -330,7 +329,7 @@ def _train_fold(
         Stopped: training must not go on.
     """
     begun = time.perf_counter()
-    store, view, config, fold = Store(spec.store), family.view, spec.config, spec.folds[number]
+    store, view, config, fold = Store(spec.store), spec.view, spec.config, spec.folds[number]
     crops = TrainingCrops(
         store,
         view,

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from harness.audio.features import InputView
 from harness.models import Config
 from harness.records import EpochRecord, Outcome, Predictions
 from harness.trials.spec import Ended, EpochEnded, FoldEnded, TrialSpec
@@ -105,22 +106,22 @@ def run_hold(size: int, environment: dict[str, str], connection: Connection) -> 
     threading.Event().wait()
 
 
-def reckon(name: str, configs: Sequence[Config], genres: int) -> list[Footprint]:
-    """Return the footprint of each configured model of the family called `name`."""
+def reckon(name: str, view: InputView, configs: Sequence[Config], genres: int) -> list[Footprint]:
+    """Return the footprint of each configured model of the family called `name`, which sees `view`."""
     import keras
 
     from harness.vram.footprint import footprint
 
     # Shapes are enough: weights without values make a large network four times as fast to build.
     with keras.StatelessScope(initialize_variables=False):
-        return [footprint(untrained(name, config, genres)) for config in configs]
+        return [footprint(untrained(name, view, config, genres)) for config in configs]
 
 
-def time_forward(name: str, config: Config, genres: int, crops: int) -> float:
+def time_forward(name: str, view: InputView, config: Config, genres: int, crops: int) -> float:
     """Return the seconds of a forward pass over `crops` crops, the second of two: the first traces."""
     import numpy as np
 
-    model = untrained(name, config, genres)
+    model = untrained(name, view, config, genres)
     inputs = np.zeros((crops, *model.input_shape[1:]), np.float32)
     seconds = []
     for _ in range(2):
@@ -130,17 +131,15 @@ def time_forward(name: str, config: Config, genres: int, crops: int) -> float:
     return seconds[1]
 
 
-def untrained(name: str, config: Config, genres: int) -> Any:
+def untrained(name: str, view: InputView, config: Config, genres: int) -> Any:
     """Build the configured `keras.Model` of the family called `name`, as if its input were standardised."""
     import numpy as np
 
     from harness.families import families
     from harness.models import Shapes
 
-    family = families()[name]
-    rows = family.view.shape[0] if family.view.kind == "features" else 1
-    moments = np.zeros(rows, np.float32), np.ones(rows, np.float32)
-    return family.build(config, Shapes(family.view.shape, genres, *moments))
+    moments = np.zeros(view.rows, np.float32), np.ones(view.rows, np.float32)
+    return families()[name].build(config, Shapes(view.shape, genres, *moments))
 
 
 def server_threads() -> list[str]:

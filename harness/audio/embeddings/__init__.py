@@ -19,22 +19,19 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from harness.audio.embeddings import musicnn, saved_model, yamnet
-from harness.audio.features import SAMPLE_RATE, Features, Samples
+from harness.audio.features import EMBEDDING_SECONDS, SAMPLE_RATE, Features, InputView, Samples
 from harness.audio.parallel import ITEMS_WORTH_A_WORKER, Progress, map_items
-from harness.audio.store import FULL_SCALE, Store, _address, _mapped, _unwritable, _write
+from harness.audio.store import FULL_SCALE, Store
 from harness.errors import UsageError, WorkspaceError
+from harness.settings import MUSICNN
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 NETWORK_RATE = 16_000
 """Samples a second that all of these networks listen to."""
-
-SECONDS = 30
-"""A model sees this much of a track at once: all of it, where clips are as long as GTZAN's."""
 
 VERSION = 1
 """Rises whenever `Extractor.embed` would give other numbers for the same samples; stored ones are then made again."""
@@ -61,7 +58,7 @@ class Extractor:
         path: its file or folder.
         fingerprint: SHA-256 of that and of `VERSION`: the address of its embeddings in a store.
         size: numbers a frame, D.
-        frames: of `SECONDS` of audio.
+        frames: of `EMBEDDING_SECONDS` of audio.
     """
 
     name: str
@@ -69,6 +66,11 @@ class Extractor:
     fingerprint: str
     size: int
     frames: int
+
+    @property
+    def view(self) -> InputView:
+        """What a model sees of a track through this network."""
+        return InputView(self.name, "embedding", 0, self.size, self.frames, self.fingerprint)
 
     def embed(self, waveform: Samples) -> Features:
         """Return the embedding of a waveform.
@@ -88,19 +90,19 @@ class Extractor:
         return _embed(self.path, waveform)
 
 
-def extractors(files: Sequence[Path], with_musicnn: bool, folder: Path) -> dict[str, Extractor]:
-    """Return the networks at hand by name, in the order of `files`, MusiCNN last.
+def extractors(named: Sequence[str], folder: Path) -> dict[str, Extractor]:
+    """Return networks by name, in the order in which they were named.
 
     Args:
-        files: of YAMNet (`.tflite`), or folders of SavedModels.
-        with_musicnn: whether MusiCNN is wanted; it is downloaded once.
+        named: files of YAMNet (`.tflite`), folders of SavedModels, or `MUSICNN`, which is downloaded once.
         folder: for what can be made anew: MusiCNN's weights, and the shapes of embeddings.
 
     Raises:
         UsageError: a file is no network that can serve, two have one name, or MusiCNN cannot be downloaded.
     """
     found: dict[str, Extractor] = {}
-    for path in [*files, *([_musicnn(folder)] if with_musicnn else [])]:
+    for each in named:
+        path = _musicnn(folder) if each == MUSICNN else Path(each)
         extractor = _described(path.resolve(), folder)
         if extractor.name in found:
             raise UsageError(
@@ -112,33 +114,21 @@ def extractors(files: Sequence[Path], with_musicnn: bool, folder: Path) -> dict[
 
 
 def extract_missing(
-    store: Store,
-    wanted: Iterable[tuple[str, int]],
-    extractor: Extractor,
-    progress: Progress | None = None,
+    store: Store, digests: Iterable[str], extractor: Extractor, progress: Progress | None = None
 ) -> None:
     """Make the embeddings that a store lacks, in child processes. Safe to kill, and to run again.
 
     Args:
         store: holds the waveforms.
-        wanted: digests of tracks with numbers of variants, 0 for the track itself.
+        digests: of tracks.
         progress: told after every embedding how many are made, and of how many; not called if none is.
 
     Raises:
         UsageError: the network gave something that is no embedding.
         WorkspaceError: a waveform is not in the store, or the store cannot be written.
     """
-    missing = [(digest, variant) for digest, variant in wanted if not _is_whole(store, extractor, digest, variant)]
+    missing = [digest for digest in dict.fromkeys(digests) if not _is_whole(store, extractor, digest)]
     _in_children(partial(_make, store, extractor), missing, progress)
-
-
-def stored(store: Store, fingerprint: str, digest: str, variant: int = 0) -> Features:
-    """Return the embedding of a track or of a variant, memory-mapped float32, shape (D, frames).
-
-    Raises:
-        WorkspaceError: it is not in the store, or is damaged.
-    """
-    return _mapped(_address_of(store, fingerprint, digest, variant), _is_embedding)
 
 
 def _described(path: Path, folder: Path) -> Extractor:
@@ -202,18 +192,14 @@ def _as_child(function: Callable[[Item], Result], item: Item) -> Result:
 
 
 def _shape(path: Path) -> tuple[int, ...]:
-    """Return D and the number of frames of `SECONDS` of audio."""
-    return _embed(path, np.zeros(SECONDS * SAMPLE_RATE, np.float32)).shape
+    """Return D and the number of frames of `EMBEDDING_SECONDS` of audio."""
+    return _embed(path, np.zeros(round(EMBEDDING_SECONDS * SAMPLE_RATE), np.float32)).shape
 
 
-def _make(store: Store, extractor: Extractor, item: tuple[str, int]) -> None:
-    """Write the embedding of a track or of a variant."""
-    digest, variant = item
-    frames = extractor.embed(np.divide(store.waveform(digest, variant), FULL_SCALE, dtype=np.float32))
-    try:
-        _write(_address_of(store, extractor.fingerprint, digest, variant), frames)
-    except OSError as error:
-        raise _unwritable(store.root, error) from None
+def _make(store: Store, extractor: Extractor, digest: str) -> None:
+    """Write the embedding of a track."""
+    waveform = np.divide(store.waveform(digest), FULL_SCALE, dtype=np.float32)
+    store.put_embedding(extractor.fingerprint, digest, extractor.embed(waveform))
 
 
 def _embed(path: Path, waveform: Samples) -> Features:
@@ -236,17 +222,8 @@ def _loaded(path: Path) -> Network:
     return load(path)
 
 
-def _address_of(store: Store, fingerprint: str, digest: str, variant: int) -> Path:
-    folder, name = _address({"extractor": fingerprint}, digest, variant)
-    return store.root / "embeddings" / folder / digest[:2] / f"{name}.npy"
-
-
-def _is_whole(store: Store, extractor: Extractor, digest: str, variant: int) -> bool:
+def _is_whole(store: Store, extractor: Extractor, digest: str) -> bool:
     try:
-        return len(stored(store, extractor.fingerprint, digest, variant)) == extractor.size
+        return len(store.embedding(extractor.fingerprint, digest)) == extractor.size
     except WorkspaceError:
         return False
-
-
-def _is_embedding(array: npt.NDArray[np.generic]) -> bool:
-    return array.ndim == 2 and array.shape[1] > 0 and bool(array.dtype == np.float32)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from harness.errors import WorkspaceError
-from harness.records import FinalRecord, Predictions
+from harness.records import FinalRecord, Predictions, StudyResults
 from harness.tracking.ledger import Entry, Ledger, assembled, dump_predictions
 from harness.tracking.mlflow.connection import first_line
 from harness.tracking.mlflow.store import Store, final_name, trial_name
 
 Artifacts = Callable[[str, Predictions], Mapping[str, bytes]]
 """Makes files, by name, that show predictions under a title; pictures are made above this floor."""
+Describe = Callable[[StudyResults], str]
+"""Tells of a study, so far as it has come, in markdown."""
 
 
 @dataclass(frozen=True)
@@ -30,44 +33,65 @@ def sync(
     *,
     artifact_root: Path | None = None,
     artifacts: Artifacts | None = None,
+    describe: Describe | None = None,
 ) -> Delivery:
     """Deliver to MLflow what it missed. No search may be running: own the workspace first.
 
     Raises:
         TrackingError: MLflow cannot be reached.
     """
-    return deliver_pending(Store(tracking_uri, artifact_root), ledger, artifacts)
+    return deliver_pending(Store(tracking_uri, artifact_root), ledger, artifacts, describe)
 
 
 def deliver_pending(
     store: Store,
     ledger: Ledger,
     artifacts: Artifacts | None,
+    describe: Describe | None,
     open_studies: Container[str] = (),
     running: Container[Entry] = (),
 ) -> Delivery:
-    """Deliver all that waits and is not running. What fails while MLflow answers stays in the outbox.
+    """Deliver all that waits and is not running, and bring the pages of the studies concerned up to date.
+
+    What fails while MLflow answers stays in the outbox.
 
     Raises:
         TrackingError: MLflow does not answer any more.
     """
-    delivered, refused = 0, []
+    delivered: list[Entry] = []
+    refused: list[str] = []
+
+    def attempt(what: str, action: Callable[[], None]) -> bool:
+        try:
+            action()
+        except Exception as error:
+            store.ping()
+            refused.append(f"{what} could not be delivered ({first_line(error)}).")
+            return False
+        return True
+
     for entry in ledger.pending():
         if entry in running:
             continue
-        try:
-            _deliver_entry(store, ledger, artifacts, entry, "RUNNING" if entry.study in open_studies else "FINISHED")
-        except Exception as error:
-            store.ping()
-            what = entry.study if entry.number is None else f"trial {entry.number} of {entry.study}"
-            refused.append(f"{what} could not be delivered ({first_line(error)}).")
-        else:
+        status = "RUNNING" if entry.study in open_studies else "FINISHED"
+        what = entry.study if entry.number is None else f"trial {entry.number} of {entry.study}"
+        if attempt(what, partial(_deliver_entry, store, ledger, artifacts, describe, entry, status)):
             ledger.delivered(entry)
-            delivered += 1
-    return Delivery(delivered, tuple(refused))
+            delivered.append(entry)
+    behind = {entry.study for entry in delivered} - {entry.study for entry in delivered if entry.number is None}
+    for study in sorted(behind):
+        attempt(f"the page of {study}", partial(_describe, store, ledger, describe, study))
+    return Delivery(len(delivered), tuple(refused))
 
 
-def _deliver_entry(store: Store, ledger: Ledger, artifacts: Artifacts | None, entry: Entry, status: str) -> None:
+def _describe(store: Store, ledger: Ledger, describe: Describe | None, study: str) -> None:
+    results = ledger.results(study)
+    store.describe(results, describe(results) if describe is not None else results.study.description)
+
+
+def _deliver_entry(
+    store: Store, ledger: Ledger, artifacts: Artifacts | None, describe: Describe | None, entry: Entry, status: str
+) -> None:
     study = ledger.study(entry.study)
 
     def shown(title: str, predictions: Predictions) -> dict[str, bytes]:
@@ -85,6 +109,7 @@ def _deliver_entry(store: Store, ledger: Ledger, artifacts: Artifacts | None, en
 
         if opened.finals is not None:
             store.deliver_finals(study, opened.finals, tested, final_files)
+        _describe(store, ledger, describe, entry.study)
         return
     trial = ledger.trial(entry.study, entry.number)
     if trial is None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.records import EpochRecord, StudyRecord, TrialRecord, Value
 from harness.tracking.ledger import Entry, Ledger
 from harness.tracking.mlflow.connection import first_line
-from harness.tracking.mlflow.delivery import Artifacts, deliver_pending
+from harness.tracking.mlflow.delivery import Artifacts, Describe, deliver_pending
 from harness.tracking.mlflow.points import epoch_points, now
 from harness.tracking.mlflow.store import Store
 
@@ -49,6 +49,7 @@ class Tracker:
         *,
         artifact_root: Path | None = None,
         artifacts: Artifacts | None = None,
+        describe: Describe | None = None,
         warn: Callable[[str], None] = logger.warning,
         interval_seconds: float = 3.0,
     ) -> None:
@@ -59,6 +60,7 @@ class Tracker:
             ledger: holds each trial before `trial_ended` is called for it.
             artifact_root: where a new experiment keeps its artifacts; None leaves it to the server.
             artifacts: makes the files that show the predictions of a completed trial.
+            describe: tells of a study on the page of its run; None for the study's own description.
             warn: told once, when MLflow cannot be reached or refuses something.
             interval_seconds: how often curves are sent.
         """
@@ -66,6 +68,7 @@ class Tracker:
         self._connect = partial(Store, tracking_uri, artifact_root)
         self._ledger = ledger
         self._artifacts = artifacts
+        self._describe = describe
         self._warn = warn
         self._interval = interval_seconds
         self._store: Store | None = None
@@ -84,6 +87,7 @@ class Tracker:
         def job() -> None:
             self._open[study.study] = study
             self._attempt(lambda store: store.set_status(store.parent(study), "RUNNING"))
+            self._attempt(self._deliver)
 
         self._jobs.put(job)
 
@@ -182,7 +186,7 @@ class Tracker:
 
     def _deliver(self, store: Store) -> None:
         # The ledger may be ahead of this thread: a trial whose start has not been shown must wait for its turn.
-        delivery = deliver_pending(store, self._ledger, self._artifacts, self._open, self._running)
+        delivery = deliver_pending(store, self._ledger, self._artifacts, self._describe, self._open, self._running)
         for reason in delivery.refused:
             self._warn_once(reason)
 

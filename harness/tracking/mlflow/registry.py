@@ -10,18 +10,34 @@ from contextlib import suppress
 from pathlib import Path
 
 import mlflow.artifacts
+import numpy as np
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
-from mlflow.types.schema import ColSpec, Schema, TensorSpec
+from mlflow.types.schema import Array, ColSpec, Schema, TensorSpec
 
 from harness.errors import TrackingError
 from harness.records import StudyRecord
-from harness.tracking.mlflow.connection import connect, first_line, unreachable
+from harness.tracking.mlflow.connection import connect, first_line, pages, sqlite_file, unreachable
 from harness.tracking.mlflow.store import find_trial
 
 CHAMPION = "champion"
+
+INPUTS = Schema(
+    [
+        ColSpec("string", "audio", required=False),
+        ColSpec(Array("double"), "samples", required=False),
+        ColSpec("long", "rate", required=False),
+    ]
+)
+"""What a model takes, a table of either kind: `audio`, paths of files where the model runs; or `samples`, waveforms of
+one channel in [-1, 1], with their `rate` in Hz."""
+
+_EXAMPLE_RATE, _EXAMPLE_SECONDS = 4_000, 3.5
+_MOST_TEXT = 5_000
+"""Characters that MLflow's database keeps of a description."""
 
 
 def register_champion(
@@ -33,11 +49,12 @@ def register_champion(
     python_model: Path,
     code_paths: Sequence[Path],
     pip_requirements: Sequence[str],
+    description: str = "",
 ) -> str:
     """Log the model of trial `number` with its run, and make it the champion of its data set and family.
 
-    The model takes a table with the column `audio` (paths) and answers with the column `genre` and, for each
-    genre, a column of its name with the probability. Doing it again for the same trial changes nothing.
+    The model takes a table of `INPUTS` and answers with the column `genre` and, for each genre, a column of its name
+    with the probability. Doing it again for the same trial changes nothing but the description.
 
     Args:
         tracking_uri: where the trial was delivered to.
@@ -48,6 +65,7 @@ def register_champion(
             frameworks only when it loads.
         code_paths: packages that the model imports, logged with it.
         pip_requirements: what must be installed to load it.
+        description: the model card, as markdown.
 
     Returns:
         The model's address: `models:/DATASET-FAMILY@champion`.
@@ -55,7 +73,7 @@ def register_champion(
     Raises:
         TrackingError: MLflow cannot be reached, or has no such trial.
     """
-    name = champion_name(study)
+    name, description = champion_name(study), description[:_MOST_TEXT]
     client = connect(tracking_uri)
     try:
         run = find_trial(client, study, number)
@@ -72,8 +90,10 @@ def register_champion(
             with suppress(MlflowException):
                 client.create_registered_model(name)
             version = client.create_model_version(
-                name, model.artifact_location, run_id=run.info.run_id, model_id=model.model_id
+                name, model.artifact_location, run_id=run.info.run_id, model_id=model.model_id, description=description
             )
+        if description != (version.description or ""):
+            client.update_model_version(name, version.version, description)
         if CHAMPION not in version.aliases:
             client.set_registered_model_alias(name, CHAMPION, version.version)
     except MlflowException as error:
@@ -91,19 +111,24 @@ def download_model(tracking_uri: str, model_uri: str, folder: Path) -> Path:
 
     Args:
         tracking_uri: the store that knows the model.
-        model_uri: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `models:/ID`, or any address of its artifacts.
+        model_uri: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `models:/ID`, `runs:/RUN` or `runs:/RUN/NAME`, or any
+            address of its artifacts.
         folder: made if it is not there.
 
     Raises:
         TrackingError: MLflow cannot be reached, or has no such model.
     """
+    database = sqlite_file(tracking_uri)
+    if database is not None and not database.exists():
+        raise TrackingError(f"{database}: there is no MLflow store. Check --workspace or --tracking-uri.")
     client = connect(tracking_uri)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        uri = _artifact_uri(client, model_uri)
         path = mlflow.artifacts.download_artifacts(
-            artifact_uri=_artifact_uri(client, model_uri), dst_path=str(folder), tracking_uri=tracking_uri
+            artifact_uri=_as_moved(uri, database) if database else uri, dst_path=str(folder), tracking_uri=tracking_uri
         )
-    except (MlflowException, OSError) as error:
+    except Exception as error:  # stores of all kinds fail in ways of their own
         raise TrackingError(
             f"{model_uri}: cannot be fetched from {tracking_uri} ({first_line(error)}). "
             "Check --model, and --workspace or --tracking-uri."
@@ -113,6 +138,9 @@ def download_model(tracking_uri: str, model_uri: str, folder: Path) -> Path:
 
 def _artifact_uri(client: MlflowClient, model_uri: str) -> str:
     """Return where the artifacts of a model lie. MLflow itself would look `models:/` up in its global store."""
+    if match := re.fullmatch(r"runs:/([^/]+)(?:/(.+))?", model_uri):
+        location: str = _logged_with(client, *match.groups()).artifact_location
+        return location
     match = re.fullmatch(r"models:/([^/@]+)(?:@([^/]+)|/(\d+))?", model_uri)
     if match is None:
         return model_uri
@@ -125,6 +153,32 @@ def _artifact_uri(client: MlflowClient, model_uri: str) -> str:
         else client.get_logged_model(name).artifact_location
     )
     return uri
+
+
+def _as_moved(artifact_uri: str, database: Path) -> str:
+    """Return where a model lies that lay beside its database, in `artifacts/models/ID/artifacts`, before both moved."""
+    path = Path(artifact_uri.removeprefix("file://"))
+    moved = database.parent.joinpath(*path.parts[-4:])
+    return str(moved) if not path.exists() and moved.exists() else artifact_uri
+
+
+def _logged_with(client: MlflowClient, run_id: str, name: str | None) -> LoggedModel:
+    """Return the model that was logged with a run, by its name if there is one.
+
+    Raises:
+        MlflowException: there is no such run, or no such model.
+    """
+    experiment = client.get_run(run_id).info.experiment_id
+    for model in pages(lambda token: client.search_logged_models([experiment], page_token=token)):
+        if model.source_run_id == run_id and name in (None, model.name):
+            return model
+    raise MlflowException("no such model was logged with this run; champions are logged, and no others")
+
+
+def _example() -> pd.DataFrame:
+    """Return an input that is good anywhere: a tone."""
+    times = np.arange(round(_EXAMPLE_SECONDS * _EXAMPLE_RATE)) / _EXAMPLE_RATE
+    return pd.DataFrame({"samples": [np.sin(2 * np.pi * 440 * times).round(3).tolist()], "rate": [_EXAMPLE_RATE]})
 
 
 def _log_model(
@@ -160,7 +214,8 @@ def _log_model(
                 artifacts={"model": str(model_dir)},
                 code_paths=[str(each) for each in code_paths] or None,
                 pip_requirements=list(pip_requirements),
-                signature=ModelSignature(Schema([ColSpec("string", "audio")]), Schema(outputs)),
+                signature=ModelSignature(INPUTS, Schema(outputs)),
+                input_example=_example(),
                 mlflow_model=Model(
                     artifact_path=logged.artifact_location,
                     run_id=run.info.run_id,

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from harness.errors import TrackingError
-from harness.records import FinalRecord, FinalsRecord, Kind, Outcome, Predictions, StudyRecord, TrialRecord, Value
+from harness.records import (
+    FinalRecord,
+    FinalsRecord,
+    Kind,
+    Outcome,
+    Predictions,
+    StudyRecord,
+    StudyResults,
+    TrialRecord,
+    Value,
+)
 from harness.tracking.ledger import dump_record
 from harness.tracking.mlflow.connection import connect, search_runs, unreachable
 from harness.tracking.mlflow.points import Point, final_metrics, is_ours, milliseconds, now, trial_points
+from harness.tracking.mlflow.views import experiment_tags
 
 _STATUS = {Outcome.COMPLETED: "FINISHED", Outcome.PRUNED: "FINISHED", Outcome.INTERRUPTED: "KILLED"}
 _METRICS_PER_BATCH = 800
@@ -57,7 +70,26 @@ class Store:
         """Bring the run of `study` to what the record says, with `files` by name, and set its status."""
         run_id = self.parent(study)
         self._upload(run_id, {**files, "study.json": dump_record(study)})
+        self._log_dataset(run_id, study)
         self.set_status(run_id, status)
+
+    def describe(self, results: StudyResults, description: str) -> None:
+        """Bring the name, the description and the scores of the study's run to the best trial so far.
+
+        A better score is a point at the number of trials that have ended, so its curve shows how the search went on.
+        """
+        study, best = results.study, results.best
+        run = self.client.get_run(self.parent(study))
+        scores = {"valid_accuracy": best.valid_accuracy, "valid_macro_f1": best.valid_macro_f1} if best else {}
+        better = {
+            (key, len(results.trials), score): now()
+            for key, score in scores.items()
+            if score is not None and run.data.metrics.get(key) != score
+        }
+        self.log(run.info.run_id, better, tags={MLFLOW_RUN_NOTE: description})
+        name = _named(study_name(study), best.valid_macro_f1 if best else None)
+        if name != run.info.run_name:
+            self.client.update_run(run.info.run_id, name=name)
 
     def deliver_trial(self, study: StudyRecord, trial: TrialRecord, files: Mapping[str, bytes]) -> None:
         """Bring the run of `trial` to what the record says, from whatever state an earlier attempt left it in."""
@@ -75,11 +107,13 @@ class Store:
                 run, logged = None, set()
         started, ended = milliseconds(trial.started), milliseconds(trial.ended)
         run_id = run.info.run_id if run is not None else self._create_trial(study, trial.number, started or now())
+        if run is not None and not run.inputs.dataset_inputs:
+            self._log_dataset(run_id, study)
         self._upload(run_id, {**files, "trial.json": dump_record(trial)})
         missing = {point: moment for point, moment in points.items() if point not in logged}
         self.log(run_id, missing, params, {"outcome": trial.outcome, "vram.source": trial.reading.source})
-        result = f"{trial.valid_macro_f1:.2f}" if trial.completed and trial.valid_macro_f1 else str(trial.outcome)
-        self.client.update_run(run_id, name=f"{trial_name(study, trial.number)} · {result}")
+        score = trial.valid_macro_f1 if trial.completed else None
+        self.client.update_run(run_id, name=_named(trial_name(study, trial.number), score, trial.outcome))
         self.set_status(run_id, _STATUS.get(trial.outcome, "FAILED"), ended)
 
     def deliver_finals(
@@ -140,16 +174,20 @@ class Store:
                     f"{self._uri}: the experiment {name} was deleted. Restore it with: "
                     f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
                 )
-            location = self._artifact_root.resolve().as_uri() if self._artifact_root is not None else None
-            self._experiments[name] = (
-                experiment.experiment_id if experiment is not None else self.client.create_experiment(name, location)
-            )
+            if experiment is None:
+                location = self._artifact_root.resolve().as_uri() if self._artifact_root is not None else None
+                self._experiments[name] = self.client.create_experiment(name, location, experiment_tags())
+            else:
+                self._experiments[name] = experiment.experiment_id
+                for key, value in experiment_tags().items():
+                    if key not in experiment.tags:
+                        self.client.set_experiment_tag(experiment.experiment_id, key, value)
         return self._experiments[name]
 
     def _create_parent(self, study: StudyRecord) -> str:
-        tags = {**_tags(study), "kind": Kind.STUDY, "mlflow.note.content": study.description}
-        name = f"{study.family} · {study.study.removeprefix(f'{study.family}-')}"
-        run_id: str = self.client.create_run(self._experiment(study), tags=tags, run_name=name).info.run_id
+        tags = {**_tags(study), "kind": Kind.STUDY, MLFLOW_RUN_NOTE: study.description}
+        run = self.client.create_run(self._experiment(study), tags=tags, run_name=study_name(study))
+        run_id: str = run.info.run_id
         self.log(run_id, {}, {"budget_bytes": study.budget_bytes})
         return run_id
 
@@ -158,9 +196,14 @@ class Store:
 
     def _nest(self, study: StudyRecord, name: str, tags: Mapping[str, str], started: int) -> str:
         """Return the id of a new run nested in the study's."""
-        all_tags = {**_tags(study), **tags, "mlflow.parentRunId": self.parent(study)}
+        all_tags = {**_tags(study), **tags, MLFLOW_PARENT_RUN_ID: self.parent(study)}
         run_id: str = self.client.create_run(self._experiment(study), started, all_tags, run_name=name).info.run_id
+        self._log_dataset(run_id, study)
         return run_id
+
+    def _log_dataset(self, run_id: str, study: StudyRecord) -> None:
+        """Log what the study ran on as the input of a run; a second time changes nothing."""
+        self.client.log_inputs(run_id, [_dataset_input(study)])
 
     def _deliver_final(
         self,
@@ -185,8 +228,8 @@ class Store:
             says = ((run.data.tags, tags), (run.data.params, texts), (run.data.metrics, metrics))
             if run.info.status == status and all(said.items() >= due.items() for said, due in says):
                 return known
-        result = f"{final.test_macro_f1:.2f}" if final.test_macro_f1 is not None else str(final.outcome)
-        run_id = self._nest(study, f"{final_name(study, final)} · {result}", tags, started)
+        name = _named(final_name(study, final), final.test_macro_f1, final.outcome)
+        run_id = self._nest(study, name, tags, started)
         self._upload(run_id, {**artifacts(final), "final.json": dump_record(final)})
         ended = started + round(1000 * (final.train_seconds or 0.0))
         self.log(run_id, {(key, 0, value): ended for key, value in metrics.items()}, params)
@@ -223,6 +266,11 @@ def _experiment_name(study: StudyRecord) -> str:
     return f"{study.dataset.name}/{study.protocol.name}"
 
 
+def study_name(study: StudyRecord) -> str:
+    """Return what a reader calls a study."""
+    return f"{study.family} · study {study.study.removeprefix(f'{study.family}-')}"
+
+
 def trial_name(study: StudyRecord, number: int) -> str:
     """Return what a reader calls a trial."""
     return f"{study.family} · trial {number}"
@@ -232,6 +280,29 @@ def final_name(study: StudyRecord, final: FinalRecord) -> str:
     """Return what a reader calls a final run."""
     fold = "" if final.fold is None else f", outer fold {final.fold + 1}"
     return f"{study.family} · {final.role}, seed {final.seed + 1}{fold}"
+
+
+def _named(name: str, macro_f1: float | None, otherwise: str = "") -> str:
+    """Return the name of a run with its score, or with what it has instead of one."""
+    result = otherwise if macro_f1 is None else f"{macro_f1:.2f}"
+    return f"{name} · {result}" if result else name
+
+
+def _dataset_input(study: StudyRecord) -> DatasetInput:
+    """Return the data set of `study` as MLflow lists it. The audio stays where it is, and so does its path."""
+    data, split = study.dataset, study.protocol
+    profile = {
+        "tracks": data.tracks,
+        "genres": list(data.genres),
+        "synthetic": data.synthetic,
+        "sets of exact replicas": len(data.replicas),
+        "unusable files": len(data.quarantined),
+        "protocol": split.name,
+        "tracks by partition": split.sizes,
+    }
+    source = "synthetic demo set" if data.synthetic else "folder of audio files"
+    dataset = Dataset(data.name, data.fingerprint, "local", json.dumps({"uri": source}), profile=json.dumps(profile))
+    return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])
 
 
 def _tags(study: StudyRecord) -> dict[str, str]:

@@ -1,0 +1,118 @@
+"""Writing a trained model as a folder that works by itself, and one that is ready to be given away.
+
+    FOLDER/model.keras     the network
+    FOLDER/labels.json     the genres, in the order of its answers
+    FOLDER/model.json      what preprocessing needs, and what the model is
+    FOLDER/network/        the frozen network that a model on embeddings hears with
+    FOLDER/MODEL_CARD.md   for readers
+
+`harness export` adds the code that reads it, `classify.py` as an example, its requirements, and a README.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import distribution, version
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness.audio.embeddings import Extractor
+from harness.audio.features import InputView
+from harness.errors import UsageError
+from harness.inference.pipeline import ABOUT, LABELS, MODEL, NETWORK
+
+CARD = "MODEL_CARD.md"
+PACKAGE = Path(harness.__file__).parent
+"""The code that a bundle needs: it travels with a model."""
+
+_REQUIRED = ("keras", "librosa", "numpy", "pydantic", "soundfile", "soxr", "tensorflow")
+_README = """\
+# A music genre classifier
+
+`MODEL_CARD.md` says what it was trained on, how good it is, and where its limits are.
+
+```
+pip install -r requirements.txt
+python classify.py song.mp3 other.wav
+```
+
+`classify.py` is short: read it to use the model in a program of your own. It needs this folder and nothing else.
+
+| file | |
+| --- | --- |
+| `model.keras` | the network, for Keras 3 |
+| `labels.json` | the genres, in the order of its answers |
+| `model.json` | what the network sees of a track, and what the model is |
+| `code/` | what makes that of a file: decoding, features, crops, votes; under the licence in `LICENSE` |
+"""
+
+
+def write_bundle(
+    folder: Path,
+    model: Path,
+    view: InputView,
+    genres: Sequence[str],
+    about: Mapping[str, Any],
+    card: str,
+    extractor: Extractor | None = None,
+) -> None:
+    """Write a bundle.
+
+    Args:
+        folder: made if it is not there.
+        model: the saved Keras model.
+        view: what it sees of a track.
+        genres: its answers, in order.
+        about: what the model is, as JSON can hold it; see `harness.inference.card.facts`.
+        card: the model card, as markdown.
+        extractor: the frozen network that it hears with, where its view is an embedding.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(model, folder / MODEL)
+    content: dict[str, Any] = {"view": asdict(view), "about": dict(about)}
+    if extractor is not None:
+        # Its suffix says what it is; the names of its parents may be anything.
+        content["network"] = extractor.path.name
+        copy = shutil.copytree if extractor.path.is_dir() else shutil.copyfile
+        (folder / NETWORK).mkdir(exist_ok=True)
+        copy(extractor.path, folder / NETWORK / extractor.path.name)
+    (folder / LABELS).write_text(_json(list(genres)), encoding="utf-8")
+    (folder / ABOUT).write_text(_json(content), encoding="utf-8")
+    (folder / CARD).write_text(card, encoding="utf-8")
+
+
+def export(bundle: Path, folder: Path) -> None:
+    """Write a bundle to `folder` together with the code that it needs, an example and a README.
+
+    Raises:
+        UsageError: the folder is not empty, or cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder}: is there, and not empty. Name a new folder.")
+    try:
+        for part in (MODEL, LABELS, ABOUT, CARD, NETWORK):
+            if (bundle / part).is_dir():
+                shutil.copytree(bundle / part, folder / part)
+            elif (bundle / part).exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(bundle / part, folder / part)
+        shutil.copytree(PACKAGE, folder / "code" / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copyfile(PACKAGE / "inference" / "example.py", folder / "classify.py")
+        (folder / "requirements.txt").write_text("\n".join([*requirements(), ""]), encoding="utf-8")
+        (folder / "README.md").write_text(_README, encoding="utf-8")
+        (folder / "LICENSE").write_text(distribution("harness").read_text("licenses/LICENSE") or "", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written ({error}). Name another folder.") from error
+
+
+def requirements() -> list[str]:
+    """Return what must be installed to use a bundle, in the versions that are installed here."""
+    return [f"{name}=={version(name)}" for name in _REQUIRED]
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

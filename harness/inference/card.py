@@ -1,0 +1,149 @@
+"""What a model is, for those who will use it: the facts that travel with it, and its card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.audio.decode import MIN_SECONDS
+from harness.audio.features import InputView
+from harness.records import Role, StudyResults, TrialRecord
+from harness.scoring.comparison import bootstrap_macro_f1
+from harness.scoring.metrics import wilson
+from reports.tables import escape, markdown_table, per_genre_table, percent, percent_range, ratio, ratio_range, value
+from reports.tested import tested
+
+_PARTITIONS = {"train": "train", "valid": "validate", "folds": "take turns at it", "excluded": "are left out"}
+
+
+def facts(results: StudyResults, trial: TrialRecord) -> dict[str, Any]:
+    """Return what a model is, as JSON can hold it: `introduction` reads it."""
+    study = results.study
+    return {
+        "family": study.family,
+        "study": study.study,
+        "trial": trial.number,
+        "dataset": study.dataset.name,
+        "synthetic": study.dataset.synthetic,
+        "protocol": study.protocol.name,
+        "quick": study.quick,
+        "valid_accuracy": trial.valid_accuracy,
+        "valid_macro_f1": trial.valid_macro_f1,
+        "valid_tracks": len(results.predictions[trial.number].tracks),
+    }
+
+
+def introduction(about: Mapping[str, Any]) -> str:
+    """Return one line that says which model answers, and a second where it is no model to rely on."""
+    scores = f"macro F1 {ratio(about['valid_macro_f1'])}, accuracy {percent(about['valid_accuracy'])}"
+    line = (
+        f"model: {about['family']}, trial {about['trial']} of {about['study']}: validation {scores} "
+        f"({about['valid_tracks']} tracks of {about['dataset']}, protocol {about['protocol']})"
+    )
+    doubts = _doubts(about["quick"], about["synthetic"])
+    return f"{line}\nnote: {doubts}" if doubts else line
+
+
+def model_card(results: StudyResults, trial: TrialRecord, view: InputView) -> str:
+    """Return the model card of a completed trial, as markdown."""
+    sections = {
+        "Trained on": _training(results),
+        "Scores": _scores(results, trial),
+        "Limits": _limits(results),
+        "Licence": _licence(results, view),
+        "Made with": _origin(results, trial),
+    }
+    study = results.study
+    head = (
+        f"# {escape(study.family)}, trained on {escape(study.dataset.name)}\n\n"
+        f"Names the genre of a piece of music, one of: {', '.join(map(escape, study.dataset.genres))}.\n\n"
+        f"The architecture: {escape(study.description)}. It sees {escape(view.describe())}; a track is cut into such "
+        "crops, and the mean of their probabilities is the answer."
+    )
+    return "\n\n".join([head, *(f"## {title}\n\n{text}" for title, text in sections.items())]) + "\n"
+
+
+def _doubts(quick: bool, synthetic: bool) -> str:
+    reasons = ["by a --quick study (small space, few epochs)"] * quick + ["on synthetic music"] * synthetic
+    return f"trained {' '.join(reasons)}: good for trying the commands, not to rely on." if reasons else ""
+
+
+def _training(results: StudyResults) -> str:
+    data, protocol = results.study.dataset, results.study.protocol
+    sizes = ", ".join(f"{count} {_PARTITIONS.get(name, name)}" for name, count in protocol.sizes.items() if count)
+    lines = [
+        f"{data.tracks} tracks of {escape(data.name)}{', which is synthetic' * data.synthetic}, split by the protocol "
+        f"`{protocol.name}`: {sizes}. Fingerprint of the audio: `{data.fingerprint}`."
+    ]
+    if protocol.folds:
+        lines.append(
+            f"The model is the one of the last of {protocol.folds} folds, and did not train on that fold's tracks; the "
+            "scores are those of all folds' models together."
+        )
+    if protocol.warning:
+        lines.append(escape(protocol.warning))
+    return "\n\n".join(lines)
+
+
+def _scores(results: StudyResults, trial: TrialRecord) -> str:
+    answers = results.predictions[trial.number]
+    completed = sum(each.completed for each in results.trials)
+    right = int((answers.predicted == answers.labels).sum())
+    total = len(answers.tracks)
+    return "\n\n".join(
+        [
+            f"On {total} validation tracks: accuracy {percent(trial.valid_accuracy)} "
+            f"({percent_range(wilson(right, total))} at 95 %), macro F1 {ratio(trial.valid_macro_f1)} "
+            f"({ratio_range(bootstrap_macro_f1(answers))}). Its best epoch, and the trial itself as one of {completed} "
+            "completed, were chosen by these same tracks: expect less of other music.",
+            _tested(results, trial),
+            per_genre_table(answers),
+        ]
+    )
+
+
+def _tested(results: StudyResults, trial: TrialRecord) -> str:
+    """Return what the opened test set says of the configuration; the model itself was never tested."""
+    winner = tested(results, Role.WINNER)
+    if winner is None or any(run.trial != trial.number for seed in winner.seeds for run in seed.runs):
+        return "Nothing was tested on tracks that no choice saw; `harness final` does that."
+    return (
+        f"The same configuration, trained again with {len(winner.seeds)} fresh seeds, was tested on {winner.tracks} "
+        f"tracks that no choice saw: accuracy {percent(winner.accuracy.mean)} "
+        f"({percent_range(winner.accuracy_interval)} at 95 %), macro F1 {ratio(winner.macro_f1.mean)}; means over "
+        "seeds."
+    )
+
+
+def _limits(results: StudyResults) -> str:
+    study = results.study
+    lines = [
+        "It knows no other genres, and always answers with one of these.",
+        "Its probabilities are not calibrated: 0.9 does not mean right nine times of ten.",
+        f"It needs {MIN_SECONDS} s of music that is not silent, and hears it as one channel.",
+    ]
+    if doubts := _doubts(study.quick, study.dataset.synthetic):
+        lines.insert(0, f"{doubts[0].upper()}{doubts[1:]}")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _licence(results: StudyResults, view: InputView) -> str:
+    lines = [
+        "The code is under the MIT licence. What the weights may be used for depends on the music they were learnt "
+        f"from: see to the licence of {escape(results.study.dataset.name)} before you pass the model on. (GTZAN comes "
+        "without one.)"
+    ]
+    if view.kind == "embedding":
+        lines.append(f"It carries the frozen network {escape(view.name)}, which is under a licence of its own.")
+    return "\n\n".join(lines)
+
+
+def _origin(results: StudyResults, trial: TrialRecord) -> str:
+    study, made = results.study, results.study.provenance
+    params = [[escape(name), escape(value(setting))] for name, setting in trial.params.items()]
+    return (
+        f"Trial {trial.number} of `{study.study}`, epoch {trial.best_epoch} of {study.epochs}, seed {study.seed}; "
+        f"{trial.parameters or 0:,} parameters. Commit `{made.commit or 'unknown'}`; "
+        f"{', '.join(f'{name} {version}' for name, version in made.versions.items())}.\n\n"
+        f"{markdown_table(['Hyperparameter', 'Value'], params)}"
+    )

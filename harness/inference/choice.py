@@ -1,0 +1,130 @@
+"""Which model answers: the best of a workspace, or the one that a user names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pydantic import ValidationError
+
+from harness.audio.embeddings import Extractor, extractors
+from harness.errors import UsageError, WorkspaceError
+from harness.families import Family, select
+from harness.inference.bundle import write_bundle
+from harness.inference.card import facts, model_card
+from harness.inference.pipeline import ABOUT
+from harness.records import StudyRecord, StudyResults, TrialRecord
+from harness.settings import RunSettings, default_tracking_uri
+from harness.tracking.ledger import Ledger
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")
+_IN_MLFLOW = Path("artifacts", "model")
+"""Where a model that MLflow keeps has its bundle."""
+
+
+@contextmanager
+def opened(workspace: Path, model: str | None, tracking_uri: str | None, networks: Path) -> Iterator[Path]:
+    """Hold the folder of a bundle.
+
+    Args:
+        workspace: its best model is meant where `model` names none.
+        model: an address such as `models:/NAME@ALIAS`, `models:/NAME/VERSION` or `runs:/RUN`, or a folder.
+        tracking_uri: the MLflow store that knows the address; the workspace's own unless told otherwise.
+        networks: a folder for what can be made anew of frozen networks.
+
+    Raises:
+        HarnessError: there is no such model.
+    """
+    if model is None:
+        with TemporaryDirectory() as folder:
+            ledger = Ledger(workspace)
+            best = best_model(ledger, ledger.studies())
+            if best is None:
+                raise WorkspaceError(
+                    f"{workspace}: holds no trained model. Train some with `harness run all --quick`, or name another "
+                    "folder with --workspace."
+                )
+            family, networks_at_hand = _at_hand(ledger, best[0].study, networks)
+            bundle_trial(ledger, *best, family, networks_at_hand, Path(folder))
+            yield Path(folder)
+    elif _ADDRESS.match(model):
+        from harness.tracking.mlflow.registry import download_model
+
+        with TemporaryDirectory() as folder:
+            yield _bundle_in(download_model(tracking_uri or default_tracking_uri(workspace), model, Path(folder)))
+    elif Path(model).is_dir():
+        yield _bundle_in(Path(model))
+    else:
+        raise UsageError(
+            f"--model {model}: no such folder. Name one that `harness export` wrote, or an address such as "
+            "models:/NAME@champion."
+        )
+
+
+def best_model(ledger: Ledger, studies: Iterable[StudyRecord]) -> tuple[StudyResults, TrialRecord] | None:
+    """Return the completed trial to use, of all whose model is there: the best in macro F1, rather of real music than
+    of synthetic, and rather not of a quick study.
+
+    Scores of other data sets, protocols and budgets are no strict comparison; this is a choice of a model to use.
+    """
+    candidates = [
+        (results, trial)
+        for results in map(ledger.results, (study.study for study in studies))
+        for trial in results.trials
+        if trial.number in results.predictions and ledger.model_path(trial.study, trial.number).exists()
+    ]
+
+    def rank(candidate: tuple[StudyResults, TrialRecord]) -> tuple[bool, bool, float, int]:
+        study, trial = candidate[0].study, candidate[1]
+        return not study.dataset.synthetic, not study.quick, trial.valid_macro_f1 or 0.0, -trial.number
+
+    return max(candidates, key=rank, default=None)
+
+
+def bundle_trial(
+    ledger: Ledger,
+    results: StudyResults,
+    trial: TrialRecord,
+    family: Family,
+    networks: Mapping[str, Extractor],
+    folder: Path,
+) -> None:
+    """Write the bundle of a completed trial; `networks` are those that `family` hears with, by name."""
+    view = family.view_of(trial.params)
+    write_bundle(
+        folder,
+        ledger.model_path(trial.study, trial.number),
+        view,
+        results.study.dataset.genres,
+        facts(results, trial),
+        model_card(results, trial, view),
+        networks.get(view.name),
+    )
+
+
+def _at_hand(ledger: Ledger, study: StudyRecord, folder: Path) -> tuple[Family, Mapping[str, Extractor]]:
+    """Return the family of a study, and the networks that it heard with.
+
+    Raises:
+        UsageError: the family is not installed, or a network is not where it was.
+    """
+    (family,) = select([study.family])
+    if not family.on_embeddings:
+        return family, {}
+    try:
+        named = RunSettings.model_validate_json(ledger.settings(study.study)).embedding
+        networks = extractors(named, folder)
+    except (UsageError, WorkspaceError, ValidationError) as error:
+        raise UsageError(
+            f"{study.study}: what it hears with is not at hand ({error}) Put it back, or name a model that carries it: "
+            f"--model models:/{study.dataset.name}-{study.family}@champion"
+        ) from error
+    return family.hearing({name: each.view for name, each in networks.items()}), networks
+
+
+def _bundle_in(folder: Path) -> Path:
+    """Return the bundle in a folder: that itself, or within what MLflow keeps."""
+    return folder / _IN_MLFLOW if (folder / _IN_MLFLOW / ABOUT).exists() else folder

@@ -1,0 +1,33 @@
+"""Genres of audio files: python classify.py song.mp3 other.wav
+
+`harness export` puts this beside a model as `classify.py`. It needs that folder, and what requirements.txt names.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "code"))
+
+from harness.errors import DataError  # noqa: E402
+from harness.inference.pipeline import Classifier  # noqa: E402
+
+
+def main(files: list[str]) -> int:
+    classifier = Classifier(HERE)
+    status = 0
+    for file in files:
+        try:
+            heard = classifier.file(Path(file))
+        except DataError as error:
+            print(f"error: {error}", file=sys.stderr)
+            status = 2
+            continue
+        # heard.crops has the probabilities of every few seconds, heard.spans when they are.
+        print(json.dumps({"file": file, "genre": heard.genre, "probabilities": heard.probabilities}))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
