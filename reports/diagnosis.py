@@ -1,6 +1,6 @@
 """What holds a family back, told from its records by plain rules.
 
-The first rule that applies is the answer:
+The first rule that applies is the main limitation:
 
 | order | limitation | applies when |
 | --- | --- | --- |
@@ -11,37 +11,48 @@ The first rule that applies is the answer:
 | 5 | over-fitting | the best trial's training accuracy lies 20 points or more above its validation accuracy |
 | 6 | too few epochs | the best trial's best epoch lies in the last tenth of the epochs it was allowed |
 | 7 | few validation tracks | the interval of the best trial's accuracy is 20 points wide or more |
-| 8 | none found | otherwise |
+| 8 | unused budget | no trial peaked at a quarter of the budget or more, and none was lost to memory |
+
+Peaks are measured, or predicted where nothing was measured. Where no rule applies, the limitation is `none found`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from harness.records import Outcome, Source, StudyResults, TrialRecord, is_finite
 from harness.scoring.metrics import Interval, wilson
+from harness.units import format_size
 from reports.tables import percent, percent_range, ratio
 
 _LARGE_GAP = 0.2
 _WIDE_INTERVAL = 0.2
+_SMALL_PART = 0.25
 _MEMORY = (Outcome.REFUSED, Outcome.OVER_BUDGET, Outcome.OOM)
 
 
 def main_limitation(results: StudyResults) -> str:
     """Return what limits the family most, with the figure that says so; the rules are this module's table."""
+    return next(iter(limitations(results)), "none found")
+
+
+def limitations(results: StudyResults) -> list[str]:
+    """Return all that limits the family, each with its figure, in the order of the rules."""
     trials, best = results.trials, results.best
     if best is None:
-        return f"no completed trial: {outcomes(trials)}" if trials else "no trial has ended yet"
-    return (
-        _chance(results, best)
-        or _share(trials, _MEMORY, "GPU memory", "refused, over budget or out of memory")
-        or _share(trials, (Outcome.TIMEOUT,), "time", "over the time limit")
-        or _over_fitting(best)
-        or _too_few_epochs(results, best)
-        or _few_tracks(results)
-        or "none found"
+        return [f"no completed trial: {outcomes(trials)}" if trials else "no trial has ended yet"]
+    found = (
+        _chance(results, best),
+        _share(trials, _MEMORY, "GPU memory", "refused, over budget or out of memory"),
+        _share(trials, (Outcome.TIMEOUT,), "time", "over the time limit"),
+        _over_fitting(best),
+        _too_few_epochs(results, best),
+        _few_tracks(results),
+        _unused_budget(results),
     )
+    return [limitation for limitation in found if limitation is not None]
 
 
 def outcomes(trials: Sequence[TrialRecord]) -> str:
@@ -53,6 +64,27 @@ def outcomes(trials: Sequence[TrialRecord]) -> str:
 def measured_peak(trial: TrialRecord) -> int | None:
     """Return the peak GPU memory in bytes as NVML counted it; None where nothing was measured."""
     return None if trial.reading.source is Source.NONE else trial.reading.peak_bytes
+
+
+class Peak(NamedTuple):
+    """The peak of GPU memory of a trial in bytes: as NVML counted it, or predicted where nothing was measured."""
+
+    size: int
+    measured: bool
+
+
+def peak(trial: TrialRecord) -> Peak | None:
+    """Return the trial's peak; None where it was neither measured nor predicted."""
+    measured = measured_peak(trial)
+    if measured is not None:
+        return Peak(measured, measured=True)
+    return None if trial.footprint_bytes is None else Peak(trial.footprint_bytes, measured=False)
+
+
+def part_of_budget(size: int, budget: int) -> str:
+    """Return a share of the budget, both in bytes, for a reader: `3.10 of 8.00 GiB`, `310 MiB of 8.00 GiB`."""
+    part, whole = format_size(size), format_size(budget)
+    return f"{part.removesuffix(whole[whole.index(' ') :])} of {whole}"
 
 
 def validation_tracks(results: StudyResults) -> int:
@@ -107,3 +139,14 @@ def _few_tracks(results: StudyResults) -> str | None:
     if interval is None or interval.width < _WIDE_INTERVAL:
         return None
     return f"few validation tracks: {validation_tracks(results)} leave accuracy at {percent_range(interval)}"
+
+
+def _unused_budget(results: StudyResults) -> str | None:
+    peaks = [held for trial in results.trials if (held := peak(trial)) is not None]
+    if not peaks or any(trial.outcome in _MEMORY for trial in results.trials):
+        return None
+    largest, budget = max(peaks), results.study.budget_bytes
+    if largest.size >= _SMALL_PART * budget:
+        return None
+    how = "measured" if largest.measured else "predicted"
+    return f"unused budget: no trial peaked above {part_of_budget(largest.size, budget)} ({how})"

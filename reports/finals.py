@@ -7,9 +7,21 @@ from collections.abc import Sequence
 from harness.records import FinalRecord, FinalsRecord, Outcome, Role, StudyResults
 from harness.scoring.comparison import mcnemar
 from harness.units import format_size
-from reports.sections import Group, labels
+from reports.sections import Group, labels, plain_labels
 from reports.summary import scored, tested_word
-from reports.tables import NOTHING, escape, markdown_table, p_value, per_genre_table, percent, points, ratio
+from reports.tables import (
+    NOTHING,
+    count,
+    escape,
+    folded,
+    markdown_table,
+    milliseconds,
+    p_value,
+    per_genre_table,
+    percent,
+    points,
+    ratio,
+)
 from reports.tested import Tested, baseline_won, ensembles, not_ahead, runs_by_seed, tested, winner_and_baseline
 
 _OUTER = (
@@ -27,7 +39,8 @@ def finals(group: Group) -> tuple[str, ...]:
         return ()
     names = labels(group)
     parts = [_openings(group), _outer(group), _seeds(opened, names), _verdicts(opened, names), _ensembles(group)]
-    parts += [_by_genre(results, names[results.study.study]) for results in opened]
+    plain = plain_labels(group)
+    parts += [_by_genre(results, plain[results.study.study]) for results in opened]
     return tuple(part for part in (*parts, _failures(opened, names)) if part)
 
 
@@ -41,9 +54,9 @@ def _opening(results: StudyResults) -> str:
         return "not opened."
     counts = [opening.trials for opening in results.finals.openings]
     since = len(results.trials) - counts[-1]
-    ended = f" {_count(since, 'trial')} ended since, and had no part in it." if since > 0 else ""
+    ended = f" {count(since, 'trial')} ended since, and had no part in it." if since > 0 else ""
     if len(counts) == 1:
-        return f"opened once, after {_count(counts[0], 'trial')}.{ended}"
+        return f"opened once, after {count(counts[0], 'trial')}.{ended}"
     return (
         f"opened {len(counts)} times, after {' and '.join(map(str, counts))} trials.{ended} **What was chosen after "
         "the first opening may follow what was seen: these scores, the last opening's, are not untouched any more.**"
@@ -129,7 +142,7 @@ def _verdict(results: StudyResults) -> str:
         return f"{verdict}."
     test = mcnemar(winner.answers, baseline.answers)
     return (
-        f"{verdict}; {_count(test.only_first, 'track')} only the winner has right, {test.only_second} only the "
+        f"{verdict}; {count(test.only_first, 'track')} only the winner has right, {test.only_second} only the "
         f"baseline, p {p_value(test.p_value)}."
     )
 
@@ -143,7 +156,7 @@ def _ensembles(group: Group) -> str:
             scored(each.accuracy, each.tracks),
             ratio(each.macro_f1),
             NOTHING if each.peak_bytes is None else format_size(each.peak_bytes),
-            f"{1000 * each.track_seconds:.0f} ms",
+            milliseconds(each.track_seconds),
         ]
         for each in ensembles(group)
     ]
@@ -168,7 +181,7 @@ def _by_genre(results: StudyResults, name: str) -> str:
     if winner is None or winner.answers is None:
         return ""
     title = f"{name}: the winner by genre, seed {winner.seeds[0].number + 1}, {winner.tracks} tested tracks"
-    return f"<details>\n<summary>{title}</summary>\n\n{per_genre_table(winner.answers)}\n\n</details>"
+    return folded(title, per_genre_table(winner.answers))
 
 
 def _failures(opened: Group, names: dict[str, str]) -> str:
@@ -192,7 +205,3 @@ def _finals(results: StudyResults) -> FinalsRecord:
     if results.finals is None:
         raise ValueError(f"{results.study.study}: its test set is not opened")
     return results.finals
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"

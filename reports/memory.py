@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from harness.records import Outcome, StudyResults, TrialRecord
+from harness.records import Outcome, StudyResults, TrialRecord, is_finite
 from harness.units import GIB, MIB, format_size
-from reports.diagnosis import measured_peak
-from reports.sections import Group, labels
-from reports.tables import NOTHING, markdown_table, percent, ratio
+from reports import figures
+from reports.diagnosis import measured_peak, peak
+from reports.figures import Scored
+from reports.sections import Group, labels, plain_labels
+from reports.tables import NOTHING, escape, markdown_table, percent, ratio
 
 _OVER = (Outcome.OVER_BUDGET, Outcome.OOM)
 # These may end before training has reached its peak, so that a peak of theirs says little.
@@ -25,7 +28,7 @@ def budget_curve(group: Group) -> str:
     measured, the predicted footprint stands in, and the cell is marked `~`. Without any peak there is no table.
     """
     lead = "**Best score within a budget**, of the completed trials that fit into it: macro F1 (accuracy)."
-    peaks = [peak for results in group for trial in _completed(results) if (peak := _peak(trial)) is not None]
+    peaks = [held.size for results in group for trial in _completed(results) if (held := peak(trial)) is not None]
     if not peaks:
         return f"{lead} No completed trial has a peak to hold against a budget."
     own = group[0].study.budget_bytes
@@ -35,6 +38,34 @@ def budget_curve(group: Group) -> str:
     rows = [[names[results.study.study], *(_best_within(results, budget) for budget in budgets)] for results in group]
     table = markdown_table(["Family", *columns], rows, numeric=columns)
     return f"{' '.join([lead, fitted, *_not_measured(group)])}\n\n{table}"
+
+
+def score_memory_svg(group: Group) -> bytes | None:
+    """Return scores against memory as a picture; None where no completed trial has both."""
+    points = _points(group)
+    if not points:
+        return None
+    families = {
+        name: [point.scored for point in points if point.name == name]
+        for name in plain_labels(group).values()
+        if any(point.name == name for point in points)
+    }
+    budget = group[0].study.budget_bytes
+    return figures.score_memory_svg(families, [point.scored for point in _front(points)], budget)
+
+
+def pareto_front(group: Group) -> str:
+    """Return the trials on the Pareto front in words, by rising memory; empty where there is none."""
+    front = _front(_points(group))
+    if not front:
+        return ""
+    told = ", ".join(
+        f"{escape(name)} trial {number} ({ratio(macro_f1)} at {'' if measured else '~'}{format_size(size)})"
+        for name, number, (size, measured, macro_f1) in front
+    )
+    measured = all(point.scored.measured for point in front)
+    note = "" if measured else " `~` marks a peak that is predicted, not measured."
+    return f"**Pareto front**, the completed trials that none beats in macro F1 with as little memory: {told}.{note}"
 
 
 def over_budget_by_third(group: Group) -> str:
@@ -65,8 +96,8 @@ def prediction_errors(group: Group) -> str:
     rows = [
         [names[results.study.study], measure, str(len(errors)), *map(percent, np.percentile(errors, [50, 95]).tolist())]
         for results in group
-        for measure, peak in _MEASURES.items()
-        if (errors := _errors(results.trials, peak))
+        for measure, measured in _MEASURES.items()
+        if (errors := _errors(results.trials, measured))
     ]
     if not rows:
         return f"{lead} No trial has both figures."
@@ -105,13 +136,35 @@ def guards(group: Group) -> str:
     return f"**Which guard held.** {' '.join(sentences)}"
 
 
+class _Point(NamedTuple):
+    """A completed trial with a score and a peak; `name` is its study's for the reader."""
+
+    name: str
+    number: int
+    scored: Scored
+
+
+def _points(group: Group) -> list[_Point]:
+    names = plain_labels(group)
+    return [
+        _Point(names[results.study.study], trial.number, Scored(*held, trial.valid_macro_f1))
+        for results in group
+        for trial in _completed(results)
+        if (held := peak(trial)) is not None and trial.valid_macro_f1 is not None and is_finite(trial.valid_macro_f1)
+    ]
+
+
+def _front(points: Sequence[_Point]) -> list[_Point]:
+    """Return the points that none beats with as little memory, by rising memory; of equals, the first."""
+    front: list[_Point] = []
+    for point in sorted(points, key=lambda point: (point.scored.peak_bytes, -point.scored.macro_f1)):
+        if not front or point.scored.macro_f1 > front[-1].scored.macro_f1:
+            front.append(point)
+    return front
+
+
 def _completed(results: StudyResults) -> list[TrialRecord]:
     return [trial for trial in results.trials if trial.completed]
-
-
-def _peak(trial: TrialRecord) -> int | None:
-    measured = measured_peak(trial)
-    return trial.footprint_bytes if measured is None else measured
 
 
 def _budgets(peaks: Sequence[int], own: int) -> list[int]:
@@ -138,7 +191,7 @@ def _column(budget: int) -> str:
 
 
 def _best_within(results: StudyResults, budget: int) -> str:
-    fitting = [trial for trial in results.trials if (peak := _peak(trial)) is not None and peak <= budget]
+    fitting = [trial for trial in results.trials if (held := peak(trial)) is not None and held.size <= budget]
     best = StudyResults(results.study, tuple(fitting), {}).best
     if best is None:
         return NOTHING
@@ -195,10 +248,10 @@ _MEASURES: dict[str, Callable[[TrialRecord], int | None]] = {
 }
 
 
-def _errors(trials: Sequence[TrialRecord], peak: Callable[[TrialRecord], int | None]) -> list[float]:
+def _errors(trials: Sequence[TrialRecord], figure: Callable[[TrialRecord], int | None]) -> list[float]:
     """Return |predicted / measured - 1| of each trial that has both; a measured 0 says that nothing was trained."""
     return [
         abs(trial.footprint_bytes / measured - 1)
         for trial in trials
-        if trial.outcome not in _CUT_SHORT and trial.footprint_bytes is not None and (measured := peak(trial))
+        if trial.outcome not in _CUT_SHORT and trial.footprint_bytes is not None and (measured := figure(trial))
     ]

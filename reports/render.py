@@ -1,4 +1,4 @@
-"""The comparison of families as markdown with pictures, made from records alone; equal records give equal bytes.
+"""The comparison of families as markdown with pictures, and as one HTML page; equal records give equal bytes.
 
 Studies are compared within a section only: same data set, protocol, budget, epochs, seed and size of the spaces.
 """
@@ -12,21 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.records import StudyResults, TrialRecord
+from harness.records import StudyResults
 from harness.scoring.metrics import confusion
 from harness.units import format_size
-from reports import memory, sections, summary, tables
-from reports.figures import confusion_matrix_png
+from reports import memory, search, sections, summary, tables
+from reports.diagnosis import limitations
+from reports.figures import confusion_matrix_svg
 from reports.finals import finals
+from reports.markers import inject
+from reports.page import page
 from reports.pairs import pairwise
-from reports.tables import one_line, percent, ratio
-
-_OPEN, _CLOSE = "<!-- harness:results -->", "<!-- /harness:results -->"
+from reports.tables import RunLinks, escape, link, percent, ratio
+from reports.templating import template
 
 
 @dataclass(frozen=True)
 class Report:
-    """The comparison: `pictures` are PNG bytes by file name, linked from the markdown as `pictures/<name>`."""
+    """The comparison: `pictures` are SVG bytes by file name, linked from the markdown as `pictures/<name>`."""
 
     markdown: str
     pictures: dict[str, bytes]
@@ -39,10 +41,14 @@ class _Family:
 
     label: str
     results: StudyResults
+    tracked: str
     facts: str
-    hyperparameters: str | None
+    limitations: tuple[str, ...]
+    history: str | None
+    trials: str
     per_genre: str | None
     picture: str | None
+    hyperparameters: str
 
 
 @dataclass(frozen=True)
@@ -56,35 +62,26 @@ class _Section:
     tested: str
     finals: tuple[str, ...]
     pairs: tuple[str, ...]
+    score_memory: str | None
     memory: tuple[str, ...]
     families: tuple[_Family, ...]
     provenance: str
 
 
-def report(studies: Sequence[StudyResults]) -> Report:
-    """Return the whole comparison.
+def report(studies: Sequence[StudyResults], links: RunLinks | None = None) -> Report:
+    """Return the whole comparison, with `links` to tracked runs where there are any.
 
     Raises:
         UsageError: there is no study.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     pictures: dict[str, bytes] = {}
     groups = sections.grouped(studies)
-    made = [_section(group, pictures) for group in groups]
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    markdown = environment.get_template("RESULTS.md.j2").render(
-        sections=made,
+    markdown = template("RESULTS.md.j2").render(
+        sections=[_section(group, f"section-{1 + index}", pictures, links or {}) for index, group in enumerate(groups)],
         synthetic=sections.SYNTHETIC if any(results.study.dataset.synthetic for results in studies) else None,
         published_note=summary.PUBLISHED_NOTE,
         notes=_notes(groups),
-        one_line=one_line,
+        escape=escape,
     )
     return Report(markdown=markdown, pictures=pictures, scores=tables.scores_json(studies))
 
@@ -107,6 +104,21 @@ def write(studies: Sequence[StudyResults], output: Path) -> list[Path]:
     except OSError as error:
         raise UsageError(f"{output}: cannot write the report ({error}). Name another file with --output.") from error
     return list(files)
+
+
+def write_page(studies: Sequence[StudyResults], output: Path, links: RunLinks | None = None) -> Path:
+    """Write the comparison as one HTML page that needs nothing else, with `links` to tracked runs; return the path.
+
+    Raises:
+        UsageError: there is no study, or the place cannot be written to.
+    """
+    made = report(studies, links)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        _replace(output, page(made.markdown, made.pictures).encode())
+    except OSError as error:
+        raise UsageError(f"{output}: cannot write the page ({error}). Name another file with --html.") from error
+    return output
 
 
 def results_table(studies: Sequence[StudyResults]) -> str:
@@ -137,32 +149,6 @@ def _notes(groups: Sequence[sections.Group]) -> list[str]:
     return [*notes, *sections.artist_gaps(groups)]
 
 
-def inject(text: str, document: str) -> str:
-    """Return `document` with `text` between its two markers, and every other character as it was.
-
-    The markers `<!-- harness:results -->` and `<!-- /harness:results -->` each stand once, alone on a line.
-
-    Raises:
-        UsageError: a marker is missing, stands twice, or the two are out of order.
-    """
-    opening, closing = (_marker(marker, document) for marker in (_OPEN, _CLOSE))
-    if closing.start() < opening.end():
-        raise UsageError(f"The marker {_CLOSE} stands before {_OPEN}. Put the opening marker first.")
-    newline = "\r\n" if "\r\n" in document else "\n"
-    content = newline.join(["", "", *text.strip().splitlines(), "", ""])
-    return document[: opening.end()] + content + document[closing.start() :]
-
-
-def _marker(marker: str, document: str) -> re.Match[str]:
-    found = list(re.finditer(rf"^[ \t]*{re.escape(marker)}(?=[ \t]*\r?$)", document, flags=re.MULTILINE))
-    if len(found) != 1:
-        count = "is missing" if not found else f"stands {len(found)} times"
-        raise UsageError(
-            f"The marker {marker} {count} in the document. Put {_OPEN} and {_CLOSE} in it once, each alone on a line."
-        )
-    return found[0]
-
-
 def inject_into(path: Path, studies: Sequence[StudyResults]) -> Path:
     """Renew the results table between the markers of the document at `path`, and return the path.
 
@@ -191,8 +177,8 @@ def _replace(path: Path, content: bytes) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _section(group: sections.Group, pictures: dict[str, bytes]) -> _Section:
-    """Return a group for the template; its pictures are added to `pictures`."""
+def _section(group: sections.Group, name: str, pictures: dict[str, bytes], links: RunLinks) -> _Section:
+    """Return a group for the template; its pictures are added to `pictures`, under names that say whose they are."""
     labels = sections.labels(group)
     return _Section(
         heading=sections.heading(group),
@@ -202,33 +188,59 @@ def _section(group: sections.Group, pictures: dict[str, bytes]) -> _Section:
         tested=summary.tested_word(group),
         finals=finals(group),
         pairs=pairwise(group),
+        score_memory=_kept(pictures, f"memory-{name}.svg", memory.score_memory_svg(group)),
         memory=_memory(group),
-        families=tuple(_family(results, labels[results.study.study], pictures) for results in group),
+        families=tuple(_family(results, labels[results.study.study], pictures, links) for results in group),
         provenance=sections.provenance(group),
     )
 
 
 def _memory(group: sections.Group) -> tuple[str, ...]:
-    parts = (memory.budget_curve, memory.over_budget_by_third, memory.prediction_errors, memory.guards)
+    parts = (
+        *(memory.pareto_front, memory.budget_curve, memory.over_budget_by_third),
+        *(memory.prediction_errors, memory.guards),
+    )
     return tuple(text for part in parts if (text := part(group)))
 
 
-def _family(results: StudyResults, label: str, pictures: dict[str, bytes]) -> _Family:
+def _family(results: StudyResults, label: str, pictures: dict[str, bytes], links: RunLinks) -> _Family:
     best = results.best
     predictions = results.predictions.get(best.number) if best else None
-    picture = None
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", results.study.study)
+    matrix = None
     if best and predictions:
-        picture = f"confusion-{re.sub(r'[^A-Za-z0-9.-]+', '_', results.study.study)}.png"
         title = f"{results.study.family}, trial {best.number}: {len(predictions.labels)} validation tracks"
-        pictures[picture] = confusion_matrix_png(confusion(predictions), predictions.genres, title)
+        matrix = confusion_matrix_svg(confusion(predictions), predictions.genres, title)
     return _Family(
         label=label,
         results=results,
+        tracked=_tracked(results, links),
         facts=_facts(results),
-        hyperparameters=_hyperparameters(results),
+        limitations=tuple(map(escape, limitations(results))),
+        history=_kept(pictures, f"search-{name}.svg", search.history_svg(results)),
+        trials=search.trial_table(results, links),
         per_genre=tables.per_genre_table(predictions) if predictions else None,
-        picture=picture,
+        picture=_kept(pictures, f"confusion-{name}.svg", matrix),
+        hyperparameters=search.hyperparameters(results),
     )
+
+
+def _kept(pictures: dict[str, bytes], name: str, picture: bytes | None) -> str | None:
+    """Return the name under which the picture is among `pictures` now; None where there is none."""
+    if picture is None:
+        return None
+    pictures[name] = picture
+    return name
+
+
+def _tracked(results: StudyResults, links: RunLinks) -> str:
+    """Return links to the runs of the study and of its finals; those of its trials stand in their table."""
+    study, finals = results.study.study, results.finals.runs if results.finals is not None else ()
+    runs = {"the study": links.get((study, None))}
+    for run in finals:
+        fold = "" if run.fold is None else f", outer fold {run.fold + 1}"
+        runs[f"{run.role}, seed {run.seed + 1}{fold}"] = links.get((study, run.key))
+    return " · ".join(link(text, address) for text, address in runs.items() if address is not None)
 
 
 def _facts(results: StudyResults) -> str:
@@ -249,12 +261,3 @@ def _facts(results: StudyResults) -> str:
     if best.footprint_bytes is not None:
         facts.append(f"predicted footprint {format_size(best.footprint_bytes)}")
     return f"Best: {'; '.join(facts)}."
-
-
-def _hyperparameters(results: StudyResults) -> str | None:
-    trials: dict[str, TrialRecord] = {}
-    if results.best:
-        trials[f"Best (trial {results.best.number})"] = results.best
-    if results.baseline:
-        trials["Baseline (trial 0)"] = results.baseline
-    return tables.hyperparameter_table(trials) if any(trial.params for trial in trials.values()) else None

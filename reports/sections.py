@@ -11,7 +11,7 @@ from harness.records import StudyRecord, StudyResults
 from harness.units import format_duration, format_size
 from reports import tables
 from reports.diagnosis import accuracy_interval, validation_tracks
-from reports.tables import NOTHING, escape, one_line, percent, percent_range, points
+from reports.tables import NOTHING, escape, percent, percent_range, points
 
 SYNTHETIC = "Synthetic demo set: scores say nothing about real music."
 
@@ -48,15 +48,18 @@ def _rank(results: StudyResults) -> tuple[float, str, str]:
     return (1.0 if score is None else -score, results.study.family, results.study.study)
 
 
-def labels(group: Group) -> dict[str, str]:
+def plain_labels(group: Group) -> dict[str, str]:
     """Return each study's name for the reader: its family, or the study where a family has several."""
     families = Counter(results.study.family for results in group)
     return {
-        results.study.study: escape(
-            results.study.family if families[results.study.family] == 1 else results.study.study
-        )
+        results.study.study: results.study.family if families[results.study.family] == 1 else results.study.study
         for results in group
     }
+
+
+def labels(group: Group) -> dict[str, str]:
+    """Return `plain_labels` as markdown."""
+    return {study: escape(label) for study, label in plain_labels(group).items()}
 
 
 def best_accuracy(results: StudyResults) -> str:
@@ -83,7 +86,7 @@ def heading(group: Group) -> str:
 def notices(group: Group) -> str:
     """Return what a reader must know before the numbers, as block quotes; empty when there is nothing."""
     synthetic = any(results.study.dataset.synthetic for results in group)
-    warnings = sorted({one_line(results.study.protocol.warning) for results in group if results.study.protocol.warning})
+    warnings = sorted({escape(results.study.protocol.warning) for results in group if results.study.protocol.warning})
     lines = [f"**{SYNTHETIC}**"] * synthetic + [f"**Protocol warning:** {warning}" for warning in warnings]
     return "\n>\n".join(f"> {line}" for line in lines)
 
@@ -126,7 +129,7 @@ def _gap(mixed: StudyResults, apart: StudyResults) -> str:
     return (
         f"**{names[0]} beside {names[1]}** ({escape(mixed.study.dataset.name)}): the best family's validation accuracy "
         f"is {told[0]}, with {names[0]}; {told[1]}, with {names[1]}: {points(gap)}. {shown}: "
-        f"{one_line(splits[0].warning or '')}"
+        f"{escape(splits[0].warning or '')}"
     )
 
 

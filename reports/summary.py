@@ -6,10 +6,20 @@ from collections.abc import Mapping
 
 from harness.records import Outcome, Role, StudyResults
 from harness.scoring.metrics import confusion, wilson
-from harness.units import format_count, format_duration, format_size
-from reports.diagnosis import main_limitation, measured_peak, outcomes
+from harness.units import format_count, format_duration
+from reports.diagnosis import main_limitation, measured_peak, outcomes, part_of_budget
 from reports.sections import Group, best_accuracy, labels
-from reports.tables import NOTHING, escape, markdown_table, percent, percent_range, ratio, ratio_range
+from reports.tables import (
+    NOTHING,
+    escape,
+    markdown_table,
+    milliseconds,
+    percent,
+    percent_range,
+    ratio,
+    ratio_range,
+    seconds,
+)
 from reports.tested import Tested, baseline_won, ensembles, not_ahead, tested, winner_and_baseline
 
 PUBLISHED_NOTE = (
@@ -21,7 +31,8 @@ SCORE_NOTE = (
     "all genres. A trial's best epoch and a family's best trial (highest macro F1) are chosen by the validation "
     "tracks, so validation scores are optimistic; the test set is not opened by `harness run`. The interval of an "
     "accuracy is Wilson's at 95 % and covers the chance of the tracks, not that choice. Peak VRAM is the best trial's "
-    "as NVML counts it; `not measured` means that there was nothing to read it from."
+    "as NVML counts it; `not measured` means that there was nothing to read it from. Latency is the time in which the "
+    "best model answers for 30 s of audio whose features are there, on the device of the run."
 )
 TESTED_NOTE = (
     "Tested scores (`harness final`) are of configurations trained again, on tracks by which nothing was chosen: means "
@@ -32,7 +43,8 @@ TESTED_NOTE = (
 
 _BASELINE = "Validation: baseline"
 _ACCURACY, _MACRO_F1 = "Validation: best accuracy (95 % interval)", "Validation: best macro F1"
-_PEAK = "Peak VRAM of best (source)"
+_PEAK, _PARAMETERS = "Peak VRAM of best (source)", "Parameters of best"
+_LATENCY, _SECONDS = "Latency of best, 30 s track", "Training seconds of best"
 _FEW_TRACKS = 20
 
 
@@ -48,8 +60,9 @@ def summary(group: Group) -> str:
     word = tested_word(group)
     opened = any(results.finals is not None for results in group)
     tested_columns = [f"{word}: baseline", *_winner_columns(word)] if opened else [word]
-    numbers = ["Published¹", _BASELINE, _ACCURACY, _MACRO_F1, *tested_columns, _PEAK, "Parameters of best"]
-    columns = ["Family", *numbers, "Trials", "Training time", "Main limitation"]
+    costs = [_PEAK, _PARAMETERS, _LATENCY, _SECONDS]
+    numbers = ["Published¹", _BASELINE, _ACCURACY, _MACRO_F1, *tested_columns, *costs]
+    columns = ["Family", *numbers, "Trials", "Main limitation"]
     rows = [*(_study_row(results, group) for results in group), *_reference_rows(group), *_ensemble_rows(group)]
     return markdown_table(columns, [[row.get(column, NOTHING) for column in columns] for row in rows], numeric=numbers)
 
@@ -75,7 +88,6 @@ def _study_row(results: StudyResults, group: Group) -> Mapping[str, str]:
         _BASELINE: _baseline(results),
         _PEAK: _peak(results),
         "Trials": f"{len(results.trials)}: {outcomes(results.trials)}" if results.trials else "0",
-        "Training time": format_duration(seconds) if (seconds := _search_seconds(results)) else NOTHING,
         "Main limitation": escape(main_limitation(results)),
         **_tested_cells(results, tested_word(group)),
     }
@@ -83,7 +95,9 @@ def _study_row(results: StudyResults, group: Group) -> Mapping[str, str]:
         row["Published¹"] = f"{percent(published.accuracy)}, F1 {ratio(published.macro_f1)}"
     if best:
         row[_ACCURACY], row[_MACRO_F1] = best_accuracy(results), ratio(best.valid_macro_f1)
-        row["Parameters of best"] = NOTHING if best.parameters is None else format_count(best.parameters)
+        row[_PARAMETERS] = NOTHING if best.parameters is None else format_count(best.parameters)
+        row[_LATENCY] = NOTHING if best.track_seconds is None else milliseconds(best.track_seconds)
+        row[_SECONDS] = seconds(best.train_seconds)
     return row
 
 
@@ -157,8 +171,7 @@ def _peak(results: StudyResults) -> str:
     peak, budget = measured_peak(results.best), results.study.budget_bytes
     if peak is None:
         return "not measured"
-    source = results.best.reading.source.replace("_", " ")
-    return f"{format_size(peak)} of {format_size(budget)}, {100 * peak / budget:.0f} % ({source})"
+    return f"{part_of_budget(peak, budget)} ({results.best.reading.source.replace('_', ' ')})"
 
 
 def _search_seconds(results: StudyResults) -> float:
@@ -228,5 +241,5 @@ def _counted(results: StudyResults) -> int:
     return sum(trial.outcome is not Outcome.REFUSED for trial in results.trials)
 
 
-def _seconds(seconds: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {spent:,.0f}" for name, spent in seconds.items())
+def _seconds(spent: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {seconds(each)}" for name, each in spent.items())

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from harness.records import FinalsRecord, Predictions, StudyResults, TrialRecord, Value, is_finite
+from harness.records import FinalsRecord, Predictions, StudyResults, Value, is_finite
 from harness.scoring.metrics import Interval, confusion, per_genre
 
 NOTHING = "–"
+
+RunLinks = Mapping[tuple[str, int | str | None], str]
+"""Web addresses of tracked runs, by study and by what the run stands for: a trial's number, a `FinalRecord.key`, or
+None for the study itself."""
 
 # What markdown or a table would take as markup. Underscores inside a word are plain text on code hosts.
 _MARKUP = re.compile(r"[\\|`*<>\[\]~$]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
@@ -61,11 +66,38 @@ def p_value(probability: float) -> str:
     return "< 0.001" if probability < 0.001 else f"= {probability:.3g}"
 
 
+def seconds(spent: float | None) -> str:
+    """Return seconds for a reader, with one decimal below ten: `4.2`, `1,234`; or a dash."""
+    if spent is None or not is_finite(spent):
+        return NOTHING
+    return f"{spent:.1f}" if spent < 10 else f"{spent:,.0f}"
+
+
+def milliseconds(spent: float) -> str:
+    """Return seconds for a reader as milliseconds: `42 ms`, `3.1 ms`."""
+    return f"{1000 * spent:.1f} ms" if spent < 0.01 else f"{1000 * spent:,.0f} ms"
+
+
+def count(number: int, what: str) -> str:
+    """Return how many there are of what has a regular plural: `1 trial`, `3 trials`."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def value(setting: Value) -> str:
     """Return a hyperparameter for a reader, at most six digits."""
     if setting is None:
         return NOTHING
     return f"{setting:.6g}" if isinstance(setting, float) else str(setting)
+
+
+def link(text: str, address: str | None) -> str:
+    """Return markdown that leads from `text` to a web address; `text` alone where there is none."""
+    return text if address is None else f"[{text}](<{address}>)"
+
+
+def folded(title: str, content: str) -> str:
+    """Return markdown that a reader unfolds by its `title`, which is plain text."""
+    return f"<details>\n<summary>{html.escape(one_line(title))}</summary>\n\n{content}\n\n</details>"
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[str] = ()) -> str:
@@ -85,13 +117,6 @@ def per_genre_table(predictions: Predictions) -> str:
         for row in per_genre(predictions)
     ]
     return markdown_table(columns, rows, numeric=columns[1:])
-
-
-def hyperparameter_table(trials: dict[str, TrialRecord]) -> str:
-    """Return the settings of some trials side by side as a markdown table; the keys head the columns."""
-    names = sorted({name for trial in trials.values() for name in trial.params})
-    rows = [[escape(name), *(escape(value(trial.params.get(name))) for trial in trials.values())] for name in names]
-    return markdown_table(["Hyperparameter", *trials], rows, numeric=list(trials))
 
 
 def per_genre_csv(predictions: Predictions) -> str:

@@ -59,7 +59,7 @@ def make_trial(number: int, outcome: Outcome = Outcome.COMPLETED, **changes: Any
         }
         fields |= {"epochs": tuple(EpochRecord(epoch=index, **epoch) for index in range(20)), "best_epoch": 8}
         fields |= {"train_accuracy": 0.7, "micro_batch": 8, "accumulation": 2, "parameters": 1_234_567}
-        fields |= {"train_seconds": 90.0, "footprint_bytes": 3 * GIB}
+        fields |= {"train_seconds": 90.0, "track_seconds": 0.042, "footprint_bytes": 3 * GIB}
         fields |= {"reading": Reading(peak_bytes=2 * GIB, source=Source.PROCESS)}
     return TrialRecord(**(fields | changes))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -28,12 +29,13 @@ from mlflow_helpers import (
 )
 
 from harness.errors import TrackingError
-from harness.records import EpochRecord, Outcome, Predictions
+from harness.records import EpochRecord, Outcome, Predictions, StudyResults
 from harness.tracking.ledger import Entry, Ledger
 from harness.tracking.mlflow.delivery import Delivery, sync
 from harness.tracking.mlflow.live import Tracker
 from harness.tracking.mlflow.reading import read_studies
 from harness.tracking.mlflow.registry import download_model, register_champion
+from harness.tracking.mlflow.views import addresses, experiment_tags, runs_page
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +77,7 @@ def test_a_trial_s_run_follows_the_schema(ledger: Ledger, uri: str, root: Path) 
     assert sync(ledger, uri, artifact_root=root, artifacts=pictures) == Delivery(2)
     (parent,), (child,) = runs_of(uri, "study"), runs_of(uri, "trial")
     assert MlflowClient(uri).get_experiment(child.info.experiment_id).name == "demo/kfold:5"
-    assert parent.info.run_name == "cnn2d-fusion · ab12cd34"
+    assert parent.info.run_name == "cnn2d-fusion · study ab12cd34 · 0.71"
     assert child.info.run_name == "cnn2d-fusion · trial 7 · 0.71"
     assert (
         child.data.tags.items()
@@ -110,6 +112,73 @@ def test_a_trial_s_run_follows_the_schema(ledger: Ledger, uri: str, root: Path) 
     assert {parent.info.status, child.info.status} == {"FINISHED"}
     assert list(root.rglob("trial.json"))
     assert ledger.pending() == []
+
+
+def told(results: StudyResults) -> str:
+    return f"{len(results.trials)} of {results.study.family}"
+
+
+def test_the_run_of_a_study_tells_how_far_it_has_come(ledger: Ledger, uri: str, root: Path) -> None:
+    tracker = Tracker(uri, ledger, artifact_root=root, describe=told)
+    tracker.open_study(STUDY)
+    for number, score in enumerate((0.5, 0.25, 0.75)):
+        ledger.write(trial(number).model_copy(update={"valid_macro_f1": score}), PREDICTIONS)
+        tracker.trial_ended(trial(number))
+    tracker.close()
+    (parent,) = runs_of(uri, "study")
+    assert parent.data.tags["mlflow.note.content"] == "3 of cnn2d-fusion"
+    assert parent.info.run_name == "cnn2d-fusion · study ab12cd34 · 0.75"
+    assert parent.data.metrics["valid_macro_f1"] == 0.75
+    once = curve(uri, parent, "valid_macro_f1")
+    assert once[-1] == (3, 0.75)
+    ledger.keep_files(STUDY.study, {"importance.json": b"{}"})
+    sync(ledger, uri, artifact_root=root, describe=told)
+    assert curve(uri, parent, "valid_macro_f1") == once
+
+
+def test_a_study_that_has_just_begun_is_there_with_its_data_set(ledger: Ledger, uri: str, root: Path) -> None:
+    tracker = Tracker(uri, ledger, artifact_root=root, describe=told)
+    tracker.open_study(STUDY)
+    tracker.trial_started(STUDY, 0, PARAMS)
+    tracker.close()
+    (parent,), (child,) = runs_of(uri, "study"), runs_of(uri, "trial")
+    assert parent.data.tags["mlflow.note.content"] == "0 of cnn2d-fusion"
+    assert parent.info.run_name == "cnn2d-fusion · study ab12cd34"
+    for run in (parent, child):
+        (seen,) = run.inputs.dataset_inputs
+        assert (seen.dataset.name, seen.dataset.digest) == ("demo", "f")
+        profile = json.loads(seen.dataset.profile)
+        assert (profile["tracks"], profile["genres"]) == (4, ["blues", "rock"])
+        assert profile["tracks by partition"] == {"train": 2, "valid": 2}
+
+
+def test_a_data_set_that_a_run_lacks_is_added_once(ledger: Ledger, uri: str, root: Path) -> None:
+    def cut_off(*given: object) -> None:
+        raise OSError("cut off")
+
+    ledger.write(trial(0), PREDICTIONS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MlflowClient, "log_inputs", cut_off)
+        assert len(sync(ledger, uri, artifact_root=root).refused) == 2
+    for _ in range(2):
+        ledger.write(trial(0), PREDICTIONS)
+        assert sync(ledger, uri, artifact_root=root).refused == ()
+    (run,) = runs_of(uri, "trial")
+    assert len(run.inputs.dataset_inputs) == 1
+
+
+def test_an_experiment_has_its_views_and_keeps_what_a_user_made_of_them(ledger: Ledger, uri: str, root: Path) -> None:
+    sync(ledger, uri, artifact_root=root)
+    ((name, address),) = addresses(uri, "http://here").items()
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(name)
+    assert (name, address) == ("demo/kfold:5", runs_page("http://here", experiment.experiment_id))
+    assert experiment.tags == experiment_tags()
+    tag = next(iter(experiment_tags()))
+    client.set_experiment_tag(experiment.experiment_id, tag, "mine")
+    ledger.keep_files(STUDY.study, {"importance.json": b"{}"})
+    sync(ledger, uri, artifact_root=root)
+    assert client.get_experiment_by_name(name).tags == {**experiment_tags(), tag: "mine"}
 
 
 @pytest.mark.parametrize(
@@ -395,7 +464,7 @@ def test_the_champion_is_registered_once_and_predicts(ledger: Ledger, uri: str, 
 
     folder = download_model(uri, address, tmp_path / "fetched")
     model = load_model(str(folder))
-    assert model.metadata.get_input_schema().input_names() == ["audio"]
+    assert model.metadata.get_input_schema().input_names() == ["audio", "samples", "rate"]
     assert model.metadata.get_output_schema().input_names() == ["genre", "blues", "rock"]
     answer = model.predict(pandas.DataFrame({"audio": ["a.wav", "b.wav"]}))
     assert answer["genre"].tolist() == ["rock", "rock"]

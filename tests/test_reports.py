@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -30,10 +31,12 @@ from harness.errors import UsageError
 from harness.records import DatasetRecord, Outcome, Reading, StudyResults
 from harness.scoring.metrics import confusion
 from harness.units import GIB
-from reports import figures, render, tables
-from reports.diagnosis import main_limitation
+from reports import diagnosis, figures, render, tables
+from reports.diagnosis import limitations, main_limitation
+from reports.markers import inject
 
 SYNTHETIC = "Synthetic demo set: scores say nothing about real music."
+UNMEASURED = {"reading": Reading()}
 MARKED = "# Read me\n\n<!-- harness:results -->\nold\n<!-- /harness:results -->\n\nThe end.\n"
 
 
@@ -49,10 +52,11 @@ def test_every_family_has_its_row_best_first(markdown: str):
     assert best["Published¹"] == "61.0 %, F1 0.59"
     assert best["Validation: baseline"].startswith("30.5 %, F1 0.")
     assert best["Validation: best accuracy (95 % interval)"] == "61.0 % (54–68 %; 200 tracks)"
-    assert best["Peak VRAM of best (source)"] == "2.00 GiB of 8.00 GiB, 25 % (process)"
+    assert best["Peak VRAM of best (source)"] == "2.00 of 8.00 GiB (process)"
     assert best["Parameters of best"] == "1.23 M"
+    assert best["Latency of best, 30 s track"] == "42 ms"
+    assert best["Training seconds of best"] == "90"
     assert best["Trials"] == "3: 2 completed, 1 pruned"
-    assert best["Training time"] == "3 min 00 s"
     assert best["Main limitation"] == "none found"
 
 
@@ -61,6 +65,12 @@ def test_what_was_not_measured_is_said_to_be_so(markdown: str):
     assert row["Family"] == "cnn1d-raw"
     assert row["Peak VRAM of best (source)"] == "not measured"
     assert row["Published¹"] == "–"
+
+
+def test_what_older_records_do_not_have_is_a_dash():
+    results = make_results(best={"track_seconds": None, "train_seconds": None})
+    (row,) = summary_rows(render.results_table([results]))
+    assert row["Latency of best, 30 s track"] == row["Training seconds of best"] == "–"
 
 
 def test_a_study_without_a_completed_trial_says_so(markdown: str):
@@ -91,7 +101,15 @@ def test_equal_records_make_equal_files(tmp_path: Path):
     studies = [make_results(), *without_predictions(*four_families()[2:])]
     first = render.write(studies, tmp_path / "one" / "RESULTS.md")
     made = [path.read_bytes() for path in first]
-    assert len(made) == 3
+    assert [path.name for path in first] == [
+        "confusion-cnn2d-fusion-1a2b3c4d.svg",
+        "memory-section-1.svg",
+        "search-cnn-transformer-1a2b3c4d.svg",
+        "search-cnn1d-raw-1a2b3c4d.svg",
+        "search-cnn2d-fusion-1a2b3c4d.svg",
+        "scores.json",
+        "RESULTS.md",
+    ]
     second = render.write(studies[::-1], tmp_path / "two" / "RESULTS.md")
     assert [path.read_bytes() for path in second] == made
     assert render.write(studies, tmp_path / "one" / "RESULTS.md") == first
@@ -102,12 +120,9 @@ def test_every_picture_that_is_linked_exists_and_nothing_else_is_left(tmp_path: 
     output = tmp_path / "report" / "RESULTS.md"
     written = render.write(four_families()[1:], output)
     links = re.findall(r"!\[[^]]*\]\(([^)]+)\)", output.read_text(encoding="utf-8"))
-    assert len(links) == 2
+    assert len(links) == len(set(links)) == 6
     for link in links:
-        with Image.open(output.parent / link) as picture:
-            assert picture.format == "PNG"
-            assert 850 <= picture.width <= 950
-            picture.verify()
+        assert ElementTree.parse(output.parent / link).getroot().tag == "{http://www.w3.org/2000/svg}svg"
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(written)
 
 
@@ -217,7 +232,7 @@ def test_a_trial_whose_predictions_are_gone_still_has_its_row():
     markdown = render.report(without_predictions(make_results())).markdown
     assert "61.0 % (54–68 %; 200 tracks)" in markdown
     assert "predictions of this trial are not stored" in markdown
-    assert "](pictures/" not in markdown
+    assert "](pictures/confusion" not in markdown
 
 
 def test_scores_leave_out_clocks_and_memory():
@@ -241,15 +256,15 @@ def test_no_study_is_the_users_to_mend():
 
 
 def test_inject_renews_what_stands_between_the_markers_only():
-    renewed = render.inject("| new |\n", MARKED)
+    renewed = inject("| new |\n", MARKED)
     assert renewed == MARKED.replace("\nold\n", "\n\n| new |\n\n")
-    assert render.inject("| new |\n", renewed) == renewed
-    assert render.inject("a\nb", MARKED.replace("\n", "\r\n")).count("\n") == render.inject("a\nb", MARKED).count("\n")
+    assert inject("| new |\n", renewed) == renewed
+    assert inject("a\nb", MARKED.replace("\n", "\r\n")).count("\n") == inject("a\nb", MARKED).count("\n")
 
 
 def test_markers_that_a_text_only_mentions_are_no_markers():
     document = f"Write `<!-- harness:results -->` in your file.\n{MARKED}"
-    assert render.inject("new", document).startswith("Write `<!-- harness:results -->` in your file.\n# Read me")
+    assert inject("new", document).startswith("Write `<!-- harness:results -->` in your file.\n# Read me")
 
 
 @pytest.mark.parametrize(
@@ -263,7 +278,7 @@ def test_markers_that_a_text_only_mentions_are_no_markers():
 )
 def test_a_document_without_proper_markers_is_refused(document: str, complaint: str):
     with pytest.raises(UsageError, match=complaint):
-        render.inject("new", document)
+        inject("new", document)
 
 
 @pytest.mark.parametrize(
@@ -279,6 +294,8 @@ def test_a_document_without_proper_markers_is_refused(document: str, complaint: 
         ),
         (make_results(best={"best_epoch": 18}), "too few epochs: best after 19 of 20"),
         (make_results(0.6, tracks=40), "few validation tracks: 40 leave accuracy at 44–74 %"),
+        (make_results(budget_bytes=12 * GIB), "unused budget: no trial peaked above 2.00 of 12.00 GiB (measured)"),
+        (make_results(budget_bytes=16 * GIB, best=UNMEASURED), "unused budget: no trial peaked above 3.00 of 16.00"),
         (make_results(), "none found"),
     ],
 )
@@ -300,14 +317,44 @@ def test_a_third_of_the_trials_lost_is_the_limitation(outcomes: list[Outcome], l
     assert main_limitation(StudyResults(results.study, results.trials + lost, results.predictions)) == limitation
 
 
+def test_the_rules_are_documented_as_they_stand():
+    page = (Path(__file__).parent.parent / "docs/report.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", page.partition("## Main limitation")[2], re.MULTILINE)
+    rules = re.findall(r"^\| \d \| ([^|]+) \| ([^|]+) \|$", diagnosis.__doc__ or "", re.MULTILINE)
+    assert len(rules) == 8
+    assert [name for name, _ in documented][2:] == [*(name for name, _ in rules), "none found"]
+    for (_, told), (_, rule) in zip(documented[2:], rules, strict=False):
+        assert told.startswith(rule)
+
+
+def test_no_budget_is_unused_that_refused_a_trial():
+    results = make_results(budget_bytes=16 * GIB)
+    refused = make_trial(3, Outcome.REFUSED, footprint_bytes=17 * GIB)
+    assert main_limitation(results).startswith("unused budget")
+    assert main_limitation(StudyResults(results.study, (*results.trials, refused), results.predictions)) == "none found"
+
+
+def test_all_limitations_are_told_the_main_one_first():
+    results = make_results(0.6, tracks=40, best={"train_accuracy": 0.98, "best_epoch": 19})
+    found = [limitation.partition(":")[0] for limitation in limitations(results)]
+    assert found == ["over-fitting", "too few epochs", "few validation tracks"]
+    markdown = render.report([results]).markdown
+    assert "Main limitation: over-fitting: accuracy 98.0 %" in markdown
+    assert "Also: too few epochs: best after 20 of 20; few validation tracks: 40 leave" in markdown
+
+
 def test_forty_genres_get_a_larger_picture():
     genres = [f"a genre with a long name {index}" for index in range(40)]
     with Image.open(io.BytesIO(figures.confusion_matrix_png(np.eye(40, dtype=int), genres, "many"))) as picture:
         assert picture.width > 1500
+    ten = io.BytesIO(figures.confusion_matrix_png(np.eye(10, dtype=int), GENRES, "ten"))
+    with Image.open(ten) as picture:
+        assert picture.format == "PNG"
+        assert 850 <= picture.width <= 950
 
 
 def test_importing_the_reports_is_light():
-    heavy = "{'matplotlib', 'sklearn', 'scipy', 'jinja2'}"
+    heavy = "{'matplotlib', 'sklearn', 'scipy', 'jinja2', 'markdown_it'}"
     program = f"import sys, reports.render; print(sorted({heavy} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

@@ -1,0 +1,92 @@
+"""Pictures as bytes: SVG that follows the reader's light or dark scheme, and PNG. Equal bytes for equal drawings."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK, MUTED, GRID, PAPER = "#1f2328", "#59636e", "#d1d9e0", "#ffffff"
+SERIES = ("#0969da", "#bc4c00", "#1a7f37", "#8250df", "#cf222e", "#1b7c83", "#bf3989", "#7d4e00")
+"""Colours of light pictures, readable on `PAPER`; draw with these alone, so that each has its dark counterpart."""
+
+ON_COLOUR = "#fefefe"
+"""Text on a strong colour: white in both schemes."""
+
+_DARK = {
+    INK: "#e6edf3",
+    MUTED: "#9198a1",
+    GRID: "#3d444d",
+    PAPER: "#0d1117",
+    **dict(
+        zip(
+            SERIES,
+            ("#58a6ff", "#f0883e", "#3fb950", "#bc8cff", "#ff7b72", "#39c5cf", "#f778ba", "#d29922"),
+            strict=True,
+        )
+    ),
+}
+_STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": MUTED,
+    "axes.facecolor": PAPER,
+    "axes.labelcolor": INK,
+    "axes.axisbelow": True,
+    "figure.facecolor": PAPER,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    # Text stays text, in a font that the reader has; ids follow from the content alone.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "harness",
+}
+_PNG_DPI = 180
+
+Draw = Callable[["Figure"], None]
+
+
+def svg(width: float, height: float, draw: Draw) -> bytes:
+    """Return what `draw` draws on a figure of `width` x `height` inches as SVG, with a style for dark schemes."""
+    # The date would otherwise stand in the file.
+    text = _encoded(width, height, draw, format="svg", metadata={"Date": None, "Creator": None}).decode()
+    return text.replace("</style>", f"{_dark_style()}</style>", 1).encode()
+
+
+def png(width: float, height: float, draw: Draw) -> bytes:
+    """Return what `draw` draws on a figure of `width` x `height` inches as PNG."""
+    # The version of matplotlib would otherwise stand in the file.
+    return _encoded(width, height, draw, format="png", dpi=_PNG_DPI, metadata={"Software": None})
+
+
+def _encoded(width: float, height: float, draw: Draw, **options: Any) -> bytes:
+    import matplotlib.style
+    from matplotlib.figure import Figure
+
+    # After a reset, so that a user's own settings do not change the bytes.
+    with matplotlib.style.context(_STYLE, after_reset=True):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure)
+        picture = io.BytesIO()
+        figure.savefig(picture, **options)
+    return picture.getvalue()
+
+
+def _dark_style() -> str:
+    """Return rules that exchange each colour, where matplotlib wrote it, for its dark counterpart."""
+    rules = [
+        f'[style*="{what}: {light}"]{{{what}: {dark} !important}}'
+        for light, dark in _DARK.items()
+        for what in ("fill", "stroke")
+    ]
+    return "\n@media (prefers-color-scheme: dark) {\n" + "\n".join(rules) + "\n}\n"

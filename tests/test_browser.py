@@ -1,0 +1,127 @@
+"""What a user sees of a benchmark in MLflow's UI, looked at in a real browser on a real server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from browser import Browser, missing, serving
+from matplotlib.image import imread
+from mlflow_helpers import PREDICTIONS, STUDY, trial
+
+from harness.records import Outcome
+from harness.search.benchmark import artifacts, describe
+from harness.settings import default_artifact_root, default_tracking_uri
+from harness.tracking.ledger import Ledger
+from harness.tracking.mlflow.delivery import sync
+from harness.tracking.mlflow.views import BEST_TRIALS, FAMILIES
+
+pytestmark = pytest.mark.slow  # starts a server and a browser
+
+OTHER = STUDY.model_copy(update={"family": "cnn1d-raw", "study": "cnn1d-raw-0fc4da67", "description": "Waveforms"})
+
+
+@dataclass(frozen=True)
+class Page:
+    """A browser, and the page of the experiment that `harness ui` names."""
+
+    browser: Browser
+    experiment: str
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two families: one with two completed trials and one out of memory, one with a trial of its own."""
+    folder = tmp_path_factory.mktemp("browsed")
+    ledger = Ledger(folder)
+    for study in (STUDY, OTHER):
+        ledger.open_study(study)
+    better = {"valid_macro_f1": 0.825, "params": {**trial(1).params, "layers": 5}, "vram_series": ((0.5, 2**30),)}
+    ledger.write(trial(0), PREDICTIONS)
+    ledger.write(trial(1).model_copy(update=better), PREDICTIONS)
+    ledger.write(trial(2, Outcome.OOM, epochs=()), None)
+    own = {"family": OTHER.family, "study": OTHER.study, "valid_macro_f1": 0.5}
+    ledger.write(trial(0).model_copy(update=own), PREDICTIONS)
+    root = default_artifact_root(folder)
+    sync(ledger, default_tracking_uri(folder), artifact_root=root, artifacts=artifacts, describe=describe)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(workspace: Path) -> Iterator[Page]:
+    if absent := missing():
+        reason = f"not installed: {', '.join(absent)} (Debian: apt-get install chromium chromium-driver)"
+        if "CI" in os.environ:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with serving(workspace) as said, closing(Browser()) as browser:
+        browser.settle(said["MLflow UI"])
+        yield Page(browser, said["demo/kfold:5"])
+
+
+@pytest.fixture(autouse=True)
+def nothing_severe_is_in_the_console(page: Page) -> Iterator[None]:
+    yield
+    assert page.browser.complaints() == []
+
+
+def test_the_page_that_is_named_shows_the_families_and_their_scores(page: Page) -> None:
+    browser = page.browser
+    browser.open(page.experiment)
+    browser.until(lambda: len(browser.table()) == 2, "there are not two families")
+    scores = {name: row["valid_macro_f1"] for name, row in browser.table().items()}
+    assert scores == {"cnn2d-fusion · study ab12cd34 · 0.82": "0.825", "cnn1d-raw · study 0fc4da67 · 0.50": "0.5"}
+    browser.click_in_row("cnn2d-fusion · study ab12cd34 · 0.82", "//button")
+    browser.until(lambda: len(browser.table()) == 5, "there are no trials beneath their family")
+    outcomes = {name: row["outcome"] for name, row in browser.table().items() if "trial" in name}
+    assert outcomes == {
+        "cnn2d-fusion · trial 0 · 0.71": "completed",
+        "cnn2d-fusion · trial 1 · 0.82": "completed",
+        "cnn2d-fusion · trial 2 · oom": "oom",
+    }
+
+
+def test_the_page_of_a_study_tells_of_it_in_a_table(page: Page) -> None:
+    browser = page.browser
+    browser.open(page.experiment)
+    browser.click("//a[normalize-space()='cnn2d-fusion · study ab12cd34 · 0.82']")
+    browser.shows("Two towers.", "demo (f)")
+    browser.click("//button[normalize-space()='Show more']")
+    browser.until(lambda: "3: 2 completed, 1 oom" in cells(browser), "there is no table with the outcomes")
+
+
+def cells(browser: Browser) -> list[str]:
+    return browser.driver.execute_script("return [...document.querySelectorAll('td')].map(cell => cell.innerText)")
+
+
+def test_the_page_of_a_trial_shows_its_curves_and_its_confusion_matrix(page: Page) -> None:
+    browser = page.browser
+    browser.open(page.experiment.replace(FAMILIES, BEST_TRIALS))
+    by_score = ["cnn2d-fusion · trial 1 · 0.82", "cnn2d-fusion · trial 0 · 0.71", "cnn1d-raw · trial 0 · 0.50"]
+    browser.until(lambda: list(browser.table())[:3] == by_score, "the best trials are not on top")
+    browser.click("//a[normalize-space()='cnn2d-fusion · trial 1 · 0.82']")
+    browser.shows("demo (f)", "valid_macro_f1")
+    browser.click("//*[@role='tab'][.='Model metrics']")
+    browser.shows("loss", "val_accuracy")
+    browser.type("Search metric charts", "vram")
+    browser.shows("vram_bytes", "vram_peak_bytes")
+    browser.click("//*[@role='tab'][.='Artifacts']")
+    browser.click("//*[text()='confusion_matrix.png']")
+    picture = artifacts("cnn2d-fusion · trial 1: validation tracks", PREDICTIONS)["confusion_matrix.png"]
+    height, width, _ = imread(BytesIO(picture)).shape
+    browser.until(lambda: (width, height) in browser.pictures(), "the picture is not there")
+
+
+def test_two_trials_can_be_compared(page: Page) -> None:
+    browser = page.browser
+    browser.open(page.experiment.replace(FAMILIES, BEST_TRIALS))
+    compared = ("cnn2d-fusion · trial 0 · 0.71", "cnn2d-fusion · trial 1 · 0.82")
+    for run in compared:
+        browser.click_in_row(run, "//*[contains(@class, 'ag-selection-checkbox')]")
+    browser.click("//button[normalize-space()='Compare']")
+    browser.shows("Comparing 2 Runs", *compared, "layers", "0.825", "0.714")

@@ -1,0 +1,351 @@
+"""A model to use: which one answers, what is told of it, and the same answer in every way to ask."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from audio_helpers import RATE, noise, write_audio
+from command import Benchmark, Done, command
+from mlflow_helpers import new_store
+from report_helpers import make_protocol, make_results, opened
+from test_embeddings import export as export_network
+
+from harness.audio.crops import crop, crop_starts
+from harness.audio.embeddings import extractors
+from harness.audio.features import MFCC_VIEW, SAMPLE_RATE, extract
+from harness.audio.store import FULL_SCALE, quantised
+from harness.errors import DataError, HarnessError, TrackingError, UsageError
+from harness.inference import choice
+from harness.inference.bundle import export, write_bundle
+from harness.inference.card import facts, introduction, model_card
+from harness.inference.pipeline import BATCH, Classifier, Heard
+from harness.inference.text import line, timeline
+from harness.records import DatasetRecord, StudyResults, TrialRecord
+from harness.settings import default_tracking_uri
+from harness.tracking.ledger import Ledger
+
+SYNTHETIC = DatasetRecord(name="demo", fingerprint="d2", genres=("blues",), tracks=10, synthetic=True)
+
+
+def harness(*arguments: object) -> Done:
+    return subprocess.run(command(*arguments), capture_output=True, text=True)
+
+
+def keep(ledger: Ledger, *studies: StudyResults) -> None:
+    """Store studies, with a file in the place of each trained model."""
+    for results in studies:
+        ledger.open_study(results.study)
+        for trial in results.trials:
+            ledger.write(trial, results.predictions.get(trial.number))
+            if trial.completed:
+                ledger.model_path(trial.study, trial.number).write_bytes(b"weights")
+
+
+def chosen(ledger: Ledger) -> tuple[str, int] | None:
+    best = choice.best_model(ledger, ledger.studies())
+    return best and (best[0].study.study, best[1].number)
+
+
+def test_the_best_trial_answers_whose_model_is_there(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    assert chosen(ledger) is None
+    keep(ledger, make_results(0.9, study="quick", quick=True), make_results(None, study="failed"))
+    assert chosen(ledger) == ("quick", 2)
+    keep(ledger, make_results(0.95, study="demo", dataset=SYNTHETIC))
+    assert chosen(ledger) == ("quick", 2)
+    keep(ledger, make_results(0.4, study="weak"), make_results(0.6, study="strong", family="cnn2d-mfcc"))
+    assert chosen(ledger) == ("strong", 2)
+    ledger.model_path("strong", 2).unlink()
+    assert chosen(ledger) == ("weak", 2)
+
+
+def test_a_line_says_which_model_answers_and_whether_to_rely_on_it() -> None:
+    results = make_results(0.6, tracks=50)
+    assert introduction(facts(results, results.trials[2])) == (
+        "model: cnn2d-fusion, trial 2 of cnn2d-fusion-1a2b3c4d: validation macro F1 0.58, accuracy 60.0 % "
+        "(50 tracks of mymusic, protocol group)"
+    )
+    results = make_results(0.6, quick=True, dataset=SYNTHETIC)
+    (_, note) = introduction(facts(results, results.trials[2])).splitlines()
+    assert note.startswith("note: trained by a --quick study (small space, few epochs) on synthetic music: good for")
+
+
+def test_the_card_tells_scores_with_their_doubt_and_limits() -> None:
+    results = make_results(0.6, tracks=50, protocol=make_protocol("kfold:5", folds=5, warning="no artists"))
+    card = model_card(results, results.trials[2], MFCC_VIEW)
+    assert "# cnn2d-fusion, trained on mymusic" in card
+    assert "600 train, 200 validate, 190 test, 10 are left out" in card
+    assert "the last of 5 folds" in card
+    assert "no artists" in card
+    assert "On 50 validation tracks: accuracy 60.0 % (46–73 % at 95 %), macro F1 0.58 (" in card
+    assert "one of 2 completed" in card
+    assert "Nothing was tested" in card
+    assert "| rock |" in card
+    assert "synthetic" not in card
+    assert "| learning_rate | 0.003 |" in card
+
+
+def test_the_card_tells_of_a_test_of_this_configuration_only() -> None:
+    results = opened(make_results(0.6), winner=(0.5, 0.5, 0.5), tracks=190)
+    tested = "trained again with 3 fresh seeds, was tested on 190 tracks that no choice saw: accuracy 50.0 % (42–58 %"
+    assert tested in model_card(results, results.trials[2], MFCC_VIEW)
+    assert "Nothing was tested" in model_card(results, results.trials[0], MFCC_VIEW)
+
+
+def test_an_answer_is_shown_with_its_most_probable_genres_and_over_time() -> None:
+    crops = np.array([[0.9, 0.1, 0.0], [0.5, 0.5, 0.0], [0.1, 0.3, 0.6]], np.float32)
+    heard = Heard(("jazz", "rock", "pop"), ((0.0, 20.0), (20.0, 40.0), (40.0, 65.2)), crops)
+    assert line(heard) == "jazz 50 %, rock 30 %, pop 20 %"
+    strips = timeline(heard)
+    assert strips == [
+        "  jazz " + "█" * 20 + "▒" * 20 + " " * 20,
+        "  pop  " + " " * 40 + "▒" * 20,
+        "       0:00" + " " * 52 + "1:05",
+    ]
+    long = Heard(("jazz", "rock"), tuple((float(s), s + 1.0) for s in range(500)), np.full((500, 2), 0.5, np.float32))
+    assert {len(strip) for strip in timeline(long)} == {7 + 60}
+    record = heard.record()
+    assert record["genre"] == "jazz"
+    assert [crop["genre"] for crop in record["crops"]] == ["jazz", "jazz", "pop"]
+    assert record["crops"][2]["end_seconds"] == 65.2
+    assert json.loads(json.dumps(record)) == record
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("absent", "--model absent: no such folder"),
+        ("models:/x@champion", "models:/x@champion: cannot be fetched from sqlite"),
+        ("models:/x/3", "models:/x/3: cannot be fetched from sqlite"),
+        ("runs:/0a1b", "runs:/0a1b: cannot be fetched from sqlite"),
+        ("nowhere://x", "nowhere://x: cannot be fetched from sqlite"),
+    ],
+)
+def test_a_model_that_is_not_there_is_named(tmp_path: Path, model: str, message: str) -> None:
+    new_store(tmp_path)
+    with pytest.raises(HarnessError, match=message), choice.opened(tmp_path, model, None, tmp_path):
+        pass
+
+
+def test_a_workspace_that_is_not_there_is_named_and_not_made(tmp_path: Path) -> None:
+    absent = tmp_path / "absent"
+    done = harness("predict", "song.wav", "--workspace", absent)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {absent}: holds no trained model. Train some with")
+    with (
+        pytest.raises(TrackingError, match="there is no MLflow store"),
+        choice.opened(absent, "models:/x", None, absent),
+    ):
+        pass
+    assert not absent.exists()
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no model \(No such file or directory: model\.json\)"):
+        Classifier(tmp_path)
+    (tmp_path / "model.json").write_text("{}")
+    (tmp_path / "labels.json").write_text("[]")
+    with pytest.raises(DataError, match=r"model\.json: not of a model that this version can read \('view'\)"):
+        Classifier(tmp_path)
+
+
+def test_an_export_never_writes_into_a_folder_that_holds_something(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").touch()
+    with pytest.raises(UsageError, match="is there, and not empty"):
+        export(tmp_path / "bundle", tmp_path)
+
+
+@pytest.fixture(scope="session")
+def best(benchmark: Benchmark) -> tuple[StudyResults, TrialRecord]:
+    """The study and the trial whose model answers in the workspace."""
+    ledger = Ledger(benchmark.workspace)
+    found = choice.best_model(ledger, ledger.studies())
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="session")
+def songs(best: tuple[StudyResults, TrialRecord], tones: Path) -> list[Path]:
+    """The tracks that it was validated on."""
+    results, trial = best
+    return [tones / track.partition(".")[0] / f"{track}.wav" for track in results.predictions[trial.number].tracks]
+
+
+@pytest.fixture(scope="session")
+def predicted(benchmark: Benchmark, songs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """What `harness predict --json` says of the songs, and of three files that cannot serve."""
+    folder = tmp_path_factory.mktemp("bad")
+    (folder / "text.mp3").write_text("la la la")
+    short = write_audio(folder / "short.wav", noise("short", 1.0))
+    files = [folder / "text.mp3", *songs, short, folder / "absent.wav"]
+    return harness("predict", *files, "--workspace", benchmark.workspace, "--json")
+
+
+@pytest.fixture(scope="session")
+def answers(predicted: Done) -> list[dict[str, Any]]:
+    return [json.loads(text) for text in predicted.stdout.splitlines()]
+
+
+def probabilities(answers: list[dict[str, Any]]) -> list[dict[str, float]]:
+    return [answer["probabilities"] for answer in answers]
+
+
+@pytest.mark.slow
+def test_predict_says_what_the_search_heard(
+    best: tuple[StudyResults, TrialRecord], songs: list[Path], answers: list[dict[str, Any]]
+) -> None:
+    """Runs a search, and a command that imports the framework."""
+    results, trial = best
+    stored = results.predictions[trial.number]
+    assert [answer["file"] for answer in answers] == list(map(str, songs))
+    np.testing.assert_allclose(
+        [list(answer.values()) for answer in probabilities(answers)], stored.probabilities, atol=1e-6
+    )
+    for answer in answers:
+        assert tuple(answer["probabilities"]) == stored.genres
+        crops = [list(crop["probabilities"].values()) for crop in answer["crops"]]
+        np.testing.assert_allclose(np.mean(crops, axis=0), list(answer["probabilities"].values()), atol=1e-6)
+        assert answer["crops"][0]["start_seconds"] == 0.0
+        assert answer["crops"][-1]["end_seconds"] == pytest.approx(4.0, abs=0.03)
+
+
+@pytest.mark.slow
+def test_a_bad_file_costs_only_itself(best: tuple[StudyResults, TrialRecord], predicted: Done) -> None:
+    """Runs a search, and a command that imports the framework."""
+    assert predicted.returncode == 2
+    _, trial = best
+    model, note, *errors = predicted.stderr.splitlines()
+    assert model.startswith(f"model: {trial.family}, trial {trial.number} of {trial.study}: ")
+    assert note.startswith("note: trained by a --quick study")
+    assert len(errors) == 3
+    assert ["text.mp3: not audio" in errors[0], "too short: 1.00 s" in errors[1], "absent.wav" in errors[2]] == [
+        True
+    ] * 3
+
+
+@pytest.mark.slow
+def test_an_exported_folder_answers_alike_by_itself(
+    benchmark: Benchmark, songs: list[Path], answers: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """Runs a search, and commands that import the framework."""
+    moved = shutil.copytree(benchmark.workspace, tmp_path / "moved")
+    done = harness("export", tmp_path / "model", "--workspace", moved)
+    assert done.stdout == f"{tmp_path / 'model'}\n", done.stderr
+    shutil.rmtree(moved)
+    assert json.loads((tmp_path / "model" / "labels.json").read_text()) == ["high", "low", "middle", "top"]
+    assert (tmp_path / "model" / "LICENSE").read_text().startswith("MIT License")
+    assert not [path for path in (tmp_path / "model").rglob("*.json") if str(tmp_path) in path.read_text()]
+    example = [sys.executable, tmp_path / "model" / "classify.py", *songs]
+    shown = subprocess.run(list(map(str, example)), capture_output=True, text=True, cwd=tmp_path, check=True)
+    heard = [json.loads(text) for text in shown.stdout.splitlines()]
+    assert probabilities(heard) == probabilities(answers)
+    with choice.opened(tmp_path / "absent", str(tmp_path / "model"), None, tmp_path) as bundle:
+        assert Classifier(bundle).genres == ("high", "low", "middle", "top")
+
+
+@pytest.mark.slow
+def test_mlflow_answers_alike_from_paths(
+    benchmark: Benchmark,
+    best: tuple[StudyResults, TrialRecord],
+    songs: list[Path],
+    answers: list[dict[str, Any]],
+    tmp_path: Path,
+) -> None:
+    """Runs a search, and MLflow's own command, which imports the framework."""
+    champion = f"models:/tones-{best[1].family}@champion"
+    (tmp_path / "songs.csv").write_text("\n".join(["audio", *map(str, songs)]))
+    order = [sys.executable, "-m", "mlflow", "models", "predict", "--model-uri", champion, "--env-manager", "local"]
+    order += ["--content-type", "csv", "--input-path", "songs.csv", "--output-path", "answers.json"]
+    settings = {"MLFLOW_TRACKING_URI": default_tracking_uri(benchmark.workspace), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        order, env={**os.environ, **settings, "PATH": path}, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    heard = json.loads((tmp_path / "answers.json").read_text())["predictions"]
+    assert [answer.pop("genre") for answer in heard] == [answer["genre"] for answer in answers]
+    assert heard == probabilities(answers)
+
+
+@pytest.mark.slow
+def test_mlflow_answers_alike_from_waveforms_and_shows_the_card(
+    keras: ModuleType,
+    benchmark: Benchmark,
+    best: tuple[StudyResults, TrialRecord],
+    songs: list[Path],
+    answers: list[dict[str, Any]],
+    tmp_path: Path,
+) -> None:
+    """Runs a search, and imports the framework."""
+    import pandas
+    import soundfile
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    from harness.tracking.mlflow.registry import download_model
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of MLflow's own models
+        from mlflow.pyfunc import load_model
+
+    uri, family = default_tracking_uri(benchmark.workspace), best[1].family
+    version = MlflowClient(uri).get_model_version_by_alias(f"tones-{family}", "champion")
+    assert version.description.startswith(f"# {family}, trained on tones")
+    folder = download_model(uri, f"runs:/{version.run_id}", tmp_path / "fetched")
+    model = load_model(str(folder))
+    waveforms = [soundfile.read(song, dtype="float32")[0].tolist() for song in songs]
+    heard = model.predict(pandas.DataFrame({"samples": waveforms, "rate": [RATE] * len(songs)}))
+    np.testing.assert_allclose(
+        heard[["high", "low", "middle", "top"]], [list(each.values()) for each in probabilities(answers)], atol=1e-6
+    )
+    example = model.predict(model.input_example)
+    assert example[["high", "low", "middle", "top"]].sum(axis=1).tolist() == pytest.approx([1.0])
+    with pytest.raises(MlflowException, match="too short"):
+        model.predict(pandas.DataFrame({"samples": [[0.0, 0.5]], "rate": [RATE]}))
+    with pytest.raises(MlflowException, match="a row without audio"):
+        model.predict(pandas.DataFrame({"rate": [RATE]}))
+
+
+@pytest.mark.slow
+def test_a_model_on_embeddings_carries_the_network_that_it_hears_with(keras: ModuleType, tmp_path: Path) -> None:
+    """Imports the framework, which exports the network."""
+    network = export_network(tmp_path / "listener", "plain")
+    extractor = extractors([str(network)], tmp_path / "cache")["listener"]
+    inputs = keras.Input(extractor.view.shape)
+    head = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(keras.layers.Flatten()(inputs)))
+    head.save(tmp_path / "model.keras")
+    write_bundle(tmp_path / "bundle", tmp_path / "model.keras", extractor.view, ("a", "b"), {}, "", extractor)
+    waveform = noise("song", 70.0, SAMPLE_RATE)
+    frames = extractor.embed(np.divide(quantised(waveform), FULL_SCALE, dtype=np.float32))
+    shutil.rmtree(network)
+
+    heard = Classifier(tmp_path / "bundle").samples(waveform, SAMPLE_RATE)
+    assert [round(start) for start, _ in heard.spans] == [0, 20, 40]
+    expected = [frames[:, round(2 * start) :][:, :60] for start, _ in heard.spans]
+    np.testing.assert_allclose(heard.crops, head.predict_on_batch(np.stack(expected)[..., None]), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_many_crops_are_answered_in_their_order(keras: ModuleType, benchmark: Benchmark, tmp_path: Path) -> None:
+    """Runs a search, and imports the framework."""
+    waveform = noise("long", 3.0 * (BATCH + 2), SAMPLE_RATE)
+    with choice.opened(benchmark.workspace, None, None, tmp_path) as bundle:
+        classifier = Classifier(bundle)
+        heard = classifier.samples(waveform, SAMPLE_RATE)
+    view = classifier.view
+    features = extract(waveform)[view.start : view.stop]
+    crops = np.stack([crop(features, view, start) for start in crop_starts(features.shape[1], view.length).tolist()])
+    assert len(crops) > BATCH
+    np.testing.assert_allclose(heard.crops, classifier.network().predict_on_batch(crops), atol=1e-5)
+    with pytest.raises(DataError, match="waveform of 5 samples at 22050 Hz: too short"):
+        classifier.samples(np.ones(5, np.float32), SAMPLE_RATE)

@@ -1,0 +1,109 @@
+"""One report, wherever its records are read from: a workspace, an MLflow store, or a server, which adds links."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from command import command
+from mlflow_helpers import PREDICTIONS, STUDY, new_ledger, new_store, runs_of, trial
+from test_mlflow_finals import BASELINE, WINNER, keep
+
+from harness.errors import WorkspaceError
+from harness.records import Outcome
+from harness.settings import default_artifact_root
+from harness.tracking.ledger import IMPORTANCE, Ledger
+from harness.tracking.mlflow.delivery import sync
+from harness.tracking.mlflow.links import run_links
+from harness.tracking.mlflow.reading import read_studies
+from reports import render
+
+SHARES = {"rate": 0.75, "layers": 0.25}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    """A workspace with a searched and tested study."""
+    ledger = new_ledger(tmp_path)
+    for number, outcome in enumerate((Outcome.COMPLETED, Outcome.OOM, Outcome.COMPLETED)):
+        ledger.write(trial(number, outcome), PREDICTIONS if outcome is Outcome.COMPLETED else None)
+    ledger.keep_files(STUDY.study, {IMPORTANCE: json.dumps(SHARES).encode()})
+    keep(ledger, WINNER, BASELINE)
+    return ledger
+
+
+@pytest.fixture
+def uri(ledger: Ledger, tmp_path: Path) -> str:
+    """The MLflow store of the workspace, with all of it delivered."""
+    uri = new_store(tmp_path)
+    assert sync(ledger, uri, artifact_root=default_artifact_root(tmp_path)).refused == ()
+    return uri
+
+
+def test_a_workspace_and_mlflow_give_the_same_report(ledger: Ledger, uri: str, tmp_path: Path) -> None:
+    ours, theirs = (ledger.results(STUDY.study),), read_studies(uri)
+    assert [study.importance for study in (*ours, *theirs)] == [SHARES, SHARES]
+    made = render.report(ours)
+    assert "rate 75.0 %, layers 25.0 %" in made.markdown
+    assert render.report(theirs) == made
+    pages = [render.write_page(studies, tmp_path / "page.html").read_bytes() for studies in (ours, theirs)]
+    assert pages[0] == pages[1]
+
+
+def test_a_study_without_importance_has_none(tmp_path: Path) -> None:
+    ledger = new_ledger(tmp_path)
+    assert ledger.results(STUDY.study).importance == {}
+    ledger.keep_files(STUDY.study, {IMPORTANCE: b'{"rate": "much"}'})
+    with pytest.raises(WorkspaceError, match=r"importance\.json: not a result that this version can read"):
+        ledger.results(STUDY.study)
+
+
+def test_the_command_writes_the_page_alone(ledger: Ledger, tmp_path: Path) -> None:
+    page = tmp_path / "site" / "index.html"
+    order = command("report", "--workspace", tmp_path, "--html", page)
+    done = subprocess.run(order, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{page}\n"), done.stderr
+    expected = render.write_page((ledger.results(STUDY.study),), tmp_path / "expected.html")
+    assert page.read_bytes() == expected.read_bytes()
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_store_that_is_no_server_gives_no_links(uri: str) -> None:
+    assert run_links(uri) == {}
+
+
+@contextmanager
+def serving(workspace: Path) -> Iterator[str]:
+    """The address of `harness ui` while it runs."""
+    order = command("ui", "--workspace", workspace)
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(order, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment) as ui:
+        try:
+            assert ui.stdout is not None
+            # MLflow's server writes to the same output, in no order.
+            (address,) = islice((said[1] for line in ui.stdout if (said := re.match(r"MLflow UI: (\S+)", line))), 1)
+            yield address
+        finally:
+            ui.send_signal(signal.SIGINT)
+
+
+@pytest.mark.slow
+def test_a_server_gives_the_same_report_with_a_link_to_each_run(ledger: Ledger, uri: str, tmp_path: Path) -> None:
+    """Starts a server."""
+    with serving(tmp_path) as server:
+        studies, links = read_studies(server), run_links(server.replace("//", "//user:secret@"))
+    assert render.report(studies) == render.report((ledger.results(STUDY.study),))
+    page = render.write_page(studies, tmp_path / "page.html", links).read_text(encoding="utf-8")
+    ids = [run.info.run_id for kind in ("study", "trial", "final") for run in runs_of(uri, kind)]
+    assert len(ids) == 6
+    linked = re.findall(rf'href="{server}/#/experiments/\d+/runs/(\w+)"', page)
+    assert sorted(linked) == sorted(ids)
+    assert "secret" not in page
