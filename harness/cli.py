@@ -223,9 +223,9 @@ def predict(
     """
     from harness.inference.card import introduction
     from harness.inference.choice import opened
-    from harness.inference.pipeline import Classifier
+    from harness.inference.pipeline import Classifier, quiet
     from harness.inference.text import line, timeline
-    from harness.search.footprints import cache
+    from harness.settings import cache
 
     failed = False
     with opened(workspace, model, tracking_uri, cache()) as bundle:
@@ -233,7 +233,8 @@ def predict(
         typer.echo(introduction(classifier.about), err=True)
         for path in audio:
             try:
-                heard = classifier.file(path)
+                with quiet():
+                    heard = classifier.file(path)
             except DataError as error:
                 typer.echo(f"error: {error}", err=True)
                 failed = True
@@ -265,8 +266,9 @@ def export(
     from harness.inference.card import introduction
     from harness.inference.choice import opened
     from harness.inference.pipeline import Classifier
-    from harness.search.footprints import cache
+    from harness.settings import cache
 
+    bundles.check_new(directory)
     with opened(workspace, model, tracking_uri, cache()) as bundle:
         typer.echo(introduction(Classifier(bundle).about), err=True)
         bundles.export(bundle, directory)

@@ -57,7 +57,7 @@ author published, which is always trial 0. A hyperparameter with no baseline (â€
 others. The small spaces of `--quick` lie within the full ones.
 
 What a space asks of GPU memory is shown by `harness families`; it is reckoned, which takes minutes, once. How to add a
-family is in the README.
+family: [CONTRIBUTING.md](../CONTRIBUTING.md#adding-a-family).
 """
 
 

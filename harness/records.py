@@ -273,7 +273,11 @@ class Provenance(Record):
 
 
 class StudyRecord(Record):
-    """All that defines one study: the trials of one family under one protocol, budget, epochs, seed and space."""
+    """All that defines one study: the trials of one family under one protocol, budget, epochs, seed and space.
+
+    Attributes:
+        embeddings: fingerprints of the frozen networks that the family heard with, by name.
+    """
 
     family: str
     study: str
@@ -289,6 +293,7 @@ class StudyRecord(Record):
     trial_time_limit_seconds: float | None
     published: Published | None
     provenance: Provenance
+    embeddings: dict[str, str] = {}
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,6 +25,15 @@ def _text(parse: Callable[[str], float]) -> BeforeValidator:
             raise ValueError(str(error)) from error
 
     return BeforeValidator(read)
+
+
+def _some(value: Any) -> Any:
+    """Take one text as a list of one."""
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError(f"a text, or a list of texts, at least one, is needed, not {value!r}.")
+    return value
 
 
 Size = Annotated[int, _text(parse_size)]
@@ -61,7 +71,7 @@ class RunSettings(BaseModel):
     tracking_uri: str | None = None
     device: str = "auto"
     skip_bad: bool = False
-    embedding: tuple[str, ...] = (MUSICNN,)
+    embedding: Annotated[tuple[str, ...], BeforeValidator(_some)] = (MUSICNN,)
     quick: bool = False
     dry_run: bool = False
 
@@ -93,6 +103,11 @@ def default_tracking_uri(workspace: Path) -> str:
 def default_artifact_root(workspace: Path) -> Path:
     """Return the folder in which the workspace's own MLflow store keeps artifacts."""
     return workspace.resolve() / "artifacts"
+
+
+def cache() -> Path:
+    """Return the folder for what can be made anew, shared by all workspaces of a user."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harness"
 
 
 def run_settings(options: Mapping[str, Any], config: Path | None = None) -> RunSettings:

@@ -94,6 +94,7 @@ def write(studies: Sequence[StudyResults], output: Path) -> list[Path]:
     Raises:
         UsageError: there is no study, or the place cannot be written to.
     """
+    _no_folder(output, "--output")
     made = report(studies)
     pictures = {output.parent / "pictures" / name: picture for name, picture in sorted(made.pictures.items())}
     files = {**pictures, output.parent / "scores.json": made.scores.encode(), output: made.markdown.encode()}
@@ -112,6 +113,7 @@ def write_page(studies: Sequence[StudyResults], output: Path, links: RunLinks | 
     Raises:
         UsageError: there is no study, or the place cannot be written to.
     """
+    _no_folder(output, "--html")
     made = report(studies, links)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -157,6 +159,7 @@ def inject_into(path: Path, studies: Sequence[StudyResults]) -> Path:
     Raises:
         UsageError: there is no study, the file cannot be read or written, or the markers are not there.
     """
+    _no_folder(path, "--inject")
     table = results_table(studies)
     try:
         document = path.read_bytes().decode()
@@ -166,6 +169,12 @@ def inject_into(path: Path, studies: Sequence[StudyResults]) -> Path:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: the table cannot be renewed ({error}). Name another file with --inject.") from error
     return path
+
+
+def _no_folder(path: Path, option: str) -> None:
+    # An empty name is that of the folder that this process is in.
+    if os.path.isdir(path):
+        raise UsageError(f"{option} {path}: a folder. Name a file, which may be in it.")
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -69,7 +69,9 @@ def summary(group: Group) -> str:
 
 def remarks(group: Group) -> str:
     """Return what a reader must know of this table's figures, as a markdown list."""
-    return "\n".join(f"- {remark}" for remark in (*_folds(group), *_not_ahead(group), *_few(group), *_budgets(group)))
+    return "\n".join(
+        f"- {remark}" for remark in (*_folds(group), *_heads(group), *_not_ahead(group), *_few(group), *_budgets(group))
+    )
 
 
 def scored(accuracy: float, tracks: int) -> str:
@@ -98,6 +100,8 @@ def _study_row(results: StudyResults, group: Group) -> Mapping[str, str]:
         row[_PARAMETERS] = NOTHING if best.parameters is None else format_count(best.parameters)
         row[_LATENCY] = NOTHING if best.track_seconds is None else milliseconds(best.track_seconds)
         row[_SECONDS] = seconds(best.train_seconds)
+        if results.study.embeddings:
+            row |= {column: f"{row[column]} (head)" for column in (_PARAMETERS, _LATENCY, _SECONDS)}
     return row
 
 
@@ -189,6 +193,17 @@ def _folds(group: Group) -> list[str]:
     return [
         f"With {escape(protocol.name)} a trial trains {protocol.folds} times, and its validation scores are over all "
         f"{protocol.sizes.get('folds', 0)} tracks, each answered by a model that was not trained on it."
+    ]
+
+
+def _heads(group: Group) -> list[str]:
+    names = labels(group)
+    return [
+        f"**{names[results.study.study]}** hears with {' and '.join(map(escape, results.study.embeddings))}, frozen, "
+        "and trained elsewhere on far more music; parameters, latency and training seconds are of the head on top "
+        "alone."
+        for results in group
+        if results.study.embeddings
     ]
 
 

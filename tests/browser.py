@@ -43,11 +43,6 @@ return rows
 _HARMLESS = ("/mlflow/users/current", "ResizeObserver loop")
 
 
-def missing() -> list[str]:
-    """The programs that are not installed here."""
-    return [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
-
-
 @contextmanager
 def serving(workspace: Path) -> Iterator[dict[str, str]]:
     """The addresses that `harness ui` prints: of its server as `MLflow UI`, then of an experiment by its name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -29,6 +30,16 @@ def keras() -> ModuleType:
     import keras
 
     return keras
+
+
+@pytest.fixture(scope="session")
+def chromium() -> None:
+    """A browser is installed; where it is not, what needs one is skipped, but not in continuous integration."""
+    if absent := [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]:
+        reason = f"not installed: {', '.join(absent)} (Debian: apt-get install chromium chromium-driver)"
+        if "CI" in os.environ:
+            pytest.fail(reason)
+        pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from browser import Browser, missing, serving
+from browser import Browser, serving
 from matplotlib.image import imread
 from mlflow_helpers import PREDICTIONS, STUDY, trial
 
@@ -53,12 +52,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(workspace: Path) -> Iterator[Page]:
-    if absent := missing():
-        reason = f"not installed: {', '.join(absent)} (Debian: apt-get install chromium chromium-driver)"
-        if "CI" in os.environ:
-            pytest.fail(reason)
-        pytest.skip(reason)
+def page(chromium: None, workspace: Path) -> Iterator[Page]:
     with serving(workspace) as said, closing(Browser()) as browser:
         browser.settle(said["MLflow UI"])
         yield Page(browser, said["demo/kfold:5"])

@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 from harness import cli
 from harness.families import families
 from harness.records import Outcome, TrialRecord
-from harness.settings import default_tracking_uri
+from harness.settings import default_tracking_uri, run_settings
 from harness.tracking.ledger import Ledger
 
 Harness = Callable[..., tuple[int, str, str]]
@@ -89,18 +89,27 @@ def test_families_are_listed_with_space_baseline_and_footprints(
         (["all", "--config", "odd.toml"], "odd.toml: no setting is called 'trails'. Did you mean 'trials'?"),
         (["all", "--config", "wrong.toml"], "wrong.toml: vram_budget: 'much' is not a size"),
         (["all", "--config", "broken.toml"], "--config broken.toml: not valid TOML"),
+        (["all", "--config", "number.toml"], "number.toml: embedding: a text, or a list of texts, at least one, is"),
+        (["all", "--config", "nothing.toml"], "nothing.toml: embedding: a text, or a list of texts, at least one, is"),
     ],
 )
 def test_a_mistake_is_named_without_a_traceback(harness: Harness, arguments: list[str], message: str) -> None:
     Path("odd.toml").write_text("trails = 5\n")
     Path("wrong.toml").write_text('vram_budget = "much"\n')
     Path("broken.toml").write_text("trials =\n")
+    Path("number.toml").write_text("embedding = 5\n")
+    Path("nothing.toml").write_text("embedding = []\n")
     status, out, err = harness("run", *arguments)
     assert status == 2
     assert err.startswith("error: ")
     assert message in err
     assert out == ""
     assert not Path("workspace").exists()
+
+
+def test_one_embedding_needs_no_list(tmp_path: Path) -> None:
+    (tmp_path / "one.toml").write_text('embedding = "y.tflite"\n')
+    assert run_settings({}, tmp_path / "one.toml").embedding == ("y.tflite",)
 
 
 def test_an_unknown_option_is_wrong_usage(harness: Harness) -> None:

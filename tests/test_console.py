@@ -307,3 +307,5 @@ def test_the_page_on_families_is_what_the_code_makes() -> None:
     assert page == families_page(), "make it again: harness families --markdown > docs/families.md"
     for family in families().values():
         assert f"## {family.name}\n" in page
+    assert "(../CONTRIBUTING.md#adding-a-family)" in page
+    assert "\n## Adding a family\n" in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -13,6 +13,7 @@ import pytest
 from model_helpers import GENRES, ToneStore
 from optuna.trial import FixedTrial
 
+from harness.audio import embeddings
 from harness.audio.embeddings import Extractor, extract_missing, extractors, musicnn, saved_model, yamnet
 from harness.audio.features import SAMPLE_RATE
 from harness.audio.store import FULL_SCALE, Store
@@ -82,6 +83,24 @@ def test_a_path_that_is_no_network_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"neither a \.tflite file nor a folder"):
         extractors([str(tmp_path)], tmp_path)
     assert extractors([], tmp_path) == {}
+
+
+def lite_file(path: Path, cache: Path) -> str:
+    """A file that passes for YAMNet, of a shape that is known already."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(path.stem)
+    described = cache / "embeddings" / f"{embeddings._fingerprint(path)}.json"
+    described.parent.mkdir(parents=True, exist_ok=True)
+    described.write_text('{"size": 1024, "frames": 61}')
+    return str(path)
+
+
+def test_two_files_of_yamnet_are_compared_by_their_names(tmp_path: Path) -> None:
+    named = [lite_file(tmp_path / f"{name}.tflite", tmp_path / "cache") for name in ("yamnet", "finetuned")]
+    assert list(extractors(named, tmp_path / "cache")) == ["yamnet", "finetuned"]
+    same = lite_file(tmp_path / "other" / "yamnet.tflite", tmp_path / "cache")
+    with pytest.raises(UsageError, match=r"a second embedding called 'yamnet', .* rename the file or folder\."):
+        extractors([*named, same], tmp_path / "cache")
 
 
 def test_musicnn_is_refused_without_an_index_and_from_a_wrong_one(

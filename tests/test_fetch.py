@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import subprocess
 import tarfile
 import threading
@@ -152,7 +153,7 @@ def test_a_later_call_takes_up_what_an_earlier_one_received(mirror: Mirror, tmp_
 
 def test_a_connection_that_gets_nowhere_is_given_up_and_what_arrived_is_kept(mirror: Mirror, tmp_path: Path) -> None:
     mirror.cut = [5 * PIECE, *[0] * 10]
-    with pytest.raises(DataError, match="the connection failed or was cut"):
+    with pytest.raises(DataError, match="the connection failed or was cut: IncompleteRead"):
         fetch.fetch(tmp_path, mirror.url)
     assert (tmp_path / "genres.tar.gz.part").read_bytes() == mirror.body[: 5 * PIECE]
 
@@ -189,11 +190,28 @@ def test_a_mirror_without_the_file_says_how_to_place_a_copy(mirror: Mirror, tmp_
         assert hint in message
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/genres.tar.gz", "gtzan.tar.gz", "ftp://127.0.0.1/genres.tar.gz"])
-def test_a_mirror_that_cannot_be_reached_says_how_to_place_a_copy(mirror: Mirror, tmp_path: Path, url: str) -> None:
-    with pytest.raises(DataError, match="cannot be downloaded") as raised:
+UNREACHABLE = {
+    "http://127.0.0.1:9/genres.tar.gz": "the connection failed or was cut: Connection refused",
+    # What a resolver says differs from one to the next.
+    "http://mirror.invalid/genres.tar.gz": "the connection failed or was cut: .*(resol|name)",
+    "gtzan.tar.gz": "Invalid URL .* No scheme supplied",
+    "ftp://127.0.0.1/genres.tar.gz": "No connection adapters",
+}
+
+
+@pytest.mark.parametrize(("url", "cause"), UNREACHABLE.items(), ids=UNREACHABLE)
+def test_a_mirror_that_cannot_be_reached_says_why_and_how_to_place_a_copy(
+    mirror: Mirror, tmp_path: Path, url: str, cause: str
+) -> None:
+    with pytest.raises(DataError, match=rf"cannot be downloaded \({cause}") as raised:
         fetch.fetch(tmp_path, url)
+    assert "HTTPConnection" not in str(raised.value)
     assert str(tmp_path / "genres.tar.gz") in str(raised.value)
+
+
+def test_a_mirror_that_speaks_no_tls_says_so(mirror: Mirror, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"the connection failed or was cut: \[SSL"):
+        fetch.fetch(tmp_path, mirror.url.replace("http:", "https:"))
 
 
 def test_a_busy_mirror_is_asked_again(mirror: Mirror, tmp_path: Path) -> None:
@@ -243,7 +261,7 @@ def test_a_placed_archive_is_unpacked_and_kept(mirror: Mirror, tmp_path: Path) -
 
 def test_a_placed_archive_that_is_damaged_is_named_and_kept(mirror: Mirror, tmp_path: Path) -> None:
     (tmp_path / "genres.tar.gz").write_bytes(mirror.body[:1000])
-    with pytest.raises(DataError, match=r"genres\.tar\.gz: not a whole archive .* Replace it, or remove it"):
+    with pytest.raises(DataError, match=r"genres\.tar\.gz: not a whole archive .* Replace it, or move it away"):
         fetch.fetch(tmp_path, mirror.url)
     assert files(tmp_path) == {"genres.tar.gz"}
 
@@ -263,10 +281,23 @@ def test_a_full_disk_is_said_and_what_arrived_is_kept(mirror: Mirror, tmp_path: 
         fetch.fetch(tmp_path, mirror.url)
 
 
-def test_a_folder_that_cannot_be_written_is_named(mirror: Mirror, tmp_path: Path) -> None:
+def test_a_file_where_a_folder_is_needed_is_named(mirror: Mirror, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match=r"file/gtzan: cannot be written \(Not a directory\)"):
-        fetch.fetch(tmp_path / "file" / "gtzan", mirror.url)
+    for directory in (tmp_path / "file", tmp_path / "file" / "gtzan"):
+        with pytest.raises(DataError, match=r"/file: a file, not a folder\. Name a folder"):
+            fetch.fetch(directory, mirror.url)
+    assert mirror.ranges == []
+
+
+@pytest.mark.parametrize("layout", ["", "genres", "Data/genres_original"])
+def test_another_data_set_is_left_as_it_is(mirror: Mirror, tmp_path: Path, layout: str) -> None:
+    write_genres(tmp_path / layout, ("blues/Robert Johnson", "rock/00001"))
+    before = files(tmp_path)
+    with pytest.raises(DataError, match=r"holds another data set: .* Name an empty folder, or a new one") as raised:
+        fetch.fetch(tmp_path, mirror.url)
+    assert not re.search(r"remove|delete", str(raised.value), re.IGNORECASE)
+    assert files(tmp_path) == before
+    assert mirror.ranges == []
 
 
 def whole() -> dict[str, str]:
@@ -299,4 +330,6 @@ def test_the_command_fetches_checks_and_says_what_is_missing(mirror: Mirror, tmp
     assert done.stderr.startswith("downloading gtzan: ")
     assert "error: " in done.stderr
     assert "995 of GTZAN's 1,000 tracks are missing or damaged" in done.stderr
+    # What lies there may be the user's own.
+    assert done.stderr.endswith("\nFetch it into an empty folder, from another mirror with --url.\n")
     assert "Traceback" not in done.stderr

@@ -27,8 +27,7 @@ from harness.scoring.metrics import joined, track_scores
 from harness.search import benchmark
 from harness.search.events import Event, Note
 from harness.search.final import final
-from harness.search.footprints import cache
-from harness.settings import RunSettings
+from harness.settings import RunSettings, cache
 from harness.tracking.ledger import Ledger
 from harness.trials.members import Answers, Member
 from harness.trials.pool import End, Epoch, FoldEnd
@@ -154,6 +153,7 @@ def bench(tmp_path: Path, tones: Path, tone_store: ToneStore, monkeypatch: pytes
     monkeypatch.setattr("harness.tracking.mlflow.live.Tracker", lambda *about, **options: Untracked())
     monkeypatch.setattr("harness.search.benchmark._crown", lambda *about: None)
     monkeypatch.setattr("harness.search.final.send", lambda *about: 0)
+    monkeypatch.setattr("reports.figures.svg", lambda *about: b"")  # nobody looks at the pictures
     monkeypatch.setattr(FakePool, "specs", [])
     monkeypatch.setattr(FakePool, "stop_at", None)
     # The baseline knows the first two genres, every other trial one more.
@@ -399,9 +399,18 @@ def test_a_configuration_hears_with_the_network_that_it_names(
         else:
             assert spec.view.name == "mfcc"
 
-    # Other weights under the same name make another study.
+    # A network whose weights changed is not the one that the study heard with.
+    assert study.embeddings == {
+        name: spec.view.source for name in sizes for spec in FakePool.specs if spec.view.name == name
+    }
     retrained = network_at_hand(bench, tmp_path / "retrained", "small", 3, weights="trained longer")
-    (other,) = bench.run("kfold:4", family="pretrained", embedding=(retrained, named[1]))
+    shutil.rmtree(named[0])
+    shutil.copytree(retrained, named[0])
+    with pytest.raises(UsageError, match="small: not the network small that the study heard with"):
+        bench.finals(families=["pretrained"])
+
+    # Other weights under the same name make another study.
+    (other,) = bench.run("kfold:4", family="pretrained", embedding=named)
     assert other.study.study != study.study
     with pytest.raises(UsageError, match="hear with none"):
         bench.run("kfold:4", embedding=named)

@@ -4,36 +4,52 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
 import warnings
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+import requests
 from audio_helpers import RATE, noise, write_audio
 from command import Benchmark, Done, command
 from mlflow_helpers import new_store
-from report_helpers import make_protocol, make_results, opened
+from report_helpers import failed, make_protocol, make_results, opened
 from test_embeddings import export as export_network
+from test_final import Bench, bench  # noqa: F401
 
 from harness.audio.crops import crop, crop_starts
-from harness.audio.embeddings import extractors
-from harness.audio.features import MFCC_VIEW, SAMPLE_RATE, extract
+from harness.audio.decode import decode
+from harness.audio.embeddings import NETWORK_RATE, extractors, yamnet
+from harness.audio.features import MFCC_VIEW, SAMPLE_RATE, WAVEFORM_VIEW, InputView, extract
 from harness.audio.store import FULL_SCALE, quantised
 from harness.errors import DataError, HarnessError, TrackingError, UsageError
 from harness.inference import choice
 from harness.inference.bundle import export, write_bundle
 from harness.inference.card import facts, introduction, model_card
-from harness.inference.pipeline import BATCH, Classifier, Heard
+from harness.inference.pipeline import BATCH, Classifier, Heard, crop_spans, quiet
 from harness.inference.text import line, timeline
-from harness.records import DatasetRecord, StudyResults, TrialRecord
+from harness.processes import kill_group
+from harness.records import DatasetRecord, Outcome, StudyResults, TrialRecord
+from harness.search.events import Note
 from harness.settings import default_tracking_uri
 from harness.tracking.ledger import Ledger
+from harness.tracking.mlflow.connection import connect
+from harness.tracking.mlflow.delivery import sync
+from harness.tracking.mlflow.registry import CHAMPION, champion_name, describe_champion
+from harness.tracking.mlflow.store import find_trial
 
+README = Path(__file__).parent.parent / "README.md"
 SYNTHETIC = DatasetRecord(name="demo", fingerprint="d2", genres=("blues",), tracks=10, synthetic=True)
 
 
@@ -97,9 +113,65 @@ def test_the_card_tells_scores_with_their_doubt_and_limits() -> None:
 
 def test_the_card_tells_of_a_test_of_this_configuration_only() -> None:
     results = opened(make_results(0.6), winner=(0.5, 0.5, 0.5), tracks=190)
-    tested = "trained again with 3 fresh seeds, was tested on 190 tracks that no choice saw: accuracy 50.0 % (42–58 %"
+    tested = "with 3 fresh seeds, was tested on 190 tracks that its search never saw: accuracy 50.0 % (42–58 %"
     assert tested in model_card(results, results.trials[2], MFCC_VIEW)
-    assert "Nothing was tested" in model_card(results, results.trials[0], MFCC_VIEW)
+    for number in (0, 2):  # winner and baseline
+        assert "The same configuration, trained again" in model_card(results, results.trials[number], MFCC_VIEW)
+    other = opened(make_results(0.6), trials=(1,))
+    card = model_card(other, other.trials[2], MFCC_VIEW)
+    assert "This configuration was not tested: `harness final` opened the test set for trial 0 and trial 1" in card
+    assert "trained again" not in card
+    looked_twice = opened(make_results(0.6), openings=(2, 3))
+    assert "The test set was opened 2 times" in model_card(looked_twice, results.trials[2], MFCC_VIEW)
+
+
+@pytest.mark.parametrize("winners", [(2,), (2, 0)], ids=["one winner", "two winners"])
+def test_outer_folds_test_a_search_and_no_configuration(winners: tuple[int, ...]) -> None:
+    """A smaller search counts its trials from 0, too: an equal number is no equal configuration."""
+    random = make_protocol("random", sizes={"train": 152, "valid": 38})
+    results = opened(make_results(0.6, protocol=random), folds=5, trials=winners)
+    card = model_card(results, results.trials[2], MFCC_VIEW)
+    assert "Its search was tested on 190 tracks in outer folds, each with the winner that was chosen without it" in card
+    assert "The same configuration" not in card
+    assert "Nothing was tested" not in card
+    unfinished = failed(results, "winner-0-1", Outcome.CRASHED, "cut off")
+    for seed in (1, 2):
+        unfinished = failed(unfinished, f"winner-{seed}-1", Outcome.CRASHED, "cut off")
+    assert "no seed was scored on all of it" in model_card(unfinished, results.trials[2], MFCC_VIEW)
+
+
+def test_the_card_says_how_much_it_could_know() -> None:
+    results = make_results(0.6)
+    early = model_card(results, results.trials[2], MFCC_VIEW)
+    assert "was written when its study had 3 trials and nothing was tested yet." in early
+    late = model_card(opened(results, openings=(2, 3)), results.trials[2], MFCC_VIEW)
+    assert "had 3 trials and the test had been opened, last after 3." in late
+
+
+def test_final_renews_the_card_where_the_champion_is_registered(bench: Bench) -> None:  # noqa: F811
+    (results,) = bench.run("group")
+    assert results.best is not None
+    uri, name = new_store(bench.workspace), champion_name(results.study)
+    assert sync(Ledger(bench.workspace), uri, artifact_root=bench.workspace / "artifacts").refused == ()
+    client = connect(uri)
+    run = find_trial(client, results.study, results.best.number)
+    assert run is not None
+    client.create_registered_model(name)
+    version = client.create_model_version(name, run.info.artifact_uri, run_id=run.info.run_id, description="old")
+    client.set_registered_model_alias(name, CHAMPION, version.version)
+
+    describe_champion(uri, results.study.model_copy(update={"study": "another"}), lambda number: "new")
+    describe_champion(uri, results.study, lambda number: None)
+    assert client.get_model_version(name, version.version).description == "old"
+    bench.final(seeds=1)
+    described = client.get_model_version(name, version.version).description
+    assert "The same configuration, trained again with 1 fresh seed, was tested on 4 tracks" in described
+
+    (bench.workspace / "mlflow.db").write_text("no database")
+    bench.events.clear()
+    assert bench.final(seeds=1).finals is not None
+    warnings = [event.text for event in bench.events if isinstance(event, Note) and event.warning]
+    assert ["the champion's card was not renewed" in text for text in warnings] == [True]
 
 
 def test_an_answer_is_shown_with_its_most_probable_genres_and_over_time() -> None:
@@ -119,6 +191,71 @@ def test_an_answer_is_shown_with_its_most_probable_genres_and_over_time() -> Non
     assert [crop["genre"] for crop in record["crops"]] == ["jazz", "jazz", "pop"]
     assert record["crops"][2]["end_seconds"] == 65.2
     assert json.loads(json.dumps(record)) == record
+
+
+def test_the_crops_of_an_embedding_lie_where_the_network_heard_them() -> None:
+    """YAMNet has 61 frames in 30 s, but they are 0.48 s apart, and so are those of any longer track."""
+    view = InputView("yamnet", "embedding", 0, yamnet.SIZE, 61, "1a2b")
+    for seconds in (3.1, 29.0, 30.0, 31.0, 61.0, 600.0, 3600.0):
+        frames = 1 + (round(seconds * NETWORK_RATE) - yamnet.WINDOW) // yamnet.HOP
+        spans = crop_spans(view, frames, seconds)
+        starts = crop_starts(frames, view.length)
+        assert len(spans) == len(starts)
+        assert (spans[0][0], spans[-1][1]) == (0.0, pytest.approx(seconds))
+        for (start, end), frame in zip(spans, starts.tolist(), strict=True):
+            assert 0 <= start < end <= seconds
+            assert start == pytest.approx(frame * yamnet.HOP / NETWORK_RATE, abs=1.0)
+
+
+def test_the_crops_of_features_and_waveforms_lie_where_they_were_cut() -> None:
+    length = 1 + 60 * SAMPLE_RATE // 512
+    spans = crop_spans(MFCC_VIEW, length, 60.0)
+    assert [start * SAMPLE_RATE / 512 for start, _ in spans] == pytest.approx(crop_starts(length, 130).tolist())
+    assert spans[-1][1] <= 60.0
+    assert crop_spans(WAVEFORM_VIEW, 12 * SAMPLE_RATE, 12.0) == ((0.0, 5.0), (3.5, 8.5), (7.0, 12.0))
+
+
+def error_output() -> tuple[int, int]:
+    """What file the process' standard error is."""
+    found = os.fstat(2)
+    return found.st_dev, found.st_ino
+
+
+def bare_bundle(folder: Path) -> Path:
+    """A bundle without a network: enough for files that cannot be read."""
+    folder.mkdir()
+    (folder / "model.json").write_text(json.dumps({"view": asdict(MFCC_VIEW), "about": {}}))
+    (folder / "labels.json").write_text('["a", "b"]')
+    return folder
+
+
+def test_a_classifier_leaves_standard_error_to_its_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow's server asks from several threads, and standard error is the whole process'."""
+    before, seen = error_output(), []
+
+    def watched(path: Path) -> Any:
+        seen.append(error_output())
+        return decode(path)
+
+    monkeypatch.setattr("harness.inference.pipeline.decode", watched)
+    (tmp_path / "text.mp3").write_text("la la la")
+    with pytest.raises(DataError, match="not audio"):
+        Classifier(bare_bundle(tmp_path / "bundle")).file(tmp_path / "text.mp3")
+    assert seen == [before]
+
+
+def test_quiet_ends_with_what_it_is_for() -> None:
+    before = error_output()
+    seen = []
+
+    def fail() -> None:
+        seen.append(error_output())
+        raise ValueError("loud")
+
+    with pytest.raises(ValueError, match="loud"), quiet():
+        fail()
+    assert seen != [before]
+    assert error_output() == before
 
 
 @pytest.mark.parametrize(
@@ -163,6 +300,42 @@ def test_an_export_never_writes_into_a_folder_that_holds_something(tmp_path: Pat
     (tmp_path / "letter.txt").touch()
     with pytest.raises(UsageError, match="is there, and not empty"):
         export(tmp_path / "bundle", tmp_path)
+    # It is said before a model is looked for.
+    done = harness("export", tmp_path, "--workspace", tmp_path / "absent")
+    assert (done.returncode, done.stderr) == (2, f"error: {tmp_path}: is there, and not empty. Name a new folder.\n")
+
+
+def test_an_export_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = bare_bundle(tmp_path / "bundle")
+
+    def full() -> list[str]:
+        raise OSError("no space left")
+
+    def unknown(name: str) -> Any:
+        raise PackageNotFoundError(name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.inference.bundle.requirements", full)
+        with pytest.raises(UsageError, match="cannot be written"):
+            export(bundle, tmp_path / "model")
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.inference.bundle.distribution", unknown)
+        with pytest.raises(UsageError, match="without its licence"):
+            export(bundle, tmp_path / "model")
+    assert list(tmp_path.iterdir()) == [bundle]
+
+
+def test_an_export_carries_the_code_that_it_needs_and_no_more(tmp_path: Path) -> None:
+    export(bare_bundle(tmp_path / "bundle"), tmp_path / "model")
+    code = tmp_path / "model" / "code" / "harness"
+    assert (code / "models" / "layers.py").exists()
+    assert {path.name for path in code.iterdir()}.isdisjoint({"cli.py", "search", "tracking", "vram", "console"})
+    (tmp_path / "text.mp3").write_text("la la la")
+    example = [sys.executable, str(tmp_path / "model" / "classify.py"), "text.mp3"]
+    done = subprocess.run(example, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: text.mp3: not audio that libsndfile can read. Name an audio file")
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.fixture(scope="session")
@@ -244,35 +417,63 @@ def test_an_exported_folder_answers_alike_by_itself(
     shutil.rmtree(moved)
     assert json.loads((tmp_path / "model" / "labels.json").read_text()) == ["high", "low", "middle", "top"]
     assert (tmp_path / "model" / "LICENSE").read_text().startswith("MIT License")
+    assert {path.name for path in tmp_path.iterdir()} == {"model"}
     assert not [path for path in (tmp_path / "model").rglob("*.json") if str(tmp_path) in path.read_text()]
     example = [sys.executable, tmp_path / "model" / "classify.py", *songs]
     shown = subprocess.run(list(map(str, example)), capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert shown.stderr == ""
     heard = [json.loads(text) for text in shown.stdout.splitlines()]
     assert probabilities(heard) == probabilities(answers)
     with choice.opened(tmp_path / "absent", str(tmp_path / "model"), None, tmp_path) as bundle:
         assert Classifier(bundle).genres == ("high", "low", "middle", "top")
 
 
+@pytest.fixture
+def served(benchmark: Benchmark, best: tuple[StudyResults, TrialRecord], tmp_path: Path) -> Iterator[str]:
+    """The address of the server that the README's own lines start, in a checkout of a user who activated nothing."""
+    blocks = re.findall(r"```\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    (lines,) = [block for block in blocks if "mlflow models serve" in block]
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / "workspace").symlink_to(benchmark.workspace)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    order = f"{lines.strip().replace('NAME', f'tones-{best[1].family}')} --port {port}"
+    own = Path(sys.executable).parent
+    path = os.pathsep.join(each for each in os.environ["PATH"].split(os.pathsep) if Path(each).absolute() != own)
+    settings = {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (tmp_path / "server.log").open("w+") as log:
+        server = subprocess.Popen(
+            ["bash", "-c", order],
+            env={**os.environ, **settings},
+            cwd=tmp_path,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            while not answers_at(f"http://127.0.0.1:{port}/ping"):
+                log.seek(0)
+                assert server.poll() is None, log.read()
+                time.sleep(0.2)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            kill_group(server.pid)
+            server.wait()
+
+
+def answers_at(address: str) -> bool:
+    try:
+        return requests.get(address, timeout=60).ok
+    except requests.ConnectionError:
+        return False
+
+
 @pytest.mark.slow
-def test_mlflow_answers_alike_from_paths(
-    benchmark: Benchmark,
-    best: tuple[StudyResults, TrialRecord],
-    songs: list[Path],
-    answers: list[dict[str, Any]],
-    tmp_path: Path,
-) -> None:
-    """Runs a search, and MLflow's own command, which imports the framework."""
-    champion = f"models:/tones-{best[1].family}@champion"
-    (tmp_path / "songs.csv").write_text("\n".join(["audio", *map(str, songs)]))
-    order = [sys.executable, "-m", "mlflow", "models", "predict", "--model-uri", champion, "--env-manager", "local"]
-    order += ["--content-type", "csv", "--input-path", "songs.csv", "--output-path", "answers.json"]
-    settings = {"MLFLOW_TRACKING_URI": default_tracking_uri(benchmark.workspace), "MLFLOW_DISABLE_TELEMETRY": "true"}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        order, env={**os.environ, **settings, "PATH": path}, cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    heard = json.loads((tmp_path / "answers.json").read_text())["predictions"]
+def test_mlflow_serves_alike_from_paths(served: str, songs: list[Path], answers: list[dict[str, Any]]) -> None:
+    """Runs a search, and MLflow's own server, which imports the framework."""
+    rows = {"dataframe_records": [{"audio": str(song)} for song in songs]}
+    heard = requests.post(f"{served}/invocations", json=rows, timeout=300).json()["predictions"]
     assert [answer.pop("genre") for answer in heard] == [answer["genre"] for answer in answers]
     assert heard == probabilities(answers)
 
@@ -280,6 +481,7 @@ def test_mlflow_answers_alike_from_paths(
 @pytest.mark.slow
 def test_mlflow_answers_alike_from_waveforms_and_shows_the_card(
     keras: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
     benchmark: Benchmark,
     best: tuple[StudyResults, TrialRecord],
     songs: list[Path],
@@ -302,7 +504,17 @@ def test_mlflow_answers_alike_from_waveforms_and_shows_the_card(
     version = MlflowClient(uri).get_model_version_by_alias(f"tones-{family}", "champion")
     assert version.description.startswith(f"# {family}, trained on tones")
     folder = download_model(uri, f"runs:/{version.run_id}", tmp_path / "fetched")
+    card = (folder / "artifacts" / "model" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "and nothing was tested yet. Where the model is registered" in card
+    before, loaded, seen = error_output(), keras.models.load_model, []
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        seen.append(error_output())
+        return loaded(*arguments, **options)
+
+    monkeypatch.setattr(keras.models, "load_model", watched)
     model = load_model(str(folder))
+    assert seen == [before]
     waveforms = [soundfile.read(song, dtype="float32")[0].tolist() for song in songs]
     heard = model.predict(pandas.DataFrame({"samples": waveforms, "rate": [RATE] * len(songs)}))
     np.testing.assert_allclose(

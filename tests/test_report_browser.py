@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from browser import Browser, missing
+from browser import Browser
 from report_helpers import make_results, opened
 
 from reports import render
@@ -30,12 +29,7 @@ _BOXES = "return [...document.querySelectorAll('.wide')].map(box => [box.offsetW
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if absent := missing():
-        reason = f"not installed: {', '.join(absent)} (Debian: apt-get install chromium chromium-driver)"
-        if "CI" in os.environ:
-            pytest.fail(reason)
-        pytest.skip(reason)
+def browser(chromium: None) -> Iterator[Browser]:
     with closing(Browser()) as browser:
         yield browser
 

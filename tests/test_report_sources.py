@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 
 import pytest
+from browser import serving
 from command import command
 from mlflow_helpers import PREDICTIONS, STUDY, new_ledger, new_store, runs_of, trial
 from test_mlflow_finals import BASELINE, WINNER, keep
@@ -76,29 +72,22 @@ def test_the_command_writes_the_page_alone(ledger: Ledger, tmp_path: Path) -> No
     assert not (tmp_path / "report").exists()
 
 
+@pytest.mark.parametrize("option", ["--html", "--output"])
+def test_a_report_without_a_name_is_wrong_usage(ledger: Ledger, tmp_path: Path, option: str) -> None:
+    done = subprocess.run(command("report", "--workspace", tmp_path, option, ""), capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {option} .: a folder. Name a file, which may be in it.\n"
+
+
 def test_a_store_that_is_no_server_gives_no_links(uri: str) -> None:
     assert run_links(uri) == {}
-
-
-@contextmanager
-def serving(workspace: Path) -> Iterator[str]:
-    """The address of `harness ui` while it runs."""
-    order = command("ui", "--workspace", workspace)
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(order, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment) as ui:
-        try:
-            assert ui.stdout is not None
-            # MLflow's server writes to the same output, in no order.
-            (address,) = islice((said[1] for line in ui.stdout if (said := re.match(r"MLflow UI: (\S+)", line))), 1)
-            yield address
-        finally:
-            ui.send_signal(signal.SIGINT)
 
 
 @pytest.mark.slow
 def test_a_server_gives_the_same_report_with_a_link_to_each_run(ledger: Ledger, uri: str, tmp_path: Path) -> None:
     """Starts a server."""
-    with serving(tmp_path) as server:
+    with serving(tmp_path) as said:
+        server = said["MLflow UI"]
         studies, links = read_studies(server), run_links(server.replace("//", "//user:secret@"))
     assert render.report(studies) == render.report((ledger.results(STUDY.study),))
     page = render.write_page(studies, tmp_path / "page.html", links).read_text(encoding="utf-8")

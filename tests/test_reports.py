@@ -132,6 +132,20 @@ def test_a_place_that_cannot_be_written_to_is_the_users_to_mend(tmp_path: Path):
         render.write(without_predictions(make_results()), tmp_path / "file" / "RESULTS.md")
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "/", "folder"])
+def test_a_folder_is_no_place_for_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    studies = without_predictions(make_results())
+    with pytest.raises(UsageError, match=r"--output \S+: a folder\. Name a file"):
+        render.write(studies, Path(name))
+    with pytest.raises(UsageError, match=r"--html \S+: a folder\. Name a file"):
+        render.write_page(studies, Path(name))
+    with pytest.raises(UsageError, match=r"--inject \S+: a folder\. Name a file"):
+        render.inject_into(Path(name), studies)
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
+
+
 def test_the_synthetic_set_is_named_before_any_number():
     data = DatasetRecord(name="demo", fingerprint="d2", genres=GENRES, tracks=200, synthetic=True)
     markdown = render.report(without_predictions(make_results(dataset=data))).markdown
@@ -358,3 +372,11 @@ def test_importing_the_reports_is_light():
     program = f"import sys, reports.render; print(sorted({heavy} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_the_cost_of_a_head_is_not_passed_off_as_that_of_its_frozen_network() -> None:
+    studies = without_predictions(make_results(family="pretrained", embeddings={"yamnet": "f1"}), make_results())
+    text = render.report(studies).markdown
+    assert "| 1.23 M (head) | 42 ms (head) | 90 (head) |" in text
+    assert "**pretrained** hears with yamnet, frozen, and trained elsewhere" in text
+    assert "**cnn2d-fusion** hears" not in text

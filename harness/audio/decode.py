@@ -20,6 +20,9 @@ _SILENCE = 1 / 32_768
 
 _BLOCK = 1 << 18
 
+_NO_FILE = 7
+"""What libsndfile answers, with a text that says so, to anything called `.mp3` that is none."""
+
 
 def load(path: Path) -> Samples:
     """Return the whole of an audio file as float32, shape (n,), mono at 22,050 Hz.
@@ -51,7 +54,8 @@ def decode(path: Path) -> tuple[Samples, int]:
             while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
                 blocks.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32))
     except soundfile.LibsndfileError as error:
-        raise DataError(f"not audio that libsndfile can read ({error.error_string.strip().rstrip('.')})") from None
+        why = "" if error.code == _NO_FILE else f" ({error.error_string.strip().rstrip('.')})"
+        raise DataError(f"not audio that libsndfile can read{why}") from None
     except OSError as error:
         raise DataError(f"not readable ({error.strerror})") from None
     samples = np.concatenate(blocks) if blocks else np.empty(0, np.float32)

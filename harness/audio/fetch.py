@@ -27,7 +27,7 @@ MIRROR = (
 
 ARCHIVE = "genres.tar.gz"
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
-TRACKS_A_GENRE = 100
+TRACKS = tuple(f"{genre}.{number:05d}" for genre in GENRES for number in range(100))
 
 KNOWN_DAMAGED = frozenset({"jazz.00054"})
 """Tracks that cannot be decoded in copies that are passed around, or that were left out of them for that."""
@@ -53,13 +53,13 @@ def fetch(directory: Path, url: str = MIRROR, progress: Progress | None = None) 
         progress: told how many bytes there are, and how many there will be.
 
     Raises:
-        DataError: the archive cannot be downloaded, is damaged, or leads out of its folder; the folder cannot be
-            written to.
+        DataError: the archive cannot be downloaded, is damaged, or leads out of its folder; the folder is a file,
+            cannot be written to, or holds another data set.
     """
-    if any((directory / name).is_dir() for name in (*LAYOUTS, GENRES[0])):
-        return
     archive = directory / ARCHIVE
     try:
+        if _is_there(directory):
+            return
         directory.mkdir(parents=True, exist_ok=True)
         placed = archive.exists()
         if not placed:
@@ -69,7 +69,7 @@ def fetch(directory: Path, url: str = MIRROR, progress: Progress | None = None) 
         except (tarfile.TarError, BadGzipFile, zlib.error, EOFError) as error:
             if placed:
                 raise DataError(
-                    f"{archive}: not a whole archive ({error}). Replace it, or remove it to download it."
+                    f"{archive}: not a whole archive ({error}). Replace it, or move it away to download it."
                 ) from error
             archive.unlink()
             raise DataError(
@@ -91,7 +91,7 @@ def compare(dataset: Dataset) -> Iterator[str]:
     Raises:
         DataError: tracks are missing or damaged that are not known to be.
     """
-    expected = {f"{genre}.{number:05d}" for genre in GENRES for number in range(TRACKS_A_GENRE)}
+    expected = set(TRACKS)
     usable = expected & {canonical_name(track.id).rpartition("/")[2] for track in dataset.tracks}
     yield f"GTZAN: {len(usable):,} of {len(expected):,} tracks can be used"
     if known := (expected - usable) & KNOWN_DAMAGED:
@@ -99,8 +99,27 @@ def compare(dataset: Dataset) -> Iterator[str]:
     if lost := expected - usable - KNOWN_DAMAGED:
         raise DataError(
             f"{dataset.root}: {len(lost)} of GTZAN's {len(expected):,} tracks are missing or damaged:\n"
-            f"{listed(sorted(lost))}\nRemove the folder and fetch it from another mirror, with --url."
+            f"{listed(sorted(lost))}\nFetch it into an empty folder, from another mirror with --url."
         )
+
+
+def _is_there(directory: Path) -> bool:
+    """Return whether a folder, which need not exist, holds the unpacked data set.
+
+    Raises:
+        DataError: it holds another one, or is a file.
+    """
+    for place in (directory, *directory.parents):
+        if place.exists() and not place.is_dir():
+            raise DataError(f"{place}: a file, not a folder. Name a folder; it is made if it is not there.")
+    held = [directory / name for name in (*LAYOUTS, GENRES[0]) if (directory / name).is_dir()]
+    # By names: to decode what may be all of a user's music takes long.
+    if held and not any(canonical_name(path.name) in TRACKS for folder in held for path in folder.rglob("*")):
+        raise DataError(
+            f"{directory}: holds another data set: nothing in {held[0]} is called as GTZAN's tracks are "
+            f"({TRACKS[0]}). Name an empty folder, or a new one."
+        )
+    return bool(held)
 
 
 def _download(url: str, archive: Path, progress: Progress | None) -> None:
@@ -117,7 +136,7 @@ def _download(url: str, archive: Path, progress: Progress | None) -> None:
             except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
                 # One that was cut goes on at once, for as long as it gets on.
                 if _size(part) <= before:
-                    raise _unreachable(url, archive, "the connection failed or was cut") from error
+                    raise _unreachable(url, archive, f"the connection failed or was cut: {_cause(error)}") from error
             except requests.HTTPError as error:
                 answer = f"it answers {error.response.status_code} {error.response.reason}"
                 raise _unreachable(url, archive, answer) from error
@@ -159,6 +178,13 @@ def _receive(session: requests.Session, url: str, part: Path, progress: Progress
         answers = [*response.history, response]
     digests = (answer.headers.get(_DIGEST_HEADER, "").strip('"') for answer in answers)
     return next((digest for digest in digests if re.fullmatch("[0-9a-f]{64}", digest)), None)
+
+
+def _cause(error: BaseException) -> str:
+    """Return what is at the bottom of an error, such as `Connection refused`, without who passed it on."""
+    while below := error.__cause__ or error.__context__:
+        error = below
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _unreachable(url: str, archive: Path, reason: str) -> DataError:

@@ -15,8 +15,10 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import distribution, version
+from importlib.metadata import PackageNotFoundError, distribution, version
+from modulefinder import Module, ModuleFinder
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import harness
@@ -27,8 +29,9 @@ from harness.inference.pipeline import ABOUT, LABELS, MODEL, NETWORK
 
 CARD = "MODEL_CARD.md"
 PACKAGE = Path(harness.__file__).parent
-"""The code that a bundle needs: it travels with a model."""
+"""The code that a model needs when MLflow keeps it; an export takes just the modules that `classify.py` imports."""
 
+_EXAMPLE = PACKAGE / "inference" / "example.py"
 _REQUIRED = ("keras", "librosa", "numpy", "pydantic", "soundfile", "soxr", "tensorflow")
 _README = """\
 # A music genre classifier
@@ -47,7 +50,7 @@ python classify.py song.mp3 other.wav
 | `model.keras` | the network, for Keras 3 |
 | `labels.json` | the genres, in the order of its answers |
 | `model.json` | what the network sees of a track, and what the model is |
-| `code/` | what makes that of a file: decoding, features, crops, votes; under the licence in `LICENSE` |
+| `code/` | what `classify.py` needs of `harness`: decoding, features, crops, votes; under the licence in `LICENSE` |
 """
 
 
@@ -86,32 +89,81 @@ def write_bundle(
 
 
 def export(bundle: Path, folder: Path) -> None:
-    """Write a bundle to `folder` together with the code that it needs, an example and a README.
+    """Write a bundle to `folder` together with the code that it needs, an example and a README; all of it, or nothing.
 
     Raises:
-        UsageError: the folder is not empty, or cannot be written.
+        UsageError: the folder is not empty, or cannot be written; or this installation lacks the licence.
+    """
+    check_new(folder)
+    licence = _licence()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
+            made = Path(beside, "made")
+            made.mkdir()
+            for part in (MODEL, LABELS, ABOUT, CARD, NETWORK):
+                if (bundle / part).is_dir():
+                    shutil.copytree(bundle / part, made / part)
+                elif (bundle / part).exists():
+                    shutil.copyfile(bundle / part, made / part)
+            for module in _modules():
+                copy = made / "code" / module.relative_to(PACKAGE.parent)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(module, copy)
+            shutil.copyfile(_EXAMPLE, made / "classify.py")
+            (made / "requirements.txt").write_text("\n".join([*requirements(), ""]), encoding="utf-8")
+            (made / "README.md").write_text(_README, encoding="utf-8")
+            (made / "LICENSE").write_text(licence, encoding="utf-8")
+            made.rename(folder)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written ({error}). Name another folder.") from error
+
+
+def check_new(folder: Path) -> None:
+    """Make sure that an export harms nothing.
+
+    Raises:
+        UsageError: the folder is there, and not empty.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: is there, and not empty. Name a new folder.")
-    try:
-        for part in (MODEL, LABELS, ABOUT, CARD, NETWORK):
-            if (bundle / part).is_dir():
-                shutil.copytree(bundle / part, folder / part)
-            elif (bundle / part).exists():
-                folder.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(bundle / part, folder / part)
-        shutil.copytree(PACKAGE, folder / "code" / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copyfile(PACKAGE / "inference" / "example.py", folder / "classify.py")
-        (folder / "requirements.txt").write_text("\n".join([*requirements(), ""]), encoding="utf-8")
-        (folder / "README.md").write_text(_README, encoding="utf-8")
-        (folder / "LICENSE").write_text(distribution("harness").read_text("licenses/LICENSE") or "", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be written ({error}). Name another folder.") from error
 
 
 def requirements() -> list[str]:
     """Return what must be installed to use a bundle, in the versions that are installed here."""
     return [f"{name}=={version(name)}" for name in _REQUIRED]
+
+
+class _Own(ModuleFinder):
+    """Finds the modules of this package that a script imports, wherever in it, and those that they import."""
+
+    def __init__(self) -> None:
+        super().__init__(path=[str(PACKAGE.parent)])
+
+    def find_module(self, name: str, path: Any, parent: Module | None = None) -> Any:
+        if path is None and name != PACKAGE.name:
+            raise ImportError(name)
+        return super().find_module(name, path, parent)
+
+
+def _modules() -> list[Path]:
+    """Return the files of this package that `classify.py` needs."""
+    finder = _Own()
+    finder.run_script(str(_EXAMPLE))
+    names = finder.modules.keys() - {"__main__"}
+    return sorted(Path(finder.modules[name].__file__) for name in names)  # type: ignore[attr-defined]
+
+
+def _licence() -> str:
+    try:
+        text = distribution(PACKAGE.name).read_text("licenses/LICENSE")
+    except PackageNotFoundError:
+        text = None
+    if not text:
+        raise UsageError(
+            f"{PACKAGE}: is installed without its licence, which must go with its code. Install it with pip."
+        )
+    return text
 
 
 def _json(content: Any) -> str:

@@ -7,10 +7,21 @@ from typing import Any
 
 from harness.audio.decode import MIN_SECONDS
 from harness.audio.features import InputView
+from harness.families import Family
 from harness.records import Role, StudyResults, TrialRecord
 from harness.scoring.comparison import bootstrap_macro_f1
 from harness.scoring.metrics import wilson
-from reports.tables import escape, markdown_table, per_genre_table, percent, percent_range, ratio, ratio_range, value
+from reports.tables import (
+    count,
+    escape,
+    markdown_table,
+    per_genre_table,
+    percent,
+    percent_range,
+    ratio,
+    ratio_range,
+    value,
+)
 from reports.tested import tested
 
 _PARTITIONS = {"train": "train", "valid": "validate", "folds": "take turns at it", "excluded": "are left out"}
@@ -63,6 +74,12 @@ def model_card(results: StudyResults, trial: TrialRecord, view: InputView) -> st
     return "\n\n".join([head, *(f"## {title}\n\n{text}" for title, text in sections.items())]) + "\n"
 
 
+def card_of(results: StudyResults, family: Family, number: int) -> str | None:
+    """Return the model card of the trial with this number, or None where it is not among the completed ones."""
+    trials = (trial for trial in results.trials if trial.number == number and number in results.predictions)
+    return next((model_card(results, trial, family.view_of(trial.params)) for trial in trials), None)
+
+
 def _doubts(quick: bool, synthetic: bool) -> str:
     reasons = ["by a --quick study (small space, few epochs)"] * quick + ["on synthetic music"] * synthetic
     return f"trained {' '.join(reasons)}: good for trying the commands, not to rely on." if reasons else ""
@@ -97,21 +114,58 @@ def _scores(results: StudyResults, trial: TrialRecord) -> str:
             f"({ratio_range(bootstrap_macro_f1(answers))}). Its best epoch, and the trial itself as one of {completed} "
             "completed, were chosen by these same tracks: expect less of other music.",
             _tested(results, trial),
+            _as_of(results),
             per_genre_table(answers),
         ]
     )
 
 
 def _tested(results: StudyResults, trial: TrialRecord) -> str:
-    """Return what the opened test set says of the configuration; the model itself was never tested."""
-    winner = tested(results, Role.WINNER)
-    if winner is None or any(run.trial != trial.number for seed in winner.seeds for run in seed.runs):
+    """Return what `harness final` says of the configuration, or of its search; the model itself was never tested."""
+    finals = results.finals
+    if finals is None:
         return "Nothing was tested on tracks that no choice saw; `harness final` does that."
+    # With outer folds, a trial's number may be one of a smaller search: it says nothing of this configuration.
+    of_test_set = finals.tested == "test"
+    roles = {run.trial: run.role for run in finals.runs} if of_test_set else {}
+    if roles and trial.number not in roles:
+        others = " and ".join(f"trial {number}" for number in sorted(roles))
+        return f"This configuration was not tested: `harness final` opened the test set for {others} of its study."
+    scored = tested(results, roles.get(trial.number, Role.WINNER))
+    if scored is None:
+        return f"`harness final` opened the {finals.tested}, and no seed was scored on all of it."
+    seeds = count(len(scored.seeds), "fresh seed")
+    scores = (
+        f"accuracy {percent(scored.accuracy.mean)} ({percent_range(scored.accuracy_interval)} at 95 %), macro F1 "
+        f"{ratio(scored.macro_f1.mean)}; means over seeds."
+    )
+    if not of_test_set:
+        return (
+            f"Its search was tested on {scored.tracks} tracks in outer folds, each with the winner that was chosen "
+            f"without it, which may be another configuration than this, trained with {seeds}: {scores}"
+        )
+    line = (
+        f"The same configuration, trained again with {seeds}, was tested on {scored.tracks} tracks that its "
+        f"search never saw: {scores}"
+    )
+    if len(finals.openings) > 1:
+        line += (
+            f" The test set was opened {len(finals.openings)} times: what was chosen later may follow what was seen."
+        )
+    return line
+
+
+def _as_of(results: StudyResults) -> str:
+    """Return how much the card could know: a file that travels with a model is not renewed."""
+    finals = results.finals
+    if finals is None:
+        known = "nothing was tested yet"
+    else:
+        known = f"the {finals.tested} had been opened, last after {finals.openings[-1].trials}"
     return (
-        f"The same configuration, trained again with {len(winner.seeds)} fresh seeds, was tested on {winner.tracks} "
-        f"tracks that no choice saw: accuracy {percent(winner.accuracy.mean)} "
-        f"({percent_range(winner.accuracy_interval)} at 95 %), macro F1 {ratio(winner.macro_f1.mean)}; means over "
-        "seeds."
+        f"This card was written when its study had {count(len(results.trials), 'trial')} and {known}. Where the model "
+        "is registered in MLflow, the description of its version is the newest card; a file beside a model stays as it "
+        "was written."
     )
 
 

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from pydantic import ValidationError
 
-from harness.audio.embeddings import Extractor, extractors
+from harness.audio.embeddings import Extractor, known_extractors
 from harness.errors import UsageError, WorkspaceError
 from harness.families import Family, select
 from harness.inference.bundle import write_bundle
@@ -116,7 +116,7 @@ def _at_hand(ledger: Ledger, study: StudyRecord, folder: Path) -> tuple[Family, 
         return family, {}
     try:
         named = RunSettings.model_validate_json(ledger.settings(study.study)).embedding
-        networks = extractors(named, folder)
+        networks = known_extractors(study.embeddings, named, folder)
     except (UsageError, WorkspaceError, ValidationError) as error:
         raise UsageError(
             f"{study.study}: what it hears with is not at hand ({error}) Put it back, or name a model that carries it: "

@@ -11,7 +11,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "code"))
 
 from harness.errors import DataError  # noqa: E402
-from harness.inference.pipeline import Classifier  # noqa: E402
+from harness.inference.pipeline import Classifier, quiet  # noqa: E402
 
 
 def main(files: list[str]) -> int:
@@ -19,7 +19,8 @@ def main(files: list[str]) -> int:
     status = 0
     for file in files:
         try:
-            heard = classifier.file(Path(file))
+            with quiet():  # of notes that decoders and the framework print
+                heard = classifier.file(Path(file))
         except DataError as error:
             print(f"error: {error}", file=sys.stderr)
             status = 2

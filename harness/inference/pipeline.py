@@ -117,13 +117,12 @@ class Classifier:
 
             for name, value in environment().items():
                 os.environ.setdefault(name, value)
-            with _quiet():
-                import keras
+            import keras
 
-                # Registers the layers that a saved model may name.
-                import harness.models.layers  # noqa: F401
+            # Registers the layers that a saved model may name.
+            import harness.models.layers  # noqa: F401
 
-                self._network = keras.models.load_model(self._path, compile=False)
+            self._network = keras.models.load_model(self._path, compile=False)
         return self._network
 
     def file(self, path: Path) -> Heard:
@@ -133,9 +132,7 @@ class Classifier:
             DataError: the file is not audio that can be read, is silent, or is too short.
         """
         try:
-            with _quiet():
-                samples, rate = decode(path)
-            return self._hear(samples, rate)
+            return self._hear(*decode(path))
         except DataError as error:
             raise DataError(
                 f"{path}: {error}. Name an audio file ({', '.join(AUDIO_SUFFIXES)}) of at least {MIN_SECONDS} s."
@@ -168,9 +165,8 @@ class Classifier:
             batch = inputs[first : first + BATCH]
             filled = np.concatenate([batch, np.zeros((BATCH - len(batch), *batch.shape[1:]), np.float32)])
             answers.append(np.asarray(network.predict_on_batch(filled))[: len(batch)])
-        step, end = self.view.seconds / self.view.length, len(waveform) / SAMPLE_RATE
-        spans = tuple((start * step, min(start * step + self.view.seconds, end)) for start in starts)
-        return Heard(self.genres, spans, np.concatenate(answers))
+        seconds = len(waveform) / SAMPLE_RATE
+        return Heard(self.genres, crop_spans(self.view, track.shape[-1], seconds), np.concatenate(answers))
 
     def _seen(self, waveform: Samples) -> np.ndarray:
         """Return what training would have found in its store: (rows, frames), or int16 (samples,)."""
@@ -185,9 +181,28 @@ class Classifier:
             raise DataError(f"the network {self._extractor.name} cannot hear it ({error})") from error
 
 
+def crop_spans(view: InputView, length: int, seconds: float) -> tuple[tuple[float, float], ...]:
+    """Return where each crop of a whole track begins and ends, in seconds, in the order of `crop_starts`.
+
+    Args:
+        view: what the crops are of.
+        length: of the track as the view sees it, in frames or samples.
+        seconds: of the track.
+    """
+    # How far apart the frames of an embedding are, only its network knows: they are spread over the track.
+    step = seconds / length if view.kind == "embedding" else view.seconds / view.length
+    return tuple(
+        (start * step, min((start + view.length) * step, seconds))
+        for start in crop_starts(length, view.length).tolist()
+    )
+
+
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence libraries that complain on standard error: a framework without a GPU, a decoder of a bad file."""
+def quiet() -> Iterator[None]:
+    """Silence libraries that complain on standard error: a framework without a GPU, a decoder of a bad file.
+
+    It turns standard error off for the whole process: only for a program that does one thing at a time.
+    """
     kept = os.dup(2)
     try:
         with open(os.devnull, "w") as nowhere:

@@ -64,6 +64,7 @@ def run(settings: RunSettings, notify: Notify) -> tuple[StudyResults, ...]:
 def study_record(settings: RunSettings, family: Family, prepared: Prepared, device: Device) -> StudyRecord:
     """Describe the study of one family. Its name is the family and a hash of all that makes results comparable."""
     dataset, protocol, space = prepared.dataset.record(), prepared.split.record(), space_hash(family, settings.quick)
+    embeddings = {name: view.source for name, view in family.embeddings.items()}
     identity = {
         "dataset": dataset.fingerprint,
         "protocol": protocol.fingerprint,
@@ -72,8 +73,8 @@ def study_record(settings: RunSettings, family: Family, prepared: Prepared, devi
         "seed": settings.seed,
         "space": space,
     }
-    if family.embeddings:
-        identity["embeddings"] = {name: view.source for name, view in family.embeddings.items()}
+    if embeddings:
+        identity["embeddings"] = embeddings
     return StudyRecord(
         family=family.name,
         study=f"{family.name}-{short_hash(identity)}",
@@ -89,6 +90,7 @@ def study_record(settings: RunSettings, family: Family, prepared: Prepared, devi
         trial_time_limit_seconds=settings.trial_time_limit,
         published=family.published,
         provenance=provenance(device),
+        embeddings=embeddings,
     )
 
 
@@ -170,9 +172,7 @@ def _studies(
     finally:
         tracker.close()
     for family, result in zip(chosen, results, strict=True):
-        # Networks of other studies may not be at hand.
-        rivals = [result.study] if family.on_embeddings else _rivals(result.study, ledger)
-        _crown(settings, prepared, family, rivals, ledger, notify)
+        _crown(settings, prepared, family, result.study, ledger, notify)
     return tuple(results)
 
 
@@ -261,15 +261,18 @@ def _crown(
     settings: RunSettings,
     prepared: Prepared,
     family: Family,
-    rivals: Sequence[StudyRecord],
+    study: StudyRecord,
     ledger: Ledger,
     notify: Notify,
 ) -> None:
-    """Log the best model of a family and make it the champion; a tracking server that is away costs only this."""
+    """Log the best model of a study's family and make it the champion; a tracking server that is away costs only this.
+
+    The best model that heard with other networks stays what it is: they may not be at hand.
+    """
     from harness.tracking.mlflow.registry import register_champion
 
-    best = best_model(ledger, rivals)
-    if best is None:
+    best = best_model(ledger, _rivals(study, ledger))
+    if best is None or best[0].study.embeddings != study.embeddings:
         return
     results, trial = best
     with TemporaryDirectory() as folder:

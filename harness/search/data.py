@@ -17,9 +17,8 @@ from harness.audio.tracks import Dataset, Track, scan
 from harness.errors import UsageError
 from harness.families import Family, select
 from harness.search.events import Note, Notify, Progress
-from harness.search.footprints import cache
 from harness.search.space import distributions
-from harness.settings import MUSICNN, RunSettings
+from harness.settings import MUSICNN, RunSettings, cache
 from harness.trials.spec import Fold
 
 # The built-in set: whole artists split 60/20/20. Tracks of 12 s keep two cores busy for minutes, not hours.

@@ -12,15 +12,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from harness.audio.crops import Example
-from harness.audio.embeddings import extractors
+from harness.audio.embeddings import known_extractors
 from harness.audio.protocols import Partition
 from harness.errors import HarnessError, TrackingError, UsageError, WorkspaceError
 from harness.families import Family, select
+from harness.inference.card import card_of
 from harness.models import Config
 from harness.records import (
     FinalRecord,
@@ -39,12 +41,11 @@ from harness.search.data import IN_SEARCH, Prepared, prepare
 from harness.search.ensembles import Candidate, Tested, ensemble, only
 from harness.search.events import FinalEnded, Note, Notify
 from harness.search.fitting import Limits
-from harness.search.footprints import cache
 from harness.search.outer import outer_folds
 from harness.search.sampler import seed_for
 from harness.search.space import fixed
 from harness.search.study import Plan, Study
-from harness.settings import RunSettings
+from harness.settings import RunSettings, cache
 from harness.tracking.ledger import (
     FINALS,
     Ledger,
@@ -144,7 +145,20 @@ def final(
             send(ledger, opened[0].settings.tracking_uri)
         except TrackingError as error:
             notify(Note(f"{error} `harness sync` delivers it later.", warning=True))
+        _renew_cards(opened, ledger, notify)
         return tuple(ledger.results(each.record.study) for each in opened)
+
+
+def _renew_cards(opened: Sequence[_Opened], ledger: Ledger, notify: Notify) -> None:
+    """Tell of the test where a champion is registered; a tracking server that is away costs only this."""
+    from harness.tracking.mlflow.registry import describe_champion
+
+    for each in opened:
+        results = ledger.results(each.record.study)
+        try:
+            describe_champion(each.settings.tracking, each.record, partial(card_of, results, each.family))
+        except TrackingError as error:
+            notify(Note(f"the champion's card was not renewed: {error} The same command does it later.", warning=True))
 
 
 def _openable(
@@ -224,7 +238,8 @@ class _Opened:
         self.prepared = tools.data.prepared(self.settings)
         _same_data(self.prepared, self.record)
         if family.on_embeddings:
-            self.prepared = self.prepared.heard_with(extractors(self.settings.embedding, cache()), self.notify)
+            networks = known_extractors(self.record.embeddings, self.settings.embedding, cache())
+            self.prepared = self.prepared.heard_with(networks, self.notify)
         self.family = self.prepared.at_hand(family)
         self.device = resolve_device(self.settings.device, os.environ)
         self.lanes = lanes_for(self.settings, self.device, self.pool, self.notify)[:1]

@@ -14,6 +14,7 @@ import harness
 from harness.families import Family
 from harness.records import short_hash
 from harness.search.space import points, space_hash
+from harness.settings import cache
 from harness.trials import framework
 from harness.trials.pool import Pool
 
@@ -53,11 +54,6 @@ def space_footprints(
     partial.write_text(json.dumps(sizes), encoding="utf-8")
     partial.replace(file)
     return sizes
-
-
-def cache() -> Path:
-    """Return the folder for what can be made anew, shared by all workspaces of a user."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harness"
 
 
 def _identity(family: Family) -> str:

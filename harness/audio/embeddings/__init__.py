@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
@@ -54,7 +54,7 @@ class Extractor:
     """A frozen network.
 
     Attributes:
-        name: `yamnet`, `musicnn`, or the name of the SavedModel's folder.
+        name: that of the file or the SavedModel's folder, without suffix; MusiCNN's is `musicnn`.
         path: its file or folder.
         fingerprint: SHA-256 of that and of `VERSION`: the address of its embeddings in a store.
         size: numbers a frame, D.
@@ -107,9 +107,26 @@ def extractors(named: Sequence[str], folder: Path) -> dict[str, Extractor]:
         if extractor.name in found:
             raise UsageError(
                 f"{path}: a second embedding called {extractor.name!r}, after {found[extractor.name].path}. Name one "
-                f"of the two, or rename the folder."
+                "of the two, or rename the file or folder."
             )
         found[extractor.name] = extractor
+    return found
+
+
+def known_extractors(known: Mapping[str, str], named: Sequence[str], folder: Path) -> dict[str, Extractor]:
+    """Do what `extractors` does, and make sure that they are those with the `known` fingerprints, by name.
+
+    Raises:
+        UsageError: as `extractors`, or a network is another than it was.
+    """
+    found = extractors(named, folder)
+    for name, fingerprint in known.items():
+        if name not in found or found[name].fingerprint != fingerprint:
+            where = found[name].path if name in found else ", ".join(named)
+            raise UsageError(
+                f"{where}: not the network {name} that the study heard with, whose weights were others. Put that one "
+                "back, or start a new study with `harness run`."
+            )
     return found
 
 
@@ -159,7 +176,7 @@ def _musicnn(folder: Path) -> Path:
 def _kind(path: Path) -> tuple[str, Callable[[Path], Network]]:
     """Return what a network at `path` is called, and what loads it."""
     if path.suffix == ".tflite" and path.is_file():
-        return "yamnet", yamnet.load
+        return path.stem, yamnet.load
     if path.suffix == ".npz" and path.is_file():
         return "musicnn", musicnn.load
     if (path / "saved_model.pb").is_file():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -99,6 +99,32 @@ def register_champion(
     except MlflowException as error:
         raise unreachable(tracking_uri, error) from error
     return f"models:/{name}@{CHAMPION}"
+
+
+def describe_champion(tracking_uri: str, study: StudyRecord, describe: Callable[[int], str | None]) -> None:
+    """Renew the description of the champion of `study`'s data set and family, where it is a trial of this study.
+
+    Args:
+        tracking_uri: where it is registered, if it is.
+        study: what became known of this one.
+        describe: returns the model card of a trial, as markdown, by its number; None if it knows no such trial.
+
+    Raises:
+        TrackingError: MLflow cannot be reached.
+    """
+    database = sqlite_file(tracking_uri)
+    if database is not None and not database.exists():
+        return
+    client, name = connect(tracking_uri), champion_name(study)
+    try:
+        if not any(CHAMPION in model.aliases for model in client.search_registered_models(f"name = '{name}'")):
+            return
+        version = client.get_model_version_by_alias(name, CHAMPION)
+        tags = client.get_run(version.run_id).data.tags
+        if tags.get("study") == study.study and (card := describe(int(tags["trial"]))) is not None:
+            client.update_model_version(name, version.version, card[:_MOST_TEXT])
+    except MlflowException as error:
+        raise unreachable(tracking_uri, error) from error
 
 
 def champion_name(study: StudyRecord) -> str:
