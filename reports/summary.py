@@ -69,9 +69,8 @@ def summary(group: Group) -> str:
 
 def remarks(group: Group) -> str:
     """Return what a reader must know of this table's figures, as a markdown list."""
-    return "\n".join(
-        f"- {remark}" for remark in (*_folds(group), *_heads(group), *_not_ahead(group), *_few(group), *_budgets(group))
-    )
+    parts = (_folds, _heads, _not_ahead, _together, _few, _budgets)
+    return "\n".join(f"- {remark}" for part in parts for remark in part(group))
 
 
 def scored(accuracy: float, tracks: int) -> str:
@@ -217,6 +216,18 @@ def _not_ahead(group: Group) -> list[str]:
         elif (both := winner_and_baseline(results)) and (measures := not_ahead(*both)):
             told.append(f"{word}: the winner of **{name}** is not ahead of its baseline in {' and '.join(measures)}.")
     return told
+
+
+def _together(group: Group) -> list[str]:
+    """Return a warning where ensembles stand beside models that were trained without the tracks they answer."""
+    word = tested_word(group)
+    if word == "Test" or not ensembles(group):
+        return []
+    return [
+        f"{word}: an ensemble's models are the search's own. Their best epochs were chosen by the tracks that they "
+        "answer here, and they trained on one fold more than winners and baselines, so their scores are optimistic "
+        "beside those."
+    ]
 
 
 def _few(group: Group) -> list[str]:

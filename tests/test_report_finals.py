@@ -366,6 +366,14 @@ def test_ensembles_stand_with_their_members_and_their_cost():
     assert cells[4:] == ["310 MiB", "42 ms"]
 
 
+def test_ensembles_on_outer_folds_are_told_to_be_optimistic_and_on_a_test_set_are_not():
+    own = (ensemble("cnn2d-fusion", {"cnn2d-fusion trial 2": 1.0}),)
+    folded = text_of(opened(make_results(**FOLDED), tracks=200, folds=5, ensembles=own))
+    assert "Outer folds: an ensemble's models are the search's own. Their best epochs were chosen by" in folded
+    assert "an ensemble's models" not in text_of(opened(make_results(**FOLDED), tracks=200, folds=5))
+    assert "an ensemble's models" not in text_of(opened(make_results(), ensembles=own))
+
+
 def test_the_scores_file_holds_what_was_tested_but_no_clock_and_no_memory():
     own = ensemble("cnn2d-fusion", {"cnn2d-fusion trial 2": 1.0})
     results = replace(opened(make_results(), ensembles=(own,)), references=reference_pair("test", 190))
