@@ -261,7 +261,14 @@ def prepare(choice: str, names: Sequence[str]) -> tuple[Device, tuple[Family, ..
         f"No family is installed: entry points of the group {GROUP} are missing, so install the package with "
         "`pip install --no-deps .`",
     )
-    return device, select(names)
+    chosen = select(names)
+    on_embeddings = ", ".join(family.name for family in chosen if family.on_embeddings)
+    expect(
+        not on_embeddings,
+        f"{on_embeddings}: what it hears with is no part of this check, and its head takes no memory to speak of. Leave "
+        "it out.",
+    )
+    return device, chosen
 
 
 def environment(device: Device) -> dict[str, Any]:
