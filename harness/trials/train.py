@@ -6,7 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -291,7 +291,7 @@ def train(
     assert model is not None
     if spec.model is not None:
         save(model, spec.model)
-    return ended(
+    completed = ended(
         Outcome.COMPLETED,
         best_epoch=statistics.median_low([fold.best.epoch for fold in done]),
         valid_accuracy=accuracy,
@@ -299,8 +299,9 @@ def train(
         train_accuracy=statistics.fmean(fold.train_accuracy for fold in done),
         predictions=predictions,
         test_predictions=joined(tests) if tests else None,
-        track_seconds=track_seconds(model, spec.view),
     )
+    # Last, for it belongs neither to the training's time nor to its peak.
+    return replace(completed, track_seconds=track_seconds(model, spec.view))
 
 
 def track_seconds(model: keras.Model, view: InputView) -> float:
