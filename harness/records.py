@@ -87,6 +87,12 @@ class TrialRecord(Record):
 
     Attributes:
         params: the sampled hyperparameters by their names in the space.
+        reading: what its processes held on the device at most, by NVML ("held").
+        allocator_peak_bytes: the most that was in use in the framework's allocator ("needed"); without a GPU, of the
+            computer's own memory.
+        pool_bytes: the most that the framework's allocator had taken from the device: what was in use, and more.
+        beside_bytes: what the process was estimated to hold on the device beside its allocator, as it was when the
+            trial was fitted into the budget.
         vram_series: what `reading` is the peak of: seconds since the start, bytes.
         footprint_bytes: the predicted peak, as it was when the trial was fitted into the budget.
         reckoned_bytes: the model's own footprint, before correction and without the device's overhead.
@@ -110,6 +116,8 @@ class TrialRecord(Record):
     train_accuracy: float | None = None
     reading: Reading = Reading()
     allocator_peak_bytes: int | None = None
+    pool_bytes: int | None = None
+    beside_bytes: int | None = None
     vram_series: tuple[tuple[float, int], ...] = ()
     footprint_bytes: int | None = None
     reckoned_bytes: int | None = None
@@ -125,6 +133,11 @@ class TrialRecord(Record):
     @property
     def completed(self) -> bool:
         return self.outcome is Outcome.COMPLETED
+
+    @property
+    def predicted_need_bytes(self) -> int | None:
+        """The predicted footprint without what lies beside the allocator; None where there is no footprint."""
+        return None if self.footprint_bytes is None else self.footprint_bytes - (self.beside_bytes or 0)
 
 
 class Published(Record):

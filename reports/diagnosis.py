@@ -62,23 +62,51 @@ def outcomes(trials: Sequence[TrialRecord]) -> str:
 
 
 def measured_peak(trial: TrialRecord) -> int | None:
-    """Return the peak GPU memory in bytes as NVML counted it; None where nothing was measured."""
+    """Return the peak GPU memory that the trial held in bytes, as NVML counted it; None where nothing was measured."""
     return None if trial.reading.source is Source.NONE else trial.reading.peak_bytes
 
 
+def held_in_words(trial: TrialRecord) -> str:
+    """Return `measured_peak` with its source for a reader: `2.00 GiB (process)`, or `not measured`."""
+    size = measured_peak(trial)
+    return "not measured" if size is None else f"{format_size(size)} ({trial.reading.source.replace('_', ' ')})"
+
+
 class Peak(NamedTuple):
-    """The peak of GPU memory of a trial in bytes: as NVML counted it, or predicted where nothing was measured."""
+    """GPU memory of a trial in bytes: measured, or predicted where nothing was measured."""
 
     size: int
     measured: bool
 
 
 def peak(trial: TrialRecord) -> Peak | None:
-    """Return the trial's peak; None where it was neither measured nor predicted."""
+    """Return the trial's peak as NVML counted it, else its footprint; None where it has neither."""
     measured = measured_peak(trial)
     if measured is not None:
         return Peak(measured, measured=True)
     return None if trial.footprint_bytes is None else Peak(trial.footprint_bytes, measured=False)
+
+
+def smallest_budget(trial: TrialRecord) -> Peak | None:
+    """Return the smallest budget that the trial fits into; None where it was neither measured nor predicted.
+
+    The framework's allocator takes memory in regions that double in size, and keeps them, so a trial can hold up to
+    twice what it needs. It fits into the peak of its allocator and what lay beside the allocator, and in any case into
+    what it held. What lay beside is the reading less what the allocator had taken, else the estimate; where neither is
+    known, the trial's peak stands.
+    """
+    found = peak(trial)
+    if found is None or not found.measured or not trial.allocator_peak_bytes:
+        return found
+    beside = _beside(trial, found.size)
+    return found if beside is None else Peak(min(trial.allocator_peak_bytes + beside, found.size), measured=True)
+
+
+def _beside(trial: TrialRecord, held_bytes: int) -> int | None:
+    # A reading below what the allocator had taken missed the peak, and says nothing of what lay beside.
+    if trial.pool_bytes is None or trial.pool_bytes > held_bytes:
+        return trial.beside_bytes
+    return held_bytes - trial.pool_bytes
 
 
 def part_of_budget(size: int, budget: int) -> str:

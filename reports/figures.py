@@ -20,9 +20,9 @@ _MARKERS = "os^Dv*Pp"
 
 
 class Scored(NamedTuple):
-    """A completed trial as a point: its peak of GPU memory in bytes, measured or predicted, and its macro F1."""
+    """A completed trial as a point: the smallest budget it fits into in bytes, measured or predicted, and macro F1."""
 
-    peak_bytes: int
+    budget_bytes: int
     measured: bool
     macro_f1: float
 
@@ -148,18 +148,18 @@ def _draw_memory(
     from matplotlib.ticker import LogLocator, NullLocator
 
     axes = figure.add_subplot()
-    peaks = [point.peak_bytes for points in families.values() for point in points]
-    left, right = min(budget_bytes, *peaks) / 1.3, max(budget_bytes, *peaks) * 1.3
+    sizes = [point.budget_bytes for points in families.values() for point in points]
+    left, right = min(budget_bytes, *sizes) / 1.3, max(budget_bytes, *sizes) * 1.3
     axes.set_xscale("log", base=2)
     axes.set_xlim(left, right)
-    steps = [*((point.peak_bytes, point.macro_f1) for point in front), (right, front[-1].macro_f1)]
+    steps = [*((point.budget_bytes, point.macro_f1) for point in front), (right, front[-1].macro_f1)]
     axes.step(*zip(*steps, strict=True), where="post", color=MUTED, linewidth=1.2)
     axes.axvline(budget_bytes, color=SERIES[4], linewidth=1, linestyle=(0, (4, 3)))
     legend = []
     for index, (name, points) in enumerate(families.items()):
         colour, marker = SERIES[index % len(SERIES)], _MARKERS[index % len(_MARKERS)]
         for measured in (True, False):
-            chosen = [(point.peak_bytes, point.macro_f1) for point in points if point.measured is measured]
+            chosen = [(point.budget_bytes, point.macro_f1) for point in points if point.measured is measured]
             if chosen:
                 face = colour if measured else PAPER
                 axes.plot(*zip(*chosen, strict=True), marker, markersize=5, color=colour, markerfacecolor=face)
@@ -178,7 +178,7 @@ def _measure(families: Mapping[str, Sequence[Scored]]) -> str:
     """Return what the axis of memory shows."""
     measured = {point.measured for points in families.values() for point in points}
     if measured == {True}:
-        return "peak GPU memory, measured"
+        return "smallest budget, measured"
     if measured == {False}:
-        return "peak GPU memory, predicted: nothing was measured"
-    return "peak GPU memory: filled marks measured, hollow ones predicted"
+        return "smallest budget, predicted: nothing was measured"
+    return "smallest budget: filled marks measured, hollow ones predicted"

@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
-
-import numpy as np
 
 from harness.records import Outcome, StudyResults, TrialRecord, is_finite
 from harness.units import GIB, MIB, format_size
 from reports import figures
-from reports.diagnosis import measured_peak, peak
+from reports.diagnosis import measured_peak, smallest_budget
 from reports.figures import Scored
 from reports.sections import Group, labels, plain_labels
 from reports.tables import NOTHING, escape, markdown_table, percent, ratio
 
 _OVER = (Outcome.OVER_BUDGET, Outcome.OOM)
-# These may end before training has reached its peak, so that a peak of theirs says little.
-_CUT_SHORT = (Outcome.REFUSED, Outcome.OOM, Outcome.HOST_OOM, Outcome.CRASHED, Outcome.INTERRUPTED)
 _THIRDS = ("First third", "Second third", "Last third")
 
 
 def budget_curve(group: Group) -> str:
     """Return the best score within each budget, one row a study, as a sentence and a markdown table.
 
-    A completed trial counts for every budget that its peak fits into. The peak is the reading; where nothing was
-    measured, the predicted footprint stands in, and the cell is marked `~`. Without any peak there is no table.
+    A completed trial counts for every budget that it fits into. Where nothing was measured, the predicted footprint
+    stands in, and the cell is marked `~`. Without any such size there is no table.
     """
     lead = "**Best score within a budget**, of the completed trials that fit into it: macro F1 (accuracy)."
-    peaks = [held.size for results in group for trial in _completed(results) if (held := peak(trial)) is not None]
-    if not peaks:
+    sizes = [
+        found.size
+        for results in group
+        for trial in _completed(results)
+        if (found := smallest_budget(trial)) is not None
+    ]
+    if not sizes:
         return f"{lead} No completed trial has a peak to hold against a budget."
     own = group[0].study.budget_bytes
     fitted = f"Micro-batches were fitted into {format_size(own)}, so a search within less may find better."
-    names, budgets = labels(group), _budgets(peaks, own)
+    names, budgets = labels(group), _budgets(sizes, own)
     columns = [_column(budget) for budget in budgets]
     rows = [[names[results.study.study], *(_best_within(results, budget) for budget in budgets)] for results in group]
     table = markdown_table(["Family", *columns], rows, numeric=columns)
-    return f"{' '.join([lead, fitted, *_not_measured(group)])}\n\n{table}"
+    return f"{' '.join([lead, fitted, *_below_what_was_held(group), *_not_measured(group)])}\n\n{table}"
 
 
 def score_memory_svg(group: Group) -> bytes | None:
@@ -64,7 +65,7 @@ def pareto_front(group: Group) -> str:
         for name, number, (size, measured, macro_f1) in front
     )
     measured = all(point.scored.measured for point in front)
-    note = "" if measured else " `~` marks a peak that is predicted, not measured."
+    note = "" if measured else " `~` marks a size that is predicted, not measured."
     return f"**Pareto front**, the completed trials that none beats in macro F1 with as little memory: {told}.{note}"
 
 
@@ -83,30 +84,6 @@ def over_budget_by_third(group: Group) -> str:
     )
     rows = [[names[study], *_by_third(trials)] for study, trials in searches.items()]
     return f"{lead}\n\n{markdown_table(['Family', *_THIRDS], rows, numeric=_THIRDS)}"
-
-
-def prediction_errors(group: Group) -> str:
-    """Return how far predicted footprints lie from measured peaks, as a sentence and a markdown table.
-
-    NVML's reading and the peak of the framework's allocator are two measures, a row each. Percentiles are numpy's,
-    linear between ranks. Without a trial that has both figures there is no table.
-    """
-    lead = "**Predicted against measured**: |predicted / measured − 1|."
-    names = labels(group)
-    rows = [
-        [names[results.study.study], measure, str(len(errors)), *map(percent, np.percentile(errors, [50, 95]).tolist())]
-        for results in group
-        for measure, measured in _MEASURES.items()
-        if (errors := _errors(results.trials, measured))
-    ]
-    if not rows:
-        return f"{lead} No trial has both figures."
-    note = (
-        "Trials that may have ended before their peak (out of memory, crashed, interrupted) are left out; one that "
-        "was stopped over the budget counts with what it held by then."
-    )
-    columns = ["Family", "Measured by", "Trials", "Median", "95th percentile"]
-    return f"{lead} {note}\n\n{markdown_table(columns, rows, numeric=columns[2:])}"
 
 
 def guards(group: Group) -> str:
@@ -137,7 +114,7 @@ def guards(group: Group) -> str:
 
 
 class _Point(NamedTuple):
-    """A completed trial with a score and a peak; `name` is its study's for the reader."""
+    """A completed trial with a score and a size; `name` is its study's for the reader."""
 
     name: str
     number: int
@@ -147,17 +124,19 @@ class _Point(NamedTuple):
 def _points(group: Group) -> list[_Point]:
     names = plain_labels(group)
     return [
-        _Point(names[results.study.study], trial.number, Scored(*held, trial.valid_macro_f1))
+        _Point(names[results.study.study], trial.number, Scored(*found, trial.valid_macro_f1))
         for results in group
         for trial in _completed(results)
-        if (held := peak(trial)) is not None and trial.valid_macro_f1 is not None and is_finite(trial.valid_macro_f1)
+        if (found := smallest_budget(trial)) is not None
+        and trial.valid_macro_f1 is not None
+        and is_finite(trial.valid_macro_f1)
     ]
 
 
 def _front(points: Sequence[_Point]) -> list[_Point]:
     """Return the points that none beats with as little memory, by rising memory; of equals, the first."""
     front: list[_Point] = []
-    for point in sorted(points, key=lambda point: (point.scored.peak_bytes, -point.scored.macro_f1)):
+    for point in sorted(points, key=lambda point: (point.scored.budget_bytes, -point.scored.macro_f1)):
         if not front or point.scored.macro_f1 > front[-1].scored.macro_f1:
             front.append(point)
     return front
@@ -167,16 +146,16 @@ def _completed(results: StudyResults) -> list[TrialRecord]:
     return [trial for trial in results.trials if trial.completed]
 
 
-def _budgets(peaks: Sequence[int], own: int) -> list[int]:
-    """Return the columns in bytes: powers of two from 1 GiB, to hold all peaks, the study's own budget and 8 GiB.
+def _budgets(sizes: Sequence[int], own: int) -> list[int]:
+    """Return the columns in bytes: powers of two from 1 GiB, to hold all sizes, the study's own budget and 8 GiB.
 
-    Where all peaks lie below 1 GiB, three smaller ones come first, up to what holds all peaks: else all columns would
+    Where all sizes lie below 1 GiB, three smaller ones come first, up to what holds all of them: else all columns would
     be equal.
     """
-    largest = _power_of_two(max(own, 8 * GIB, *peaks))
+    largest = _power_of_two(max(own, 8 * GIB, *sizes))
     budgets = {GIB << step for step in range((largest // GIB).bit_length())}
-    if max(peaks) < GIB:
-        holding = _power_of_two(max(4 * MIB, *peaks))
+    if max(sizes) < GIB:
+        holding = _power_of_two(max(4 * MIB, *sizes))
         budgets |= {holding // 4, holding // 2, holding}
     return sorted(budgets)
 
@@ -191,7 +170,9 @@ def _column(budget: int) -> str:
 
 
 def _best_within(results: StudyResults, budget: int) -> str:
-    fitting = [trial for trial in results.trials if (held := peak(trial)) is not None and held.size <= budget]
+    fitting = [
+        trial for trial in results.trials if (found := smallest_budget(trial)) is not None and found.size <= budget
+    ]
     best = StudyResults(results.study, tuple(fitting), {}).best
     if best is None:
         return NOTHING
@@ -199,8 +180,23 @@ def _best_within(results: StudyResults, budget: int) -> str:
     return f"{mark}{ratio(best.valid_macro_f1)} ({percent(best.valid_accuracy)})"
 
 
+def _below_what_was_held(group: Group) -> list[str]:
+    """Return why a trial can fit into less than it held, as a sentence; none where all count with what they held."""
+    if all(
+        (found := smallest_budget(trial)) is None or not found.measured or found.size == measured_peak(trial)
+        for results in group
+        for trial in _completed(results)
+    ):
+        return []
+    return [
+        "Here, in the picture and on the Pareto front, a measured trial counts with what it needed and what lay beside "
+        "the framework's allocator, where both are known, and not with what it held: the allocator takes regions that "
+        "double in size, so what it holds can be twice the need."
+    ]
+
+
 def _not_measured(group: Group) -> list[str]:
-    """Return what a reader must know of the peaks behind the budget curve, as sentences."""
+    """Return what a reader must know of the sizes behind the budget curve, as sentences."""
     names = labels(group)
     unmeasured, without = [], []
     for results in group:
@@ -236,22 +232,3 @@ def _by_third(trials: Sequence[TrialRecord]) -> list[str]:
 
 def _count(trials: Sequence[TrialRecord], *kinds: Outcome) -> int:
     return sum(trial.outcome in kinds for trial in trials)
-
-
-def _allocator_peak(trial: TrialRecord) -> int | None:
-    return trial.allocator_peak_bytes
-
-
-_MEASURES: dict[str, Callable[[TrialRecord], int | None]] = {
-    "NVML reading": measured_peak,
-    "framework's allocator": _allocator_peak,
-}
-
-
-def _errors(trials: Sequence[TrialRecord], figure: Callable[[TrialRecord], int | None]) -> list[float]:
-    """Return |predicted / measured - 1| of each trial that has both; a measured 0 says that nothing was trained."""
-    return [
-        abs(trial.footprint_bytes / measured - 1)
-        for trial in trials
-        if trial.outcome not in _CUT_SHORT and trial.footprint_bytes is not None and (measured := figure(trial))
-    ]

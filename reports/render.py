@@ -15,8 +15,8 @@ from harness.errors import UsageError
 from harness.records import StudyResults
 from harness.scoring.metrics import confusion
 from harness.units import format_size
-from reports import memory, search, sections, summary, tables
-from reports.diagnosis import limitations
+from reports import memory, needs, search, sections, summary, tables
+from reports.diagnosis import held_in_words, limitations
 from reports.figures import confusion_matrix_svg
 from reports.finals import finals
 from reports.markers import inject
@@ -206,8 +206,8 @@ def _section(group: sections.Group, name: str, pictures: dict[str, bytes], links
 
 def _memory(group: sections.Group) -> tuple[str, ...]:
     parts = (
-        *(memory.pareto_front, memory.budget_curve, memory.over_budget_by_third),
-        *(memory.prediction_errors, memory.guards),
+        *(memory.pareto_front, memory.budget_curve, needs.needed_and_held, memory.over_budget_by_third),
+        *(needs.prediction_errors, memory.guards),
     )
     return tuple(text for part in parts if (text := part(group)))
 
@@ -269,4 +269,7 @@ def _facts(results: StudyResults) -> str:
         facts.append(f"micro-batch {best.micro_batch} × {best.accumulation or 1}")
     if best.footprint_bytes is not None:
         facts.append(f"predicted footprint {format_size(best.footprint_bytes)}")
+    if best.allocator_peak_bytes is not None:
+        facts.append(f"needed: {format_size(best.allocator_peak_bytes)}")
+    facts.append(f"held: {held_in_words(best)}")
     return f"Best: {'; '.join(facts)}."

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from harness.records import Outcome, StudyResults, TrialRecord, is_finite
 from harness.units import format_size
-from reports.diagnosis import peak
+from reports.diagnosis import measured_peak
 from reports.figures import search_history_svg
 from reports.tables import (
     NOTHING,
@@ -46,7 +46,7 @@ def history_svg(results: StudyResults) -> bytes | None:
 
 
 def trial_table(results: StudyResults, links: RunLinks) -> str:
-    """Return every trial as a row of a markdown table, folded; `~` marks a predicted peak. Empty without trials."""
+    """Return every trial as a row of a markdown table, folded; empty without trials."""
     if not results.trials:
         return ""
     rows = [
@@ -55,14 +55,17 @@ def trial_table(results: StudyResults, links: RunLinks) -> str:
             trial.outcome.replace("_", " "),
             ratio(trial.valid_macro_f1) if trial.completed else NOTHING,
             percent(trial.valid_accuracy) if trial.completed else NOTHING,
-            _peak(trial),
+            *map(_size, (trial.footprint_bytes, trial.allocator_peak_bytes, measured_peak(trial))),
             NOTHING if trial.micro_batch is None else f"{trial.micro_batch} × {trial.accumulation or 1}",
             seconds(trial.train_seconds),
             _message(trial),
         ]
         for trial in results.trials
     ]
-    columns = ["Trial", "Outcome", "Macro F1", "Accuracy", "Peak", "Micro-batch", "Training seconds", "What happened"]
+    columns = [
+        *("Trial", "Outcome", "Macro F1", "Accuracy", "Footprint", "Needed", "Held"),
+        *("Micro-batch", "Training seconds", "What happened"),
+    ]
     table = markdown_table(columns, rows, numeric=["Trial", *columns[2:-1]])
     return folded(f"All {len(rows)} trials" if len(rows) > 1 else "The only trial", table)
 
@@ -106,9 +109,8 @@ def _importance(results: StudyResults, shares: dict[str, float]) -> str:
     )
 
 
-def _peak(trial: TrialRecord) -> str:
-    held = peak(trial)
-    return NOTHING if held is None else f"{'' if held.measured else '~'}{format_size(held.size)}"
+def _size(size: int | None) -> str:
+    return NOTHING if size is None else format_size(size)
 
 
 def _message(trial: TrialRecord) -> str:

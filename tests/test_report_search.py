@@ -17,7 +17,7 @@ from reports import figures, render, svg
 from reports.figures import Scored
 
 TRIALS = (
-    make_trial(0, valid_macro_f1=0.3, valid_accuracy=0.32),
+    make_trial(0, valid_macro_f1=0.3, valid_accuracy=0.32, allocator_peak_bytes=GIB),
     make_trial(1, Outcome.PRUNED),
     make_trial(2, Outcome.REFUSED, footprint_bytes=9 * GIB, message="would take 9.00 GiB\nat micro-batch 8"),
     make_trial(3, valid_macro_f1=0.5, valid_accuracy=0.52),
@@ -77,11 +77,11 @@ def test_every_trial_has_its_row():
     table = markdown.partition("<summary>All 7 trials</summary>")[2].partition("</details>")[0]
     rows = {cells[1].strip(): cells for line in table.splitlines() if len(cells := line.split("|")) > 2}
     assert list(rows)[2:] == ["0", "1", "2", "3", "4", "5", "6"]
-    assert [cell.strip() for cell in rows["0"][2:9]] == [
-        *("completed", "0.30", "32.0 %", "2.00 GiB", "8 × 2", "90", "–"),
+    assert [cell.strip() for cell in rows["0"][2:11]] == [
+        *("completed", "0.30", "32.0 %", "3.00 GiB", "1.00 GiB", "2.00 GiB", "8 × 2", "90", "–"),
     ]
-    assert [cell.strip() for cell in rows["2"][2:9]] == [
-        *("refused", "–", "–", "~9.00 GiB", "–", "–", "would take 9.00 GiB at micro-batch 8"),
+    assert [cell.strip() for cell in rows["2"][2:11]] == [
+        *("refused", "–", "–", "9.00 GiB", "–", "–", "–", "–", "would take 9.00 GiB at micro-batch 8"),
     ]
 
 
@@ -116,16 +116,23 @@ def test_the_pareto_front_is_what_none_beats_with_as_little_memory():
     markdown = render.report(without_predictions(first, second)).markdown
     assert (
         "with as little memory: cnn2d-fusion trial 1 (0.30 at 1.00 GiB), cnn2d-fusion trial 0 (0.40 at 2.00 GiB), "
-        "cnn1d-raw trial 0 (0.60 at ~6.00 GiB). `~` marks a peak that is predicted, not measured." in markdown
+        "cnn1d-raw trial 0 (0.60 at ~6.00 GiB). `~` marks a size that is predicted, not measured." in markdown
     )
+
+
+def test_the_pareto_front_is_of_the_budgets_that_trials_fit_into():
+    # Trial 0 held 2 GiB, and would fit into the 0.75 GiB that it needed with 0.25 GiB beside.
+    needed = scored(0, 2, 0.4).model_copy(update={"allocator_peak_bytes": int(0.75 * GIB), "beside_bytes": GIB // 4})
+    markdown = render.report(without_predictions(searched(needed, scored(1, 1.5, 0.3)))).markdown
+    assert "with as little memory: cnn2d-fusion trial 0 (0.40 at 1.00 GiB)." in markdown
 
 
 @pytest.mark.parametrize(
     ("measured", "label"),
     [
-        ((True, True), "peak GPU memory, measured"),
-        ((False, False), "peak GPU memory, predicted: nothing was measured"),
-        ((True, False), "peak GPU memory: filled marks measured, hollow ones predicted"),
+        ((True, True), "smallest budget, measured"),
+        ((False, False), "smallest budget, predicted: nothing was measured"),
+        ((True, False), "smallest budget: filled marks measured, hollow ones predicted"),
     ],
 )
 def test_the_picture_of_memory_says_what_was_measured(measured: tuple[bool, bool], label: str):

@@ -19,6 +19,7 @@ from harness.settings import default_artifact_root
 from harness.tracking.ledger import IMPORTANCE, Ledger
 from harness.tracking.mlflow.delivery import sync
 from harness.tracking.mlflow.links import run_links
+from harness.tracking.mlflow.points import trial_points
 from harness.tracking.mlflow.reading import read_studies
 from reports import render
 
@@ -52,6 +53,16 @@ def test_a_workspace_and_mlflow_give_the_same_report(ledger: Ledger, uri: str, t
     assert render.report(theirs) == made
     pages = [render.write_page(studies, tmp_path / "page.html").read_bytes() for studies in (ours, theirs)]
     assert pages[0] == pages[1]
+
+
+def test_what_the_allocator_took_is_a_metric_where_it_is_known() -> None:
+    metrics = {name: value for name, _, value in trial_points(trial(0))}
+    known = trial(0).model_copy(update={"allocator_peak_bytes": 2**30, "pool_bytes": 2**31})
+    assert {name: value for name, _, value in trial_points(known)} == {
+        **metrics,
+        **{"allocator_peak_bytes": 2**30, "pool_bytes": 2**31},
+    }
+    assert not {"allocator_peak_bytes", "pool_bytes"} & metrics.keys()
 
 
 def test_a_study_without_importance_has_none(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from report_helpers import (
 from sklearn.metrics import classification_report
 
 from harness.errors import UsageError
-from harness.records import DatasetRecord, Outcome, Reading, StudyResults
+from harness.records import DatasetRecord, Outcome, Reading, Source, StudyResults
 from harness.scoring.metrics import confusion
 from harness.units import GIB
 from reports import diagnosis, figures, render, tables
@@ -65,6 +65,17 @@ def test_what_was_not_measured_is_said_to_be_so(markdown: str):
     assert row["Family"] == "cnn1d-raw"
     assert row["Peak VRAM of best (source)"] == "not measured"
     assert row["Published¹"] == "–"
+
+
+def test_the_best_trial_s_memory_is_told_as_needed_and_held(markdown: str):
+    assert "predicted footprint 3.00 GiB; held: 2.00 GiB (process)." in markdown
+    best = {"allocator_peak_bytes": GIB, "reading": Reading(peak_bytes=2 * GIB, source=Source.DEVICE_DELTA)}
+    (row,) = summary_rows(render.results_table([make_results(best=best)]))
+    assert row["Peak VRAM of best (source)"] == "2.00 of 8.00 GiB (device delta)"
+    told = render.report(without_predictions(make_results(best=best))).markdown
+    assert "predicted footprint 3.00 GiB; needed: 1.00 GiB; held: 2.00 GiB (device delta)." in told
+    on_a_cpu = render.report(without_predictions(make_results(best=best | UNMEASURED))).markdown
+    assert "predicted footprint 3.00 GiB; needed: 1.00 GiB; held: not measured." in on_a_cpu
 
 
 def test_what_older_records_do_not_have_is_a_dash():
@@ -252,7 +263,7 @@ def test_a_trial_whose_predictions_are_gone_still_has_its_row():
 def test_scores_leave_out_clocks_and_memory():
     results = make_results()
     memory = {"reading": Reading(), "vram_series": ((0.5, GIB),), "allocator_peak_bytes": GIB}
-    memory |= {"footprint_bytes": GIB, "cap_bytes": GIB}
+    memory |= {"pool_bytes": GIB, "beside_bytes": GIB, "footprint_bytes": GIB, "cap_bytes": GIB}
     slower = [
         trial.model_copy(update={"train_seconds": 999.0, "started": "later", **memory}) for trial in results.trials
     ]
