@@ -24,8 +24,9 @@ from harness.models import Config
 from harness.search.space import points
 from harness.trials.pool import Pool
 from harness.units import MIB, format_size, parse_size
+from harness.vram.correction import Correction, Need
 from harness.vram.fit import Fit, fit
-from harness.vram.footprint import Correction
+from harness.vram.room import Room
 
 GENRES = 10
 MIN_MICRO_BATCH = 8
@@ -81,7 +82,8 @@ def measure(file: Path, budget: int) -> None:
 
 
 def _fit(pool: Pool, name: str, config: Config, budget: int) -> Fit:
-    return fit(pool.reckon(name, families()[name].view, config, GENRES), config["batch_size"], budget, MIN_MICRO_BATCH)
+    footprint = pool.reckon(name, families()[name].view, config, GENRES)
+    return fit(footprint, config["batch_size"], Room(budget), MIN_MICRO_BATCH)
 
 
 def report(file: Path) -> None:
@@ -102,7 +104,7 @@ def report(file: Path) -> None:
         ratio = measured / predicted
         print(f"{family:16} predicted {predicted / MIB:6.0f}, measured {measured / MIB:6.0f} MiB: {ratio:.2f}")
     corrections = {
-        name: Correction.learn([pair[1:] for pair in pairs[:TAUGHT] if pair[0] == name]) for name, _, _ in pairs
+        name: Correction.learn([Need(*pair[1:]) for pair in pairs[:TAUGHT] if pair[0] == name]) for name, _, _ in pairs
     }
     plain = [predicted / measured - 1 for _, predicted, measured in pairs[TAUGHT:]]
     corrected = [corrections[name].estimate(predicted) / measured - 1 for name, predicted, measured in pairs[TAUGHT:]]

@@ -3,8 +3,8 @@
     python benchmarks/gpu_check.py [FAMILY...] [--output FILE] [--quick] [--device gpu:N]
 
 It trains on the back end that KERAS_BACKEND names; nothing that decodes audio, tracks or reports need be installed.
-What fails is written down while the rest goes on, and the exit status is 1. Without a GPU it is 2, and nothing is
-written.
+What fails is written down while the rest goes on, and the exit status is 1. Where the back end does not compute on a
+GPU it is 2, at once, and nothing is written.
 """
 
 from __future__ import annotations
@@ -18,26 +18,27 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from gpu_trials import GENRES, Bench, Point, Watched, order, points_of, run, study
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UnusableGpuError
 from harness.families import GROUP, Family, families, select
 from harness.records import Outcome, Source
-from harness.trials import framework
+from harness.search.devices import prove
+from harness.search.fitting import room_of
+from harness.trials import framework, worker
 from harness.trials.pool import RETURN_SECONDS, Pool
+from harness.trials.spec import TrialSpec
 from harness.units import GIB, MIB, format_size
 from harness.vram.admission import Lane
-from harness.vram.device import Device, describe, memory_returned, memory_used, resolve_device
+from harness.vram.device import Device, memory_returned, memory_used, resolve_device
 from harness.vram.footprint import Footprint
-from harness.vram.probes import NoProbe, choose_probe
+from harness.vram.probes import NoProbe
 
 FULL, HALF, LEAST = 32, 16, 8
-HELD_BYTES = 256 * MIB
 BUDGET_BYTES = 8 * GIB
 SLACK_BYTES = 256 * MIB
 """What the watchdog allows beside a cap that is meant to be hit: libraries load more as a trial goes on."""
@@ -84,29 +85,32 @@ class Check:
 
 
 def check_source(check: Check) -> None:
-    """What can be measured here, by the self-test; the sections that follow measure with it."""
+    """What can be measured here, by the self-test; the sections that follow measure with it.
+
+    Raises:
+        UnusableGpuError: the framework does not compute on the GPU, so that no figure would be one of it.
+    """
     bench = check.bench
     device, pool = bench.lane.device, bench.pool
     before = memory_used(device)
-    choice = choose_probe(device, partial(pool.hold, HELD_BYTES, device), HELD_BYTES)
+    bench.lane, choice = prove(device, pool)
     ended = time.monotonic()
     back = before is not None and memory_returned(device, before, RETURN_SECONDS)
     seconds = time.monotonic() - ended if back else None
-    bench.lane = Lane(device, choice.probe, choice.overhead_bytes)
     bench.returned.append(
         {"what": "self-test", "before_bytes": before, "after_bytes": memory_used(device), "seconds": seconds}
     )
+    maps_driver = pool.call(worker.server_maps, "libcuda.so")
     check.report["source"] = {
         "source": choice.probe.source,
         "overhead_bytes": choice.overhead_bytes,
+        "idle_bytes": choice.idle_bytes,
+        "exclusive": bench.lane.exclusive,
+        "server_maps_libcuda": maps_driver,
         "sentences": choice.sentences,
     }
-    say(*choice.sentences, f"Overhead of a process: {format_size(choice.overhead_bytes)}.")
-    sees_gpu = pool.call(framework.sees_gpu, environment=device.environment())
-    check.report["environment"]["computes_on"] = "gpu" if sees_gpu else "cpu"
-    expect(
-        sees_gpu, f"{framework.backend()} computes on the CPU, so no figure here is a GPU's. Install its CUDA parts."
-    )
+    say(*choice.sentences, f"Beside the allocator of a process: {format_size(choice.overhead_bytes)}.")
+    say(f"Children are forked from a server that has {'' if maps_driver else 'not '}loaded libcuda.")
 
 
 def check_over_budget(check: Check) -> None:
@@ -161,6 +165,18 @@ def check_out_of_memory(check: Check) -> None:
     expect(record.completed, f"the trial was not recovered: {record.message}.")
 
 
+def check_staircase(check: Check) -> None:
+    """A trial that needs little more than half of its cap: its allocator's doubling takes the whole."""
+    bench, point = check.bench, check.heaviest()
+    needed = measure(check, point, FULL)["allocator_peak_bytes"]
+    expect(needed is not None, "the framework's allocator does not tell its peak here, so no cap can be chosen.")
+    cap = int(needed / 0.55)
+    beside = bench.lane.overhead_bytes + SLACK_BYTES
+    row = tried(check, point, FULL, order(bench, point, FULL, cap + beside, cap=cap))
+    check.report["staircase"] = row
+    expect(row["outcome"] is Outcome.COMPLETED, "a trial that needs a little more than half of its cap was stopped.")
+
+
 def check_jobs(check: Check) -> None:
     """The same short trials one after another, and as many at once as fit."""
     point = check.lightest()
@@ -196,13 +212,21 @@ def check_footprints(check: Check) -> None:
 
 
 def measure(check: Check, point: Point, micro_batch: int) -> dict[str, Any]:
-    """Train a point for a handful of steps, once, and return what was predicted and measured."""
+    """Train a point for a handful of steps, once, capped as a trial with the whole card would be."""
     key = point.family.name, point.name, micro_batch
-    if key in check.measured:
-        return check.measured[key]
-    bench = check.bench
-    end = run(bench, order(bench, point, micro_batch, bench.lane.device.total_bytes or sys.maxsize))
-    peak, allocator = end.reading.peak_bytes, end.ended.allocator_peak_bytes
+    if key not in check.measured:
+        whole = check.bench.lane.device.total_bytes
+        cap = None if whole is None else room_of(check.bench.lane, whole, ()).cap_bytes
+        spec = order(check.bench, point, micro_batch, whole or sys.maxsize, cap=cap)
+        check.measured[key] = tried(check, point, micro_batch, spec)
+        check.report["footprints"].append(check.measured[key])
+    return check.measured[key]
+
+
+def tried(check: Check, point: Point, micro_batch: int, spec: TrialSpec) -> dict[str, Any]:
+    """Run a trial and return what was predicted and measured."""
+    end = run(check.bench, spec)
+    held, needed, pool = end.reading.peak_bytes, end.ended.allocator_peak_bytes, end.pool_bytes
     footprint = check.footprint(point, micro_batch)
     row: dict[str, Any] = {
         "family": point.family.name,
@@ -211,26 +235,66 @@ def measure(check: Check, point: Point, micro_batch: int) -> dict[str, Any]:
         "outcome": end.ended.outcome,
         "message": end.ended.message,
         "source": end.reading.source,
-        "peak_bytes": peak,
-        "allocator_peak_bytes": allocator,
+        "cap_bytes": spec.cap_bytes,
+        "peak_bytes": held,
+        "pool_bytes": pool,
+        "allocator_peak_bytes": needed,
         "footprint_bytes": footprint,
-        "peak_less_overhead_to_footprint": peak and (peak - bench.lane.overhead_bytes) / footprint,
-        "allocator_peak_to_footprint": allocator and allocator / footprint,
-        "peak_to_allocator_peak": peak and allocator and peak / allocator,
+        "beside_bytes": held and pool and held - pool,
+        "peak_less_cap_bytes": held and spec.cap_bytes and held - spec.cap_bytes,
+        "allocator_peak_to_footprint": needed and needed / footprint,
+        "pool_to_allocator_peak": needed and pool and pool / needed,
         "seconds": end.gone_seconds,
     }
-    check.measured[key] = row
-    check.report["footprints"].append(row)
-    sizes = {"NVML": peak, "allocator": allocator, "footprint": footprint}
-    told = ", ".join(f"{name} {format_size(size) if size else 'not told'}" for name, size in sizes.items())
-    say(f"{', '.join(map(str, key))}: {row['outcome']}{row['message'] and ', ' + row['message']}; {told}.")
+    sizes = {"needed": needed, "pool": pool, "held": held, "cap": spec.cap_bytes, "footprint": footprint}
+    told = ", ".join(f"{name} {_told(size)}" for name, size in sizes.items())
+    where = f"{point.family.name}, {point.name}, {micro_batch}"
+    say(f"{where}: {row['outcome']}{row['message'] and ', ' + row['message']}; {told}.")
     return row
+
+
+def table(report: dict[str, Any]) -> str:
+    """Return what a reader needs of a report, as markdown to paste into an issue."""
+    about, source, versions = report["environment"], report.get("source", {}), report["environment"]["versions"]
+    trains = f"Keras {versions.get('keras')} on {about['backend']} {versions.get(about['backend'], '')}"
+    facts = {
+        "card": f"{about['card']}, {_told(about['memory_bytes'])}",
+        "driver": about["driver"],
+        "framework": trains,
+        "source": source.get("source", "-"),
+        "beside the allocator": _told(source.get("overhead_bytes")),
+        "over budget": report.get("over_budget", {}).get("outcome", "-"),
+        "out of memory": report.get("out_of_memory", {}).get("outcome", "-"),
+        "jobs": "; ".join(
+            f"{name}: {row['trials_an_hour']:.0f} trials an hour" for name, row in report["jobs"].items()
+        ),
+        "failed": "; ".join(f"{name}: {message}" for name, message in report["errors"].items()) or "nothing",
+    }
+    columns = ("family", "point", "micro-batch", "needed", "pool", "held", "cap", "held - cap", "needed / footprint")
+    rows = [*report["footprints"], *([report["staircase"]] if "staircase" in report else [])]
+    cells = [
+        (
+            *(row["family"], row["point"], row["micro_batch"]),
+            *(_told(row[name]) for name in ("allocator_peak_bytes", "pool_bytes", "peak_bytes", "cap_bytes")),
+            "-" if row["peak_less_cap_bytes"] is None else f"{row['peak_less_cap_bytes'] / MIB:+.0f} MiB",
+            "-" if not row["allocator_peak_to_footprint"] else f"{row['allocator_peak_to_footprint']:.2f}",
+        )
+        for row in rows
+    ]
+    lines = [f"- {name}: {fact}" for name, fact in facts.items()]
+    ruled = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    return "\n".join([*lines, "", *ruled, *("| " + " | ".join(map(str, row)) + " |" for row in cells)])
+
+
+def _told(size: int | None) -> str:
+    return "not told" if size is None else format_size(size)
 
 
 SECTIONS: dict[str, Callable[[Check], None]] = {
     "source": check_source,
     "over_budget": check_over_budget,
     "out_of_memory": check_out_of_memory,
+    "staircase": check_staircase,
     "jobs": check_jobs,
     "footprints": check_footprints,
 }
@@ -304,7 +368,9 @@ def main() -> int:
     started = time.monotonic()
     report: dict[str, Any] = {"environment": environment(device), "jobs": {}, "footprints": [], "errors": {}}
     versions = ", ".join(f"{name} {number}" for name, number in framework.versions().items())
-    say(*describe(device), f"Keras trains on {framework.backend()}: {versions}.")
+    say(
+        f"{device.name} ({device.uuid}), driver {device.driver}.", f"Keras trains on {framework.backend()}: {versions}."
+    )
     with closing(Pool()) as pool, TemporaryDirectory() as folder:
         bench = Bench(pool, Lane(device, NoProbe()), Path(folder))
         bench.fill()
@@ -315,6 +381,9 @@ def main() -> int:
             say("", f"{name}: {section.__doc__}".partition("\n")[0])
             try:
                 section(check)
+            except UnusableGpuError as error:
+                print(error, file=sys.stderr)
+                return error.exit_code
             except Exception as error:
                 pool.close()
                 report["errors"][name] = str(error) if isinstance(error, HarnessError) else repr(error)
@@ -322,6 +391,7 @@ def main() -> int:
             report["seconds"] = time.monotonic() - started
             arguments.output.parent.mkdir(parents=True, exist_ok=True)
             arguments.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    say("", "To paste into an issue:", "", table(report))
     say("", f"{arguments.output} holds all figures; {len(report['errors'])} of {len(SECTIONS)} sections failed.")
     return 1 if report["errors"] else 0
 

@@ -143,8 +143,10 @@ class NoTracker:
     trial_started = epoch = trial_ended = study_ended = open_study
 
 
-def order(bench: Bench, point: Point, micro_batch: int, budget: int, epochs: int = 1) -> TrialSpec:
-    """Return a trial of a handful of steps an epoch, without a cap."""
+def order(
+    bench: Bench, point: Point, micro_batch: int, budget: int, epochs: int = 1, cap: int | None = None
+) -> TrialSpec:
+    """Return a trial of a handful of steps an epoch; with no cap unless one is named."""
     device = bench.lane.device
     train, store = bench.tracks[:-VALID][: STEPS * micro_batch], bench.folder / "store"
     view = point.family.view
@@ -163,7 +165,7 @@ def order(bench: Bench, point: Point, micro_batch: int, budget: int, epochs: int
         micro_batch=micro_batch,
         accumulation=1,
         budget_bytes=budget,
-        cap_bytes=None,
+        cap_bytes=cap,
         device_bytes=device.total_bytes,
         time_limit_seconds=TRIAL_SECONDS,
         deterministic=False,

@@ -3,11 +3,13 @@
     python benchmarks/wasted_trials.py measure RESULTS.jsonl     goes on where an interrupted run stopped
     python benchmarks/wasted_trials.py report RESULTS.jsonl
 
-A trial is wasted if it was trained and passed the budget. Each trained trial is a process of its own that builds the
-network and trains one update. What it holds is what TensorFlow's CPU allocator says that it took; a stand-in for the
-NVIDIA driver reports that figure, and the harness's own meter reads it and kills the process at the budget. The same
-network at the same micro-batch is run once, and its reading used again. Only the score is made up: a smooth function
-of the hyperparameters that grows with the network, so that a search is drawn to the edge of the budget.
+An attempt is wasted if it was trained and passed the budget, or ran out of memory under its cap; a trial of the
+harness's may have several attempts, and each of them counts. Each is a process of its own that builds the network and
+trains one update. What it holds is what TensorFlow's CPU allocator says that it took; a stand-in for the NVIDIA driver
+reports that figure, and the harness's own meter reads it and kills the process at the budget. The same network at the
+same micro-batch is run once, and its reading used again. A cap is applied to that reading: what needs more is out of
+memory. Only the score is made up: a smooth function of the hyperparameters that grows with the network, so that a
+search is drawn to the edge of the budget.
 
 Plain Optuna has the same space, the same first trial and its default sampler; a batch is one pass, as in a script
 that knows no budget, and a trial that breaks the budget is told as FAIL.
@@ -30,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from scipy.stats import bootstrap
 
 TESTS = Path(__file__).parent.parent / "tests"
 sys.path.insert(0, str(TESTS))
@@ -56,7 +59,7 @@ FAMILY = "cnn2d-mfcc"
 QUICK = True
 """The small space of `--quick`, so that a trial takes seconds on two cores; its networks are the real ones."""
 
-BUDGET = 80 * MIB
+BUDGET = 40 * MIB
 TRIALS = 40
 SEEDS = 20
 UUID = "GPU-5e1f7e57-0000-0000-0000-000000000000"
@@ -102,6 +105,7 @@ class OneUpdate(Pool):
         super().__init__()
         self._folder, self._waiting = folder, list[TrialSpec]()
         self._seen: dict[str, int] = {}
+        self.wasted = 0
         self._reckoned: dict[str, Any] = {}
 
     def reckon(self, family: str, view: Any, config: Any, genres: int) -> Any:
@@ -115,15 +119,18 @@ class OneUpdate(Pool):
 
     def events(self) -> Iterator[Epoch | End]:
         spec = self._waiting.pop()
+        cap = spec.cap_bytes or spec.budget_bytes
         held = self.held_by(dict(spec.config), spec.micro_batch, spec.accumulation)
-        reading = Reading(peak_bytes=held, source=ProcessProbe.source)
-        if held > spec.budget_bytes:
-            yield End(spec, Ended(Outcome.OVER_BUDGET), reading)
+        reading = Reading(peak_bytes=min(held, cap), source=ProcessProbe.source)
+        if held > cap:
+            self.wasted += 1
+            yield End(spec, Ended(Outcome.OOM, allocator_peak_bytes=cap), reading)
             return
         value = score(spec.config, self.reckon(FAMILY, spec.view, spec.config, GENRES).peak(8, 1))
         epoch = EpochRecord(epoch=1, loss=1, accuracy=1, val_loss=1, val_accuracy=1, val_macro_f1=value, seconds=1)
         known: dict[str, Any] = {"epochs": (epoch,), "best_epoch": 1, "predictions": PREDICTIONS, "train_seconds": 1.0}
-        yield End(spec, Ended(Outcome.COMPLETED, valid_accuracy=value, valid_macro_f1=value, **known), reading)
+        known |= {"valid_accuracy": value, "valid_macro_f1": value, "allocator_peak_bytes": held}
+        yield End(spec, Ended(Outcome.COMPLETED, **known), reading)
 
     def held_by(self, config: dict[str, Any], micro_batch: int, accumulation: int) -> int:
         """Return what a child that trains one update was seen to hold, until it passed the budget."""
@@ -196,11 +203,13 @@ def ours(family: Family, seed: int, pool: OneUpdate, folder: Path) -> dict[str, 
         lanes=(Lane(device, ProcessProbe(UUID)),),
     )
     study = Study(plan, optuna.storages.InMemoryStorage(), pool, Ledger(folder), NoTracker(), lambda event: None)
+    pool.wasted = 0
     results = study.run()
     outcomes = [trial.outcome for trial in results.trials]
     return {
         "trained": sum(outcome is not Outcome.REFUSED for outcome in outcomes),
-        "wasted": sum(outcome in (Outcome.OVER_BUDGET, Outcome.OOM) for outcome in outcomes),
+        "wasted": pool.wasted,
+        "lost": sum(outcome in (Outcome.OVER_BUDGET, Outcome.OOM) for outcome in outcomes),
         "refused": outcomes.count(Outcome.REFUSED),
         "best": results.best.valid_macro_f1 if results.best else None,
     }
@@ -258,9 +267,16 @@ def report(file: Path) -> None:
     print(f"share of plain Optuna's random trials over the budget: {share:.0%}")
     print(f"wasted: plain Optuna {sum(theirs)}, the harness {sum(own)}: ratio {sum(own) / sum(theirs):.2f}")
     print(f"seeds in which ours wasted at most half: {sum(2 * a <= b for a, b in zip(own, theirs, strict=True))}")
+    print(f"trials of the harness that ended out of memory: {sum(row['harness']['lost'] for row in rows)}")
     for side in ("optuna", "harness"):
         best = [row[side]["best"] for row in rows if row[side]["best"] is not None]
         print(f"best score of {side}: median {statistics.median(best):.3f}")
+    gains = [row["harness"]["best"] - row["optuna"]["best"] for row in rows]
+    low, high = bootstrap((gains,), statistics.fmean, vectorized=False, rng=0).confidence_interval
+    print(
+        f"best score, harness less Optuna, paired: mean {statistics.fmean(gains):+.3f}, 95 % interval {low:+.3f} to "
+        f"{high:+.3f} (bootstrap over seeds, BCa)"
+    )
     print(
         f"refused by the harness, untrained: {statistics.median(row['harness']['refused'] for row in rows):.0f} a seed"
     )

@@ -339,19 +339,24 @@ def families(
 
 
 @app.command()
-def doctor(device: Annotated[str, typer.Option(metavar="auto|cpu|gpu:N")] = "auto") -> None:
-    """Say what will be measured, and how: GPU, driver, source, framework, storage.
+def doctor(
+    device: Annotated[str, typer.Option(metavar="auto|cpu|gpu:N")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> None:
+    """Say whether trials compute on a GPU, within what memory, how that is measured, and what to do about the rest.
 
     Examples:
 
         harness doctor
 
-        harness doctor --device gpu:1
+        harness doctor --device gpu:1 --json
     """
-    from harness.inspection import diagnose
+    from dataclasses import asdict
 
-    for line in diagnose(device):
-        typer.echo(line)
+    from harness.doctor import diagnose
+
+    for finding in diagnose(device):
+        typer.echo(json.dumps(asdict(finding)) if as_json else finding)
 
 
 @data_app.callback()

@@ -7,6 +7,7 @@ HarnessError
 │   └── ProtocolError   the protocol cannot split this data set
 ├── WorkspaceError      the workspace is unusable, or another run owns it
 ├── DeviceError         the device asked for is not there or cannot be measured
+│   └── UnusableGpuError  the driver shows a GPU on which the framework cannot compute
 └── TrackingError       the tracking server or its store refuses to work
 
 A message has three parts: what is wrong, where, what to do. `str(error)` is what the user reads; the
@@ -44,6 +45,19 @@ class WorkspaceError(HarnessError):
 
 class DeviceError(HarnessError):
     """The device that was asked for is not there, or cannot be measured."""
+
+
+class UnusableGpuError(DeviceError):
+    """The driver shows a GPU on which the framework cannot compute.
+
+    Attributes:
+        what: why not, without a full stop.
+        advice: what to do about it, likewise.
+    """
+
+    def __init__(self, name: str, what: str, advice: str) -> None:
+        super().__init__(f"{name}: {what}. {advice}.")
+        self.what, self.advice = what, advice
 
 
 class TrackingError(HarnessError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -16,15 +15,10 @@ from harness.audio.fetch import compare
 from harness.audio.protocols import offered
 from harness.audio.tracks import Dataset, scan
 from harness.families import Family, families
-from harness.search.benchmark import SELF_TEST_BYTES
 from harness.search.footprints import MICRO_BATCH, space_footprints
 from harness.search.space import distributions
-from harness.settings import RunSettings
-from harness.trials import framework
 from harness.trials.pool import Pool
 from harness.units import GIB, format_size
-from harness.vram.device import DeviceKind, describe, resolve_device
-from harness.vram.probes import choose_probe
 
 CARDS = tuple(size * GIB for size in (2, 4, 8, 24))
 """Memory of the graphics cards that a space is held against, in bytes."""
@@ -123,36 +117,6 @@ def _paragraph(described: dict[str, Any]) -> str:
     ]
     head = f"{described['family']}: {described['description']}\n  input {described['input']}"
     return "\n".join([head, f"    {'hyperparameter':{width}}  {'baseline':>10}  space", *rows])
-
-
-def diagnose(choice: str) -> Iterator[str]:
-    """Yield sentences on what will be measured here, and how.
-
-    Raises:
-        DeviceError: the device asked for is not there.
-    """
-    device = resolve_device(choice, os.environ)
-    yield from describe(device)
-    backend = framework.check_backend()
-    versions = framework.versions()
-    yield f"Keras {versions.get('keras')} trains on {backend} {versions.get(framework.BACKENDS[backend], '')}."
-    with closing(Pool()) as pool:
-        pool.check()
-        yield "A child of the warm fork server started and answered."
-        if device.kind is DeviceKind.GPU:
-            yield from choose_probe(device, lambda: pool.hold(SELF_TEST_BYTES, device), SELF_TEST_BYTES).sentences
-        else:
-            yield (
-                "GPU memory is not measured, because there is no GPU to measure: reports say 'not measured'. The "
-                "budget is held against the predicted footprint instead."
-            )
-    settings = RunSettings()
-    yield f"Optuna keeps its studies in {_relative(settings.storage_url)}."
-    yield f"MLflow keeps its runs in {_relative(settings.tracking)}."
-
-
-def _relative(url: str) -> str:
-    return url.replace(f"{Path.cwd()}/", "")
 
 
 def check_data(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +12,15 @@ from nvml_stub import Driver, build, describe
 
 from harness.errors import DeviceError
 from harness.units import GIB, MIB
-from harness.vram.admission import CPU_LANE, RESERVE_BYTES, Admission, Lane
+from harness.vram import admission as rules_of
+from harness.vram.admission import CPU_LANE, RESERVE_BYTES, SHARED_RESERVE_BYTES, WSL_RESERVE_BYTES, Admission, Lane
 from harness.vram.device import Device, DeviceKind, visible_gpus
 from harness.vram.probes import AccountingProbe, DeviceDeltaProbe, NoProbe, Probe, ProcessProbe
 
 TOTAL = 8 * GIB
-ROOM = TOTAL - RESERVE_BYTES
+ROOM = TOTAL - RESERVE_BYTES - 2 * SHARED_RESERVE_BYTES
+"""What two trials on one card may take together."""
+
 FIRST = Lane(Device(DeviceKind.GPU, "GPU-a", "First", TOTAL), ProcessProbe("GPU-a"))
 SECOND = Lane(Device(DeviceKind.GPU, "GPU-b", "Second", TOTAL), AccountingProbe("GPU-b"))
 
@@ -25,6 +28,13 @@ SECOND = Lane(Device(DeviceKind.GPU, "GPU-b", "Second", TOTAL), AccountingProbe(
 def admission(*lanes: Lane, jobs: int | None = None, used: int | None = 0) -> Admission:
     """Rules for lanes whose devices all have so many bytes in use."""
     return Admission(lanes, jobs, lambda device: used)
+
+
+def place(
+    rules: Admission, number: int, upper_bytes: int, held: Mapping[int, int], *, alone: bool = False
+) -> Lane | None:
+    """Place a trial that will hardly pass so many bytes, wherever it runs."""
+    return rules.place(number, lambda lane: upper_bytes, held, alone=alone)
 
 
 @pytest.mark.parametrize(
@@ -40,88 +50,138 @@ def admission(*lanes: Lane, jobs: int | None = None, used: int | None = 0) -> Ad
 def test_without_measured_memory_trials_take_turns(probe: Probe, total: int | None, used: int | None) -> None:
     lane = Lane(replace(FIRST.device, total_bytes=total), probe)
     rules = admission(lane, used=used)
-    assert rules.place(0, 1, {}) is lane
-    assert rules.place(1, 1, {}) is None
+    assert place(rules, 0, 1, {}) is lane
+    assert place(rules, 1, 1, {}) is None
     rules.release(0)
-    assert rules.place(1, 1, {}) is lane
+    assert place(rules, 1, 1, {}) is lane
 
 
 def test_a_number_of_jobs_is_taken_at_its_word() -> None:
     rules = admission(CPU_LANE, jobs=3, used=None)
-    assert [rules.place(number, 100 * TOTAL, {}) for number in range(4)] == [CPU_LANE] * 3 + [None]
+    assert [place(rules, number, 100 * TOTAL, {}) for number in range(4)] == [CPU_LANE] * 3 + [None]
     rules.release(1)
-    assert rules.place(3, 100 * TOTAL, {}) is CPU_LANE
+    assert place(rules, 3, 100 * TOTAL, {}) is CPU_LANE
+
+
+def test_a_number_of_jobs_is_a_most_where_memory_is_short() -> None:
+    rules = admission(FIRST, jobs=3)
+    assert [place(rules, number, 3 * GIB, {}) for number in range(3)] == [FIRST, FIRST, None]
+
+
+@pytest.mark.parametrize("jobs", [None, 3])
+def test_an_exclusive_gpu_takes_one_trial_at_a_time(jobs: int | None) -> None:
+    lane = replace(FIRST, exclusive=True)
+    rules = admission(lane, jobs=jobs)
+    assert [place(rules, number, MIB, {}) for number in range(2)] == [lane, None]
+    assert not rules.shares(lane)
+
+
+def test_who_may_get_company_must_keep_to_what_it_is_predicted_to_need() -> None:
+    unmeasured = Lane(FIRST.device, NoProbe())
+    assert [admission(FIRST, jobs=jobs).shares(FIRST) for jobs in (None, 2, 1)] == [True, True, False]
+    assert [admission(unmeasured, jobs=jobs).shares(unmeasured) for jobs in (None, 2, 1)] == [False, True, False]
+    assert not admission(CPU_LANE, jobs=2).shares(CPU_LANE)
+
+
+def test_trials_that_each_grow_to_their_bound_fit_together() -> None:
+    rules, bounds = admission(FIRST), [2 * GIB, 1 * GIB, 2 * GIB, 3 * GIB, GIB // 2, GIB // 2]
+    placed = [bound for number, bound in enumerate(bounds) if place(rules, number, bound, {}) is not None]
+    assert len(placed) > 3
+    beside = len(placed) * SHARED_RESERVE_BYTES
+    assert sum(placed) + beside + RESERVE_BYTES <= TOTAL
+
+
+def test_a_trial_waits_for_the_gpu_that_it_fits() -> None:
+    rules = admission(FIRST, SECOND)
+    fits_second = {FIRST: None, SECOND: GIB}
+    assert rules.place(0, fits_second.get, {}) is SECOND
+    assert rules.place(1, lambda lane: None, {}) is None
+
+
+def test_what_is_in_use_while_idle_is_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    desktop = replace(FIRST, idle_bytes=700 * MIB)
+    monkeypatch.setattr(rules_of, "is_wsl", lambda: False)
+    assert desktop.room_bytes(TOTAL) == desktop.free_bytes == TOTAL - 700 * MIB - RESERVE_BYTES
+    assert desktop.room_bytes(2 * GIB) == 2 * GIB
+    assert replace(desktop, device=replace(FIRST.device, total_bytes=None)).room_bytes(TOTAL) == TOTAL
+    monkeypatch.setattr(rules_of, "is_wsl", lambda: True)
+    assert desktop.free_bytes == TOTAL - 700 * MIB - WSL_RESERVE_BYTES
+    assert CPU_LANE.room_bytes(TOTAL) == TOTAL
 
 
 def test_jobs_count_over_all_devices() -> None:
     rules = admission(FIRST, SECOND, jobs=1)
-    assert rules.place(0, 1, {}) is FIRST
-    assert rules.place(1, 1, {}) is None
+    assert place(rules, 0, 1, {}) is FIRST
+    assert place(rules, 1, 1, {}) is None
 
 
 def test_trials_share_a_gpu_up_to_its_reserve() -> None:
     rules = admission(FIRST)
-    assert rules.place(0, 3 * GIB, {}) is FIRST
-    assert rules.place(1, ROOM - 3 * GIB + 1, {}) is None
-    assert rules.place(1, ROOM - 3 * GIB, {}) is FIRST
-    assert rules.place(2, 1, {}) is None
+    assert place(rules, 0, 3 * GIB, {}) is FIRST
+    assert place(rules, 1, ROOM - 3 * GIB + 1, {}) is None
+    assert place(rules, 1, ROOM - 3 * GIB, {}) is FIRST
+    assert place(rules, 2, 1, {}) is None
+    rules.release(1)
+    place(rules, 1, GIB, {})
+    assert place(rules, 2, ROOM - 4 * GIB - SHARED_RESERVE_BYTES + 1, {}) is None
+    assert place(rules, 2, ROOM - 4 * GIB - SHARED_RESERVE_BYTES, {}) is FIRST
 
 
 def test_what_other_people_use_is_not_handed_out() -> None:
     rules = admission(FIRST, used=2 * GIB)
-    rules.place(0, 3 * GIB, {})
-    assert rules.place(1, ROOM - 5 * GIB + 1, {}) is None
-    assert rules.place(1, ROOM - 5 * GIB, {}) is FIRST
+    place(rules, 0, 3 * GIB, {})
+    assert place(rules, 1, ROOM - 5 * GIB + 1, {}) is None
+    assert place(rules, 1, ROOM - 5 * GIB, {}) is FIRST
 
 
 def test_what_a_trial_holds_is_not_counted_twice() -> None:
     held = {0: 2 * GIB}
     rules = admission(FIRST, used=2 * GIB)
-    rules.place(0, 3 * GIB, held)
-    assert rules.place(1, ROOM - 3 * GIB + 1, held) is None
-    assert rules.place(1, ROOM - 3 * GIB, held) is FIRST
+    place(rules, 0, 3 * GIB, held)
+    assert place(rules, 1, ROOM - 3 * GIB + 1, held) is None
+    assert place(rules, 1, ROOM - 3 * GIB, held) is FIRST
 
 
 def test_a_trial_that_gave_memory_back_leaves_no_more_than_its_bound() -> None:
     held = {0: 2 * GIB}
     rules = admission(FIRST, used=1 * GIB)
-    rules.place(0, 3 * GIB, held)
-    assert rules.place(1, ROOM - 3 * GIB + 1, held) is None
+    place(rules, 0, 3 * GIB, held)
+    assert place(rules, 1, ROOM - 3 * GIB + 1, held) is None
 
 
 def test_a_trial_above_its_bound_counts_with_what_it_holds() -> None:
     held = {0: 5 * GIB}
     rules = admission(FIRST, used=5 * GIB)
-    rules.place(0, 3 * GIB, held)
-    assert rules.place(1, ROOM - 5 * GIB + 1, held) is None
-    assert rules.place(1, ROOM - 5 * GIB, held) is FIRST
+    place(rules, 0, 3 * GIB, held)
+    assert place(rules, 1, ROOM - 5 * GIB + 1, held) is None
+    assert place(rules, 1, ROOM - 5 * GIB, held) is FIRST
 
 
 def test_what_is_held_on_another_gpu_does_not_matter() -> None:
     held = {0: 4 * GIB, 1: 4 * GIB}
     rules = admission(FIRST, SECOND, used=5 * GIB)
-    assert [rules.place(number, 4 * GIB, held) for number in (0, 1)] == [FIRST, SECOND]
-    assert rules.place(2, ROOM - 5 * GIB + 1, held) is None
-    assert rules.place(2, ROOM - 5 * GIB, held) is FIRST
+    assert [place(rules, number, 4 * GIB, held) for number in (0, 1)] == [FIRST, SECOND]
+    assert place(rules, 2, ROOM - 5 * GIB + 1, held) is None
+    assert place(rules, 2, ROOM - 5 * GIB, held) is FIRST
 
 
 def test_the_emptiest_gpu_comes_first() -> None:
     rules = admission(FIRST, SECOND)
-    assert [rules.place(number, MIB, {}) for number in range(4)] == [FIRST, SECOND, FIRST, SECOND]
+    assert [place(rules, number, MIB, {}) for number in range(4)] == [FIRST, SECOND, FIRST, SECOND]
     rules.release(0)
     rules.release(2)
-    assert [rules.place(number, MIB, {}) for number in (4, 5)] == [FIRST, FIRST]
+    assert [place(rules, number, MIB, {}) for number in (4, 5)] == [FIRST, FIRST]
 
 
 def test_a_full_gpu_is_passed_over_for_one_with_room() -> None:
     rules = admission(FIRST, SECOND)
-    rules.place(0, 7 * GIB, {})
-    assert [rules.place(number, GIB, {}) for number in (1, 2, 3)] == [SECOND] * 3
+    place(rules, 0, 7 * GIB, {})
+    assert [place(rules, number, GIB, {}) for number in (1, 2, 3)] == [SECOND] * 3
 
 
 def test_an_empty_gpu_takes_what_fits_nowhere() -> None:
     rules = admission(FIRST, used=TOTAL)
-    assert rules.place(0, 9 * GIB, {}) is FIRST
+    assert place(rules, 0, 9 * GIB, {}) is FIRST
 
 
 def test_a_slot_is_free_as_long_as_somebody_might_be_placed() -> None:
@@ -130,32 +190,32 @@ def test_a_slot_is_free_as_long_as_somebody_might_be_placed() -> None:
         free = []
         for number in range(3):
             free.append(rules.has_slot)
-            rules.place(number, MIB, {})
+            place(rules, number, MIB, {})
         assert free == expected
 
 
 @pytest.mark.parametrize("jobs", [None, 2])
 def test_a_trial_that_must_be_alone_waits_for_an_empty_gpu(jobs: int | None) -> None:
     rules = admission(FIRST, jobs=jobs)
-    rules.place(0, MIB, {})
-    assert rules.place(1, MIB, {}, alone=True) is None
+    place(rules, 0, MIB, {})
+    assert place(rules, 1, MIB, {}, alone=True) is None
     rules.release(0)
-    assert rules.place(1, MIB, {}, alone=True) is FIRST
+    assert place(rules, 1, MIB, {}, alone=True) is FIRST
 
 
 @pytest.mark.parametrize("jobs", [None, 3])
 def test_nobody_joins_a_trial_that_must_be_alone(jobs: int | None) -> None:
     rules = admission(FIRST, SECOND, jobs=jobs)
-    assert rules.place(0, MIB, {}, alone=True) is FIRST
-    assert [rules.place(number, MIB, {}) for number in (1, 2)] == [SECOND, SECOND]
+    assert place(rules, 0, MIB, {}, alone=True) is FIRST
+    assert [place(rules, number, MIB, {}) for number in (1, 2)] == [SECOND, SECOND]
     rules.release(0)
-    assert rules.place(3, MIB, {}) is FIRST
+    assert place(rules, 3, MIB, {}) is FIRST
 
 
 def test_company_is_who_shares_the_gpu_now() -> None:
     rules = admission(FIRST, SECOND)
     for number in range(4):
-        rules.place(number, MIB, {})
+        place(rules, number, MIB, {})
     assert [rules.company(number) for number in range(4)] == [{2}, {3}, {0}, {1}]
     rules.release(2)
     assert rules.company(0) == frozenset()

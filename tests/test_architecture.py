@@ -27,7 +27,7 @@ FLOORS = (
     ("harness.tracking",),
     ("harness.inference",),
     ("harness.search",),
-    ("harness.cli", "harness.console", "harness.inspection"),
+    ("harness.cli", "harness.console", "harness.doctor", "harness.inspection"),
 )
 # Packages that only these may import.
 OWNERS = {

@@ -21,11 +21,12 @@ from harness.errors import HarnessError
 from harness.families import families
 from harness.models import Config
 from harness.records import Outcome, Reading, Source
+from harness.search.fitting import room_of
 from harness.trials.pool import End, Event
 from harness.trials.spec import Ended, TrialSpec
 from harness.units import GIB, MIB
 from harness.vram.admission import Lane
-from harness.vram.device import Device, DeviceKind
+from harness.vram.device import STAND_IN, Device, DeviceKind
 from harness.vram.footprint import Footprint
 from harness.vram.probes import ProcessProbe
 
@@ -126,7 +127,7 @@ class FakePool:
             reading = Reading(peak_bytes=need + GIB, source=Source.PROCESS)
             # Any score will do.
             end = completed(spec, valid_accuracy=0.5, valid_macro_f1=0.5, allocator_peak_bytes=need)
-            yield End(spec, end, reading, gone_seconds=1.0)
+            yield End(spec, end, reading, pool_bytes=need, gone_seconds=1.0)
 
     def close(self) -> None:
         self.running.clear()
@@ -158,8 +159,30 @@ def test_a_point_is_measured_once(check: gpu_check.Check) -> None:
     first = gpu_check.measure(check, check.points[0], 8)
     assert gpu_check.measure(check, check.points[0], 8) is first
     assert check.report["footprints"] == [first]
-    assert first["peak_less_overhead_to_footprint"] == pytest.approx((800 + 1024 - 500) / 800)
-    assert first["peak_to_allocator_peak"] == pytest.approx((800 + 1024) / 800)
+    assert first["beside_bytes"] == 1024 * MIB
+    assert first["pool_to_allocator_peak"] == first["allocator_peak_to_footprint"] == 1
+    room = room_of(check.bench.lane, 8 * GIB, ())
+    assert first["cap_bytes"] == room.cap_bytes == room.total_bytes - room.beside_bytes - room.slack_bytes
+    assert first["peak_less_cap_bytes"] == 1824 * MIB - room.cap_bytes
+
+
+def test_a_trial_that_needs_a_little_more_than_half_of_its_cap_is_tried(check: gpu_check.Check) -> None:
+    gpu_check.check_staircase(check)
+    found = check.report["staircase"]
+    assert 0.5 < found["allocator_peak_bytes"] / found["cap_bytes"] < 0.6
+    assert found["outcome"] is Outcome.COMPLETED
+
+
+def test_figures_are_told_as_a_table_to_paste(check: gpu_check.Check) -> None:
+    gpu_check.measure(check, check.points[0], 8)
+    about = {"card": "Stub GPU", "memory_bytes": 8 * GIB, "driver": "550", "backend": "jax"}
+    check.report["environment"] = about | {"versions": {"keras": "3.15.1", "jax": "0.10"}}
+    check.report["errors"] = {"jobs": "not every trial completed"}
+    said = gpu_check.table(check.report)
+    assert "- card: Stub GPU, 8.00 GiB" in said
+    assert "- framework: Keras 3.15.1 on jax 0.10" in said
+    assert "- failed: jobs: not every trial completed" in said
+    assert "| cnn2d-mfcc | baseline | 8 | 800 MiB | 800 MiB | 1.78 GiB |" in said
 
 
 def test_a_section_that_fails_loses_no_other(
@@ -174,7 +197,7 @@ def test_a_section_that_fails_loses_no_other(
     def works(check: gpu_check.Check) -> None:
         """It works."""
         assert output.exists()
-        check.report["jobs"] = {"1": 7}
+        check.report["jobs"] = {"1": {"trials_an_hour": 7.0}}
 
     monkeypatch.setattr(gpu_trials, "TRACKS", 1)
     monkeypatch.setattr(gpu_check, "Pool", FakePool)
@@ -184,9 +207,23 @@ def test_a_section_that_fails_loses_no_other(
     assert gpu_check.main() == 1
     report = json.loads(output.read_text())
     assert report["errors"] == {"first": "ZeroDivisionError('by nought')"}
-    assert report["jobs"] == {"1": 7}
+    assert report["jobs"] == {"1": {"trials_an_hour": 7.0}}
     assert report["environment"]["card"] == "Stub GPU"
     assert "1 of 2 sections failed" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_it_stops_at_once_where_the_framework_computes_on_the_cpu(bare: dict[str, str], tmp_path: Path) -> None:
+    """Starts a server of its own."""
+    build(tmp_path / "driver")
+    state = tmp_path / "driver" / "state"
+    state.write_text(f"driver 550.54.14\ncard {UUID} {8 * GIB} Stub GPU\ndescendants\n")
+    output = tmp_path / "out.json"
+    environment = bare | {"LD_LIBRARY_PATH": str(tmp_path / "driver"), STATE: str(state)}
+    result = run_check("cnn2d-mfcc", "--output", str(output), environment=environment)
+    assert result.returncode == 2
+    assert f"Stub GPU ({UUID}): jax computes on the CPU: its CUDA plugin is not installed. Install it" in result.stderr
+    assert not output.exists()
 
 
 @pytest.mark.slow
@@ -196,17 +233,18 @@ def test_the_whole_check_runs_on_a_stand_in_driver(bare: dict[str, str], tmp_pat
     state = tmp_path / "driver" / "state"
     state.write_text(f"driver 550.54.14\ncard {UUID} {8 * GIB} Stub GPU\nbase {300 * MIB}\ndescendants\n")
     output, library = tmp_path / "out.json", str(tmp_path / "driver")
-    environment = bare | {"LD_LIBRARY_PATH": library, STATE: str(state)}
+    environment = bare | {"LD_LIBRARY_PATH": library, STATE: str(state), STAND_IN: "1"}
     arguments = ("cnn2d-mfcc", "--quick", "--trials", "1", "--output", str(output))
     result = run_check(*arguments, environment=environment)
     assert result.returncode == 1, result.stderr
     report = json.loads(output.read_text())
     # A card that is not there cannot run out of memory, and JAX tells no peak of its own on a CPU.
     assert report["errors"] == {
-        "source": "jax computes on the CPU, so no figure here is a GPU's. Install its CUDA parts.",
         "out_of_memory": "the framework's allocator does not tell its peak here, so no cap can be chosen.",
+        "staircase": "the framework's allocator does not tell its peak here, so no cap can be chosen.",
     }
-    assert report["environment"]["computes_on"] == "cpu"
+    assert report["environment"]["card"] == "Stub GPU (stand-in: the CPU computes)"
+    assert not report["source"]["server_maps_libcuda"]
     assert report["environment"]["backend"] == "jax"
     assert report["source"]["source"] == "process"
     assert report["source"]["overhead_bytes"] > 0

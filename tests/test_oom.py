@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,10 +23,12 @@ from harness.tracking.ledger import Ledger
 from harness.trials.pool import End, Epoch
 from harness.trials.spec import Ended, TrialSpec
 from harness.units import GIB, MIB
-from harness.vram.admission import CPU_LANE, Lane
+from harness.vram.admission import CPU_LANE, RESERVE_BYTES, Lane
+from harness.vram.correction import Correction, Need
 from harness.vram.device import Device, DeviceKind
-from harness.vram.footprint import Correction, Footprint
+from harness.vram.footprint import Footprint
 from harness.vram.probes import NoProbe, ProcessProbe
+from harness.vram.room import UNTAUGHT_SHARE
 
 BATCH = 32
 EPOCH = EpochRecord(epoch=1, loss=1, accuracy=1, val_loss=1, val_accuracy=0.5, val_macro_f1=0.5, seconds=1)
@@ -35,6 +38,17 @@ CONTEXT = 500 * MIB
 GPU = Lane(Device(DeviceKind.GPU, "GPU-a", "First", 8 * GIB), ProcessProbe("GPU-a"), CONTEXT)
 OTHER_GPU = Lane(Device(DeviceKind.GPU, "GPU-b", "Second", 16 * GIB), ProcessProbe("GPU-b"), CONTEXT // 2)
 UNMEASURED_GPU = replace(GPU, probe=NoProbe(), overhead_bytes=0)
+# What a trial may take of a card of 8 GiB, and the allocator of the whole of a room until trials have taught more.
+ROOM = 8 * GIB - RESERVE_BYTES
+
+
+def cap(room: int) -> int:
+    return room - CONTEXT - round(UNTAUGHT_SHARE * room)
+
+
+def with_slack(size: int) -> int:
+    """The smallest room that leaves so much beside its slack."""
+    return math.ceil(size / (1 - UNTAUGHT_SHARE))
 
 
 def done(spec: TrialSpec) -> Ended:
@@ -69,12 +83,14 @@ class LastInFirstOut:
     Attributes:
         end: how an attempt ends.
         peak: what an attempt was seen to hold; None for no reading.
+        pool: what its allocator took; None where it does not tell.
         footprint: of every configuration.
         specs, starts: the attempts so far.
     """
 
     end: Callable[[TrialSpec], Ended] = done
     peak: Callable[[TrialSpec], int | None] = lambda spec: None
+    pool: Callable[[TrialSpec], int | None] = lambda spec: None
     footprint: Footprint = FOOTPRINT
     held: Mapping[int, int] = field(default_factory=dict)
     specs: list[TrialSpec] = field(default_factory=list)
@@ -105,7 +121,7 @@ class LastInFirstOut:
         self.has_reported.discard(spec.number)
         peak = self.peak(spec)
         reading = Reading() if peak is None else Reading(peak_bytes=peak, source=Source.PROCESS)
-        yield End(spec, replace(self.end(spec), epochs=(EPOCH,)), reading)
+        yield End(spec, replace(self.end(spec), epochs=(EPOCH,)), reading, pool_bytes=self.pool(spec))
 
     def reply(self, number: int, go_on: bool) -> None: ...
 
@@ -312,22 +328,36 @@ def test_on_a_cpu_nothing_is_capped(bench: Bench) -> None:
     assert spec.environment["CUDA_VISIBLE_DEVICES"] == "-1"
 
 
-def test_the_allocator_may_take_the_budget_less_the_overhead(bench: Bench) -> None:
+def test_the_allocator_may_take_the_budget_less_the_overhead_and_a_slack(bench: Bench) -> None:
     pool = LastInFirstOut()
     (record,) = bench.run(pool, 1, lanes=(GPU,), budget=2 * GIB).trials
     (spec,) = pool.specs
-    assert spec.cap_bytes == record.cap_bytes == 2 * GIB - CONTEXT
+    assert spec.cap_bytes == record.cap_bytes == cap(2 * GIB)
     assert spec.budget_bytes == 2 * GIB
     assert spec.device_bytes == 8 * GIB
     assert spec.environment["CUDA_VISIBLE_DEVICES"] == "GPU-a"
 
 
-def test_equal_trials_have_equal_caps_on_unequal_gpus(bench: Bench) -> None:
+def test_each_gpu_has_its_own_limits(bench: Bench) -> None:
+    small = replace(OTHER_GPU, device=replace(OTHER_GPU.device, total_bytes=2 * GIB))
     pool = LastInFirstOut()
-    results = bench.run(pool, 2, lanes=(OTHER_GPU, GPU), jobs=2)
-    assert {spec.device_bytes for spec in pool.specs} == {8 * GIB, 16 * GIB}
-    assert {spec.cap_bytes for spec in pool.specs} == {8 * GIB - CONTEXT}
-    assert {record.footprint_bytes for record in results.trials} == {CONTEXT + FOOTPRINT.peak(32, 1)}
+    bench.run(pool, 2, lanes=(GPU, small), jobs=None)
+    caps = {spec.device_bytes: spec.cap_bytes for spec in pool.specs}
+    # Both may be shared, so each keeps to its own upper bound, which the card does not change.
+    assert set(caps) == {8 * GIB, 2 * GIB}
+    assert set(caps.values()) == {Correction().upper(FOOTPRINT.peak(32, 1))}
+    held = [LastInFirstOut() for _ in range(2)]
+    for pool, lane, room in zip(held, (GPU, small), (ROOM, 2 * GIB - RESERVE_BYTES), strict=True):
+        bench.storage = optuna.storages.InMemoryStorage()
+        Bench(bench.folder / lane.device.name).run(pool, 1, lanes=(lane,))
+        assert pool.specs[0].cap_bytes == room - lane.overhead_bytes - round(UNTAUGHT_SHARE * room)
+
+
+def test_what_a_card_is_short_of_the_budget_is_told_where_it_refuses(bench: Bench) -> None:
+    small = replace(GPU, device=replace(GPU.device, total_bytes=CONTEXT + RESERVE_BYTES + 10 * MIB))
+    record = bench.run(LastInFirstOut(), 1, lanes=(small,)).trials[0]
+    assert record.outcome is Outcome.REFUSED
+    assert record.message.endswith("over the 510 MiB that First has free")
 
 
 def test_the_overhead_counts_towards_the_budget(bench: Bench) -> None:
@@ -335,12 +365,15 @@ def test_the_overhead_counts_towards_the_budget(bench: Bench) -> None:
     fitting = bench.run(LastInFirstOut(), 1, lanes=(GPU,), budget=CONTEXT + smallest).trials[0]
     assert (fitting.outcome, fitting.micro_batch) == (Outcome.COMPLETED, 8)
     assert fitting.footprint_bytes == CONTEXT + smallest
+    assert fitting.beside_bytes == CONTEXT
     assert fitting.reckoned_bytes == smallest
+    # At the floor, the slack is given up.
+    assert fitting.cap_bytes == smallest
 
 
 def test_a_trial_that_passes_the_budget_by_its_overhead_is_refused(bench: Bench) -> None:
     pool = LastInFirstOut()
-    results = bench.run(pool, 1, lanes=(GPU,), budget=CONTEXT + FOOTPRINT.peak(8, 4) - 1)
+    results = bench.run(pool, 1, lanes=(GPU,), budget=CONTEXT + Correction().lower(FOOTPRINT.peak(8, 4)) - 1)
     assert pool.specs == []
     assert {record.outcome for record in results.trials} == {Outcome.REFUSED}
     assert results.trials[0].constraints["vram"] > 0
@@ -355,7 +388,7 @@ def test_measured_peaks_correct_what_comes_after_them(bench: Bench) -> None:
     pool = LastInFirstOut()
     second = trial(bench.run(pool, 2, lanes=(GPU,)), 1)
     assert [spec.number for spec in pool.specs] == [1]
-    assert second.footprint_bytes == CONTEXT + Correction.learn([(reckoned, 3 * reckoned)]).estimate(reckoned)
+    assert second.footprint_bytes == CONTEXT + Correction.learn([Need(reckoned, 3 * reckoned)]).estimate(reckoned)
     assert second.footprint_bytes > CONTEXT + reckoned
     assert second.reckoned_bytes == reckoned
 
@@ -363,7 +396,7 @@ def test_measured_peaks_correct_what_comes_after_them(bench: Bench) -> None:
 def test_what_was_learnt_makes_the_micro_batch_smaller(bench: Bench) -> None:
     reckoned = FOOTPRINT.peak(32, 1)
     # Enough for the whole batch with the margin that nothing is known under, not with what will be known.
-    budget = CONTEXT + Correction().upper(reckoned)
+    budget = with_slack(CONTEXT + Correction().upper(reckoned))
     pool = LastInFirstOut(peak=lambda spec: CONTEXT + 2 * FOOTPRINT.peak(spec.micro_batch, spec.accumulation))
     bench.run(pool, 1, lanes=(GPU,), budget=budget)
     bench.run(pool, 2, lanes=(GPU,), budget=budget)
@@ -394,10 +427,12 @@ def test_a_trial_that_tells_nothing_about_its_peak_teaches_nothing(
 
 
 def test_unmeasured_runs_trust_the_footprint_to_the_byte(bench: Bench) -> None:
-    budget = FOOTPRINT.peak(32, 1)
-    pool = LastInFirstOut()
-    bench.run(pool, 1, lanes=(UNMEASURED_GPU,), budget=budget)
-    assert [spec.micro_batch for spec in pool.specs] == [32]
+    budget = with_slack(FOOTPRINT.peak(32, 1))
+    pools = LastInFirstOut(), LastInFirstOut()
+    for pool, less in zip(pools, (0, 2), strict=True):
+        bench.storage = optuna.storages.InMemoryStorage()
+        Bench(bench.folder / str(less)).run(pool, 1, lanes=(UNMEASURED_GPU,), budget=budget - less)
+    assert [spec.micro_batch for pool in pools for spec in pool.specs] == [32, 8]
 
 
 def test_measured_runs_keep_a_margin_from_the_first_trial_on(bench: Bench) -> None:
@@ -412,3 +447,66 @@ def test_over_budget_breaks_the_budget_even_where_its_reading_is_void(bench: Ben
     (record,) = bench.run(pool, 1, lanes=(GPU,)).trials
     assert record.constraints["vram"] > 0
     assert bench.told[0].state is TrialState.PRUNED
+
+
+def test_a_trial_whose_allocator_kept_to_its_cap_gets_a_second_attempt(bench: Bench) -> None:
+    """What lay beside the allocator grew by 100 MiB beyond what the self-test saw."""
+    budget, grown = 2 * GIB, CONTEXT + 200 * MIB
+
+    def pool_of(spec: TrialSpec) -> int:
+        assert spec.cap_bytes is not None
+        return spec.cap_bytes
+
+    def end(spec: TrialSpec) -> Ended:
+        over = pool_of(spec) + grown > spec.budget_bytes
+        return Ended(Outcome.OVER_BUDGET, "killed") if over else done(spec)
+
+    pool = LastInFirstOut(end, peak=lambda spec: pool_of(spec) + grown, pool=pool_of)
+    results = bench.run(pool, 3, lanes=(GPU,), budget=budget)
+    assert [record.outcome for record in results.trials] == [Outcome.COMPLETED] * 3
+    assert [spec.number for spec in pool.specs] == [0, 0, 1, 2]
+    first, second, *later = [pool_of(spec) for spec in pool.specs]
+    over = first + grown - budget
+    assert second == first - 2 * over
+    assert (
+        "over the budget with its allocator within its cap; tried again with a lower cap" in results.trials[0].message
+    )
+    # The trial taught what lies beside, so that no later one is killed.
+    assert all(cap + grown <= budget for cap in later)
+
+
+def test_a_trial_that_goes_over_its_budget_again_is_judged(bench: Bench) -> None:
+    pool = LastInFirstOut(lambda spec: Ended(Outcome.OVER_BUDGET, "killed"), peak=lambda spec: spec.budget_bytes + MIB)
+    (record,) = bench.run(pool, 1, lanes=(GPU,)).trials
+    assert record.outcome is Outcome.OVER_BUDGET
+    assert len(pool.specs) == 2
+    assert bench.told[0].state is TrialState.PRUNED
+
+
+def test_corrections_learn_the_need_and_not_the_allocators_staircase(bench: Bench) -> None:
+    """The process holds twice what its network needs, which is what was predicted."""
+    need = FOOTPRINT.peak(32, 1)
+    pool = LastInFirstOut(
+        lambda spec: replace(done(spec), allocator_peak_bytes=need),
+        peak=lambda spec: CONTEXT + 2 * need,
+        pool=lambda spec: 2 * need,
+    )
+    last = trial(bench.run(pool, 6, lanes=(GPU,)), 5)
+    assert last.footprint_bytes == pytest.approx(CONTEXT + need, rel=0.02)
+    assert last.constraints["vram"] == pytest.approx((CONTEXT + need) / ROOM - 1)
+
+
+def test_a_trial_that_may_get_company_keeps_to_its_upper_bound_and_is_tried_with_more_alone(bench: Bench) -> None:
+    attempts: list[int] = []
+
+    def end(spec: TrialSpec) -> Ended:
+        attempts.append(spec.number)
+        return replace(OOM, allocator_peak_bytes=spec.cap_bytes) if attempts == [0] else done(spec)
+
+    pool = LastInFirstOut(end)
+    (record,) = bench.run(pool, 1, lanes=(GPU,), jobs=None).trials
+    assert record.outcome is Outcome.COMPLETED
+    assert [spec.cap_bytes for spec in pool.specs] == [Correction().upper(FOOTPRINT.peak(32, 1)), cap(ROOM)]
+    assert record.message == (
+        "out of memory at micro-batch 32 under a cap of what it was predicted to need; tried again alone"
+    )

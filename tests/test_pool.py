@@ -19,14 +19,14 @@ from model_helpers import FAMILY, ToneStore, order_for
 from pool_children import Breeding, Stuck, trial_child
 
 import harness.trials.pool as pool_module
-from harness.errors import HarnessError
+from harness.errors import DeviceError, HarnessError, UnusableGpuError
 from harness.records import EpochRecord, Outcome, Reading, Source
-from harness.trials.framework import is_out_of_memory
 from harness.trials.outcome import Kill, judge
 from harness.trials.pool import End, Epoch, Pool
 from harness.trials.spec import Ended, TrialSpec
 from harness.vram.admission import Lane
 from harness.vram.device import Device, DeviceKind
+from harness.vram.probes import NoProbe
 
 DONE = Ended(Outcome.COMPLETED, valid_accuracy=0.5)
 Order = Callable[..., TrialSpec]
@@ -48,22 +48,28 @@ Order = Callable[..., TrialSpec]
 def test_the_end_of_a_child_has_one_name(
     ended: Ended | None, kill: Kill | None, exit_code: int, outcome: Outcome, message: str
 ) -> None:
-    judged = judge(ended, kill, exit_code, "trial.log")
+    judged = judge(ended, kill, exit_code, Path("trial.log"))
     assert judged.outcome is outcome
     assert message in judged.message
 
 
 @pytest.mark.parametrize(
-    ("error", "expected"),
+    ("said", "on_gpu", "outcome"),
     [
-        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 12 bytes"), True),
-        (RuntimeError("OOM when allocating tensor with shape[64,128]"), True),
-        (type("ResourceExhaustedError", (Exception,), {})("failed to allocate"), True),
-        (ValueError("shapes do not match"), False),
+        ("F bfc_allocator.cc:1 Check failed: h != kInvalidChunkHandle", True, Outcome.OOM),
+        ("EigenAllocator for GPU ran out of memory", True, Outcome.OOM),
+        ("EigenAllocator for GPU ran out of memory", False, Outcome.CRASHED),
+        ("Check failed: rank == 3", True, Outcome.CRASHED),
     ],
 )
-def test_out_of_memory_is_told_from_other_errors(error: Exception, expected: bool) -> None:
-    assert is_out_of_memory(error) is expected
+def test_a_child_that_aborts_is_out_of_memory_if_its_log_says_so(
+    tmp_path: Path, said: str, on_gpu: bool, outcome: Outcome
+) -> None:
+    log = tmp_path / "log"
+    log.write_text("line of no use\n" * 10_000 + said)
+    judged = judge(None, None, -signal.SIGABRT, log, on_gpu=on_gpu)
+    assert judged.outcome is outcome
+    assert str(log) in judged.message
 
 
 @pytest.fixture(scope="module")
@@ -231,6 +237,76 @@ def test_a_child_over_the_budget_is_killed(pool: Pool, order: Order) -> None:
     assert end.ended.outcome is Outcome.OVER_BUDGET
     assert "held 2.00 GiB of GPU memory, over the budget of 1.00 GiB" in end.ended.message
     assert end.reading == Reading(peak_bytes=2**31, source=Source.PROCESS)
+
+
+GPU = Device(DeviceKind.GPU, "GPU-0a1b", "Stub GPU", 2**33)
+
+
+@pytest.mark.slow
+def test_no_trial_trains_on_the_cpu_under_a_gpus_name(pool: Pool, order: Order) -> None:
+    """Starts the server."""
+    spec = replace(order(), environment=GPU.environment())
+    pool.start(spec, Lane(GPU, NoProbe()))
+    with pytest.raises(
+        DeviceError, match=r"Stub GPU, in trial \d: the framework cannot use the GPU any more, it cannot"
+    ):
+        list(pool.events())
+    assert list(pool.events()) == []
+    assert not spec.model.exists()
+
+
+@pytest.mark.slow
+def test_the_self_test_tells_why_the_framework_is_on_the_cpu(pool: Pool) -> None:
+    """Starts the server."""
+    with pytest.raises(UnusableGpuError) as error, pool.self_test(GPU):
+        pytest.fail("it passed")
+    assert str(error.value).startswith("Stub GPU (GPU-0a1b): tensorflow computes on the CPU: ")
+    assert error.value.advice
+
+
+@pytest.mark.slow
+def test_a_driver_that_never_answers_is_not_waited_for(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starts the server."""
+    monkeypatch.setattr(pool_module, "ANSWER_SECONDS", 0.0)
+    with (
+        pytest.raises(UnusableGpuError, match="nothing came back within 0 s, so the driver hangs"),
+        pool.self_test(GPU),
+    ):
+        pytest.fail("it passed")
+
+
+@pytest.mark.slow
+def test_a_trial_that_hangs_in_the_driver_stops_the_run(
+    pool: Pool, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Starts the server."""
+    kill_group = pool_module.kill_group
+    monkeypatch.setattr(pool_module, "kill_group", lambda pid: kill_group(pid) and False)
+    pool.start(replace(order(), epochs=1))
+    with pytest.raises(DeviceError, match=r"process \d+ outlives SIGKILL, so it hangs in the driver. Restart"):
+        run(pool)
+    assert list(pool.events()) == []
+
+
+@pytest.mark.slow
+def test_while_one_trials_memory_is_waited_for_others_are_answered(
+    pool: Pool, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Starts the server, and trains two."""
+    answered: list[int] = []
+    monkeypatch.setattr(pool_module, "has_returned", lambda *known: answered.count(1) > 1)
+    pool.start(replace(order(), number=0, epochs=1))
+    pool.start(replace(order(), number=1, epochs=3))
+    ends: list[int] = []
+    while len(ends) < 2:
+        for event in pool.events():
+            if isinstance(event, End):
+                ends.append(event.spec.number)
+                continue
+            answered.append(event.number)
+            pool.reply(event.number, True)
+    assert ends == [0, 1]
+    assert answered.count(1) == 3
 
 
 @pytest.mark.slow

@@ -19,9 +19,8 @@ from harness.errors import DeviceError, UsageError
 from harness.processes import kill_group
 from harness.records import Reading, Source
 from harness.vram.device import Device, DeviceKind, memory_returned, memory_used, resolve_device
-from harness.vram.device import describe as describe_device
 from harness.vram.meter import Meter
-from harness.vram.nvml import process_memory
+from harness.vram.nvml import compute_capability, cuda_version, is_exclusive, persistence_is_on, process_memory
 from harness.vram.probes import (
     GLANCE_SECONDS,
     AccountingProbe,
@@ -29,7 +28,9 @@ from harness.vram.probes import (
     NoProbe,
     Probe,
     ProcessProbe,
+    SelfTest,
     choose_probe,
+    has_returned,
 )
 
 UUID = "GPU-0a1b2c3d-0000"
@@ -70,6 +71,8 @@ class Choice:
     device: Device
     probe: Probe
     said: str
+    overhead_bytes: int
+    idle_bytes: int
 
 
 def choose(card: list[str], listing: str, environ: dict[str, str], later: tuple[str, ...] = ()) -> Choice:
@@ -81,13 +84,13 @@ def choose(card: list[str], listing: str, environ: dict[str, str], later: tuple[
     device = resolve_device("auto", environ)
 
     @contextmanager
-    def allocate() -> Iterator[int]:
+    def start() -> Iterator[SelfTest]:
         with holding(HELD) as child:
             describe(*card, f"process {child.pid} {listing}", *later)
-            yield child.pid
+            yield SelfTest(child.pid, HELD * MIB)
 
-    probe, sentences, _ = choose_probe(device, allocate, HELD * MIB, patience_seconds=0)
-    return Choice(device, probe, "\n".join(sentences))
+    probe, sentences, *sizes = choose_probe(device, start, patience_seconds=0)
+    return Choice(device, probe, "\n".join(sentences), *sizes)
 
 
 def resolve(card: list[str], choice: str, environ: dict[str, str]) -> Device:
@@ -97,7 +100,7 @@ def resolve(card: list[str], choice: str, environ: dict[str, str]) -> Device:
 
 def choose_on_lost_card() -> None:
     describe(CARD, "fails all 15")
-    choose_probe(Device(DeviceKind.GPU, UUID, "Stub GPU"), lambda: pytest.fail("no child may start"), 1)
+    choose_probe(Device(DeviceKind.GPU, UUID, "Stub GPU"), lambda: pytest.fail("no child may start"))
 
 
 @dataclass(frozen=True)
@@ -219,9 +222,24 @@ def give_back() -> list[bool]:
     with holding(HELD) as child:
         describe(*card, figure(child))
         answers = [memory_returned(device, BASE, timeout=0)]
-    answers.append(memory_returned(device, BASE, timeout=0))
-    describe(CARD, "fails all 15")
     return [*answers, memory_returned(device, BASE, timeout=0)]
+
+
+def give_back_beside_a_desktop() -> list[bool]:
+    """Whether a trial's memory is back by its own processes, and by device use, though a desktop took 200 MiB more.
+
+    First while the trial holds it, then after its end.
+    """
+    device, probe = Device(DeviceKind.GPU, UUID), ProcessProbe(UUID)
+    answers = []
+    with holding(HELD) as child:
+        describe(CARD, f"base {BASE + 200 * MIB}", figure(child))
+        pids = {child.pid}
+        answers.append(has_returned(probe, device, pids, BASE, HELD * MIB))
+    answers.append(has_returned(probe, device, pids, BASE, HELD * MIB))
+    delta = DeviceDeltaProbe(UUID, BASE, lists_pids=True)
+    answers.append(has_returned(delta, device, pids, BASE, HELD * MIB))
+    return [*answers, has_returned(delta, device, pids, BASE, 3000 * MIB)]
 
 
 def list_two_processes() -> tuple[dict[int, int | None], dict[int, int | None]]:
@@ -233,15 +251,15 @@ def list_two_processes() -> tuple[dict[int, int | None], dict[int, int | None]]:
 def test_plain_card_is_measured_by_process(driver: Driver) -> None:
     choice = driver.run(choose, [CARD, f"base {BASE}"], "rss", {})
     assert choice.probe == ProcessProbe(UUID)
-    assert f"accounting: not used, it is off; an administrator can turn it on with `nvidia-smi -i {UUID} -am 1`." in (
-        choice.said
-    )
-    assert "for the self-test child, which held 48 MiB" in choice.said
+    assert (
+        f"accounting: not used, it is off; an administrator can turn it on with `nvidia-smi -i {UUID} -am 1`, and "
+        f"keep it on with `nvidia-smi -i {UUID} -pm 1`."
+    ) in choice.said
+    assert "for the self-test child, whose framework had taken 48 MiB: the other" in choice.said
     assert "Measuring costs" in choice.said
-    assert describe_device(choice.device) == [
-        f"Trials run on Stub GPU ({UUID}), memory 8.00 GiB.",
-        "The NVIDIA driver is 550.54.14.",
-    ]
+    assert choice.device == Device(DeviceKind.GPU, UUID, "Stub GPU", 8 * 2**30, "550.54.14")
+    assert choice.idle_bytes == BASE
+    assert 0 < choice.overhead_bytes < 48 * MIB
 
 
 def test_accounting_is_preferred_when_it_is_on(driver: Driver) -> None:
@@ -262,7 +280,7 @@ def test_container_hides_its_pids(driver: Driver, listing: str) -> None:
     choice = driver.run(choose, [CARD, f"base {BASE}"], listing, {})
     assert choice.probe == DeviceDeltaProbe(UUID, BASE, lists_pids=False)
     assert "process: not used, it shows 0 B where the self-test child" in choice.said
-    assert "start it with `--pid=host`" in choice.said
+    assert "update the driver to 570 or later, or start the container with `--pid=host`" in choice.said
     assert "a stranger may stay unnoticed" in choice.said
 
 
@@ -289,7 +307,7 @@ def test_mig_parent_without_permission(driver: Driver) -> None:
     assert choice.device.total_bytes is None
     assert "process: not used, the driver keeps this for administrators. On a GPU split by MIG, name one" in choice.said
     assert choice.said.endswith(NOT_MEASURED)
-    assert "CUDA_VISIBLE_DEVICES=MIG-..." in "\n".join(describe_device(choice.device))
+    assert "CUDA_VISIBLE_DEVICES=MIG-..." in "\n".join(choice.device.notes)
 
 
 @pytest.mark.parametrize("visible", ["0", UUID, "MIG-77", None], ids=["index", "parent", "uuid", "unset"])
@@ -324,7 +342,7 @@ def test_without_a_driver_trials_run_on_the_cpu_unmeasured(other_driver: Driver)
     choice = other_driver.run(choose, [], "rss", {})
     assert choice.device.kind is DeviceKind.CPU
     assert choice.device.environment()["CUDA_VISIBLE_DEVICES"] == "-1"
-    assert "no NVIDIA driver was found" in "\n".join(describe_device(choice.device))
+    assert "no NVIDIA driver was found" in "\n".join(choice.device.notes)
     assert choice.probe == NoProbe()
     assert choice.said == "GPU memory is not measured, since trials run on the CPU."
     with pytest.raises(DeviceError, match=r"--device gpu:0: no NVIDIA driver was found .* or pass --device cpu"):
@@ -438,8 +456,33 @@ def test_looks_that_fail_are_counted(driver: Driver) -> None:
 
 
 def test_memory_must_be_seen_returned(driver: Driver) -> None:
-    assert driver.run(give_back) == [False, True, False]
+    assert driver.run(give_back) == [False, True]
     assert memory_returned(Device(DeviceKind.CPU), 0, timeout=0)
+
+
+def test_a_desktop_may_take_memory_while_a_trials_is_waited_for(driver: Driver) -> None:
+    assert driver.run(give_back_beside_a_desktop) == [False, True, False, True]
+
+
+def list_in_container() -> tuple[dict[int, int | None], int]:
+    with holding(10) as one:
+        describe(CARD, f"{figure(one)} twice")
+        return process_memory(UUID), one.pid
+
+
+def test_a_process_that_a_container_lists_twice_counts_once(driver: Driver) -> None:
+    listed, pid = driver.run(list_in_container)
+    assert listed == {pid: 10 * MIB}
+
+
+def ask_the_card(*card: str) -> tuple[bool, bool, tuple[int, int], tuple[int, int]]:
+    describe(*card)
+    return is_exclusive(UUID), persistence_is_on(UUID), compute_capability(UUID), cuda_version()
+
+
+def test_what_kind_of_card_and_driver_it_is(driver: Driver) -> None:
+    card = ["cuda 12040", CARD, "exclusive", "persistent", "capability 8 9"]
+    assert driver.run(ask_the_card, *card) == (True, True, (8, 9), (12, 4))
 
 
 STUBBORN = """

@@ -7,7 +7,6 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,8 +18,9 @@ from harness.errors import TrackingError, UsageError, WorkspaceError
 from harness.families import Family, select
 from harness.inference.bundle import CARD, PACKAGE, requirements
 from harness.inference.choice import best_model, bundle_trial
-from harness.records import Predictions, Provenance, Source, StudyRecord, StudyResults, short_hash
+from harness.records import Predictions, Provenance, StudyRecord, StudyResults, short_hash
 from harness.search.data import Prepared, prepare_search
+from harness.search.devices import lanes_for
 from harness.search.events import Note, Notify
 from harness.search.references import references
 from harness.search.space import space_hash
@@ -31,14 +31,10 @@ from harness.trials import framework
 from harness.trials.pool import Pool
 from harness.trials.spec import Fold
 from harness.vram.admission import Lane
-from harness.vram.device import Device, resolve_device, visible_gpus
-from harness.vram.probes import choose_probe
+from harness.vram.device import Device
 from reports.figures import confusion_matrix_png
 from reports.render import results_table, write
 from reports.tables import confusion_json, per_genre_csv
-
-SELF_TEST_BYTES = 256 * 2**20
-"""What the self-test child of a GPU meter holds."""
 
 
 def run(settings: RunSettings, notify: Notify) -> tuple[StudyResults, ...]:
@@ -50,15 +46,13 @@ def run(settings: RunSettings, notify: Notify) -> tuple[StudyResults, ...]:
     """
     chosen = select(settings.families)
     framework.check_backend()
-    with lock_workspace(settings.workspace):
-        device = resolve_device(settings.device, os.environ)
-        # The server of the children imports the framework while the data is read.
-        with closing(Pool()) as pool:
-            prepared = prepare_search(settings, notify)
-            chosen = tuple(map(prepared.at_hand, chosen))
-            lanes = lanes_for(settings, device, pool, notify)
-            results = _studies(settings, chosen, prepared, lanes, pool, notify)
-    return results
+    # The server of the children imports the framework while the data is read.
+    with lock_workspace(settings.workspace), closing(Pool()) as pool:
+        # Before the data: that a GPU cannot be used is not to be learnt after minutes.
+        lanes = lanes_for(settings, pool, notify)
+        prepared = prepare_search(settings, notify)
+        chosen = tuple(map(prepared.at_hand, chosen))
+        return _studies(settings, chosen, prepared, lanes, pool, notify)
 
 
 def study_record(settings: RunSettings, family: Family, prepared: Prepared, device: Device) -> StudyRecord:
@@ -180,21 +174,6 @@ def _rivals(study: StudyRecord, ledger: Ledger) -> list[StudyRecord]:
     """Return the studies among which the champion of a family on a data set is chosen."""
     name = (study.family, study.dataset.name)
     return [other for other in ledger.studies() if (other.family, other.dataset.name) == name]
-
-
-def lanes_for(settings: RunSettings, device: Device, pool: Pool, notify: Notify) -> tuple[Lane, ...]:
-    """Return a lane for the device, or with more than one job for every visible GPU, each proven by its self-test."""
-    devices: tuple[Device, ...] = (device,)
-    if settings.device == "auto" and settings.jobs != 1 and device.uuid is not None:
-        devices = visible_gpus(os.environ)
-    lanes = []
-    for each in devices:
-        choice = choose_probe(each, partial(pool.hold, SELF_TEST_BYTES, each), SELF_TEST_BYTES)
-        lanes.append(Lane(each, choice.probe, choice.overhead_bytes))
-        notify(Note(choice.sentences[-1]))
-    if settings.jobs == "auto" and all(lane.probe.source is Source.NONE for lane in lanes):
-        notify(Note("--jobs auto: one trial at a time, since there is no measured GPU memory to share out."))
-    return tuple(lanes)
 
 
 def keep_references(ledger: Ledger, study: StudyRecord, store: Store, folds: Sequence[Fold]) -> None:

@@ -10,7 +10,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -36,11 +36,12 @@ from harness.records import (
     short_hash,
 )
 from harness.scoring.metrics import track_scores
-from harness.search.benchmark import check_results, keep_references, lanes_for, open_storage, send, write_report
+from harness.search.benchmark import check_results, keep_references, open_storage, send, write_report
 from harness.search.data import IN_SEARCH, Prepared, prepare
+from harness.search.devices import lanes_for
 from harness.search.ensembles import Candidate, Tested, ensemble, only
 from harness.search.events import FinalEnded, Note, Notify
-from harness.search.fitting import Limits
+from harness.search.fitting import room_of
 from harness.search.outer import outer_folds
 from harness.search.sampler import seed_for
 from harness.search.space import fixed
@@ -59,7 +60,6 @@ from harness.trials.members import ask as ask_members
 from harness.trials.pool import End, Pool
 from harness.trials.spec import Fold, TrialSpec
 from harness.vram.admission import Lane
-from harness.vram.device import resolve_device
 
 SMALLER = 4
 """An outer fold whose winner cannot be chosen from stored predictions gets a search of so many times fewer trials."""
@@ -226,6 +226,14 @@ class _Tools:
     pool: Pool
     data: _Data
     notify: Notify
+    proven: dict[str, tuple[Lane, ...]] = field(default_factory=dict)
+
+    def lanes(self, settings: RunSettings) -> tuple[Lane, ...]:
+        """Return the lane of the device that a study asked for, proven once."""
+        if settings.device not in self.proven:
+            alone = settings.model_copy(update={"jobs": 1})
+            self.proven[settings.device] = lanes_for(alone, self.pool, self.notify)
+        return self.proven[settings.device]
 
 
 class _Opened:
@@ -241,8 +249,7 @@ class _Opened:
             networks = known_extractors(self.record.embeddings, self.settings.embedding, cache())
             self.prepared = self.prepared.heard_with(networks, self.notify)
         self.family = self.prepared.at_hand(family)
-        self.device = resolve_device(self.settings.device, os.environ)
-        self.lanes = lanes_for(self.settings, self.device, self.pool, self.notify)[:1]
+        self.lanes = tools.lanes(self.settings)
         self.has_test = bool(self.prepared.split.tracks(Partition.TEST))
         self.folds = (
             [self._test_fold()] if self.has_test else outer_folds(self.prepared, self.record, self.family.views)
@@ -367,6 +374,12 @@ class _Opened:
                     outer = None if self.has_test else number
                     yield Job(role, trial.number, config, micro_batch, accumulation, seed, outer, fold)
 
+    def _cap(self, lane: Lane) -> int | None:
+        """Return what the allocator may take: all that the budget leaves, for the search knew that it trains."""
+        if lane.device.uuid is None:
+            return None
+        return replace(room_of(lane, self.record.budget_bytes, self.results.trials), slack_bytes=0).cap_bytes
+
     def _train(self, job: Job) -> End:
         lane: Lane = self.lanes[0]
         spec = TrialSpec(
@@ -383,7 +396,7 @@ class _Opened:
             micro_batch=job.micro_batch,
             accumulation=job.accumulation,
             budget_bytes=self.record.budget_bytes,
-            cap_bytes=Limits(self.record.budget_bytes, 1, None, (lane,)).cap_bytes,
+            cap_bytes=self._cap(lane),
             device_bytes=lane.device.total_bytes,
             time_limit_seconds=None,
             deterministic=self.settings.deterministic,
@@ -449,7 +462,7 @@ def _test_ensembles(group: Sequence[_Opened], ledger: Ledger, pool: Pool) -> Non
 
     def ask(candidates: Sequence[Candidate], tracks: Sequence[Example]) -> Answers:
         members = list(map(member, candidates))
-        genres, environment = first.record.dataset.genres, first.device.environment()
+        genres, environment = first.record.dataset.genres, first.lanes[0].device.environment()
         answers = pool.call(ask_members, members, first.prepared.store.root, tracks, genres, environment=environment)
         assert isinstance(answers, Answers)
         return answers

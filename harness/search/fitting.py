@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.models import Config
 from harness.records import Outcome, Reading, Source, TrialRecord, short_hash
 from harness.trials.spec import Ended
 from harness.vram.admission import Lane
+from harness.vram.correction import Correction, Need
 from harness.vram.fit import Fit, fit
-from harness.vram.footprint import Correction, Footprint
+from harness.vram.footprint import Footprint
+from harness.vram.room import Room, room
 
 MIN_VIOLATION = 0.01
 """A trial that ran out of memory broke the budget at least by this share, whatever its footprint was."""
@@ -34,21 +36,8 @@ class Limits:
 
     @property
     def room_bytes(self) -> int:
-        """The budget, or what the smallest device has, if that is less."""
-        sizes = [lane.device.total_bytes for lane in self.lanes if lane.device.total_bytes is not None]
-        return min([self.budget_bytes, *sizes])
-
-    @property
-    def overhead_bytes(self) -> int:
-        """What a process holds on a device beside its framework's allocator."""
-        return max(lane.overhead_bytes for lane in self.lanes)
-
-    @property
-    def cap_bytes(self) -> int | None:
-        """What the framework's allocator may take: the room less the overhead; None without a GPU."""
-        if all(lane.device.uuid is None for lane in self.lanes):
-            return None
-        return max(self.room_bytes - self.overhead_bytes, 1)
+        """What a trial may take where it may take most."""
+        return max(lane.room_bytes(self.budget_bytes) for lane in self.lanes)
 
     @property
     def measured(self) -> bool:
@@ -79,45 +68,45 @@ class Fitter:
             self._footprints[key] = self.reckon(config)
         return self._footprints[key]
 
+    def room(self, lane: Lane, ended: Iterable[TrialRecord], more_beside: int = 0) -> Room:
+        """Return what the next trial may take of a lane, by what trials that ended held beside their allocators.
+
+        Args:
+            more_beside: bytes that the trial is known to hold beside its allocator beyond what others held.
+        """
+        found = room_of(lane, self.limits.budget_bytes, ended)
+        return replace(found, beside_bytes=found.beside_bytes + more_beside)
+
     def fit(
-        self, footprint: Footprint, config: Config, ended: Iterable[TrialRecord], max_micro_batch: int | None = None
+        self,
+        footprint: Footprint,
+        config: Config,
+        ended: Iterable[TrialRecord],
+        room: Room,
+        max_micro_batch: int | None = None,
     ) -> Fit:
-        """Fit a configuration into the room that there is, by what the trials that ended taught."""
+        """Fit a configuration into a room, by what the trials that ended taught."""
         return fit(
             footprint,
             int(config["batch_size"]),
-            self.limits.room_bytes,
+            room,
             self.limits.min_micro_batch,
             correction=self._correction(ended),
-            overhead_bytes=self.limits.overhead_bytes,
             max_micro_batch=max_micro_batch,
         )
 
     def _correction(self, ended: Iterable[TrialRecord]) -> Correction | None:
-        """Return what measured peaks taught; None where the driver measures nothing, so that equal runs stay equal."""
+        """Return what trials taught; None where nothing is measured, so that equal runs stay equal."""
         if not self.limits.measured:
             return None
-        overhead = self.limits.overhead_bytes
-        return Correction.learn(
-            [
-                (trial.reckoned_bytes, trial.reading.peak_bytes - overhead)
-                for trial in sorted(ended, key=lambda trial: trial.number)
-                if trial.reckoned_bytes
-                and trial.reading.peak_bytes is not None
-                and trial.reading.peak_bytes > overhead
-                # A trial that died before its first epoch may not have reached its peak, one out of memory has not.
-                and (trial.outcome is Outcome.OVER_BUDGET or (trial.epochs and trial.outcome is not Outcome.OOM))
-            ]
-        )
+        needs = (_need(trial) for trial in sorted(ended, key=lambda trial: trial.number))
+        return Correction.learn([need for need in needs if need is not None])
 
     def constraints(self, found: Fit, ended: Ended, reading: Reading) -> dict[str, float]:
         """Return what the sampler learns about the limits: shares over (above 0) or under (below 0) each of them."""
-        held = reading.peak_bytes if reading.peak_bytes is not None else found.footprint_bytes
-        vram = held / self.limits.budget_bytes - 1
+        vram = self._needed(found, ended, reading) / self.limits.room_bytes - 1
         if ended.outcome in (Outcome.OOM, Outcome.OVER_BUDGET):
             vram = max(vram, MIN_VIOLATION)
-        if ended.outcome is Outcome.REFUSED:
-            vram = max(vram, found.footprint_bytes / self.limits.room_bytes - 1)
         constraints = {"vram": vram}
         limit, seconds = self.limits.seconds, ended.projected_seconds or ended.train_seconds
         if limit is not None and ended.outcome is Outcome.TIMEOUT:
@@ -125,3 +114,43 @@ class Fitter:
         elif limit is not None and seconds is not None:
             constraints["seconds"] = seconds / limit - 1
         return constraints
+
+    def _needed(self, found: Fit, ended: Ended, reading: Reading) -> int:
+        """Return what a trial needs of a device: what its process holds more is the allocator's way of taking it."""
+        if reading.peak_bytes is None:
+            return found.footprint_bytes
+        if ended.allocator_peak_bytes is None:
+            return reading.peak_bytes
+        return min(ended.allocator_peak_bytes + found.beside_bytes, reading.peak_bytes)
+
+
+def room_of(lane: Lane, budget_bytes: int, ended: Iterable[TrialRecord]) -> Room:
+    """Return what a trial may take of a lane, by what trials that ended held beside their allocators."""
+    total = lane.room_bytes(budget_bytes)
+    return Room(total) if lane.device.uuid is None else room(total, lane.overhead_bytes, _beside(ended))
+
+
+def _beside(ended: Iterable[TrialRecord]) -> list[int]:
+    """Return what trials held on the device beside what their allocators had taken, where both are known."""
+    return [
+        trial.reading.peak_bytes - trial.pool_bytes
+        for trial in ended
+        if trial.reading.peak_bytes is not None and trial.pool_bytes and trial.reading.peak_bytes >= trial.pool_bytes
+    ]
+
+
+def _need(trial: TrialRecord) -> Need | None:
+    """Return what a trial's allocator needed beside its prediction; None where the trial says nothing of it."""
+    if not trial.reckoned_bytes or trial.reading.peak_bytes is None:
+        return None
+    stopped = trial.outcome in (Outcome.OOM, Outcome.OVER_BUDGET)
+    if trial.allocator_peak_bytes:
+        # A trial that died before its first epoch may not have reached its peak.
+        known = trial.allocator_peak_bytes if stopped or trial.epochs else None
+    elif stopped and trial.cap_bytes is not None:
+        # What went over the budget lay beside the allocator.
+        known = None
+    else:
+        held = trial.reading.peak_bytes - (trial.beside_bytes or 0)
+        known = held if held > 0 and (stopped or trial.epochs) else None
+    return None if known is None else Need(trial.reckoned_bytes, known, stopped)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 
 from harness.families import Family, select
+from harness.records import Outcome
 from harness.search.benchmark import study_record
 from harness.search.data import Prepared, prepare_search
+from harness.search.devices import lanes_for
 from harness.search.events import Note, Notify, Progress
+from harness.search.fitting import Fitter, Limits
 from harness.search.space import points
 from harness.settings import RunSettings
 from harness.tracking.ledger import Ledger, lock_workspace
 from harness.trials import framework
 from harness.trials.pool import Pool
 from harness.units import format_duration, format_size
-from harness.vram.device import Device, resolve_device
-from harness.vram.fit import fit
+from harness.vram.admission import Lane
 
 SAMPLED = 8
 """Configurations of each family that are looked at, the baseline among them."""
@@ -39,18 +40,22 @@ def dry_run(settings: RunSettings, notify: Notify) -> None:
     """
     framework.check_backend()
     with lock_workspace(settings.workspace), closing(Pool()) as pool:
-        device = resolve_device(settings.device, os.environ)
+        lanes = lanes_for(settings, pool, notify)
         prepared = prepare_search(settings, notify)
         for family in map(prepared.at_hand, select(settings.families)):
-            for line in _family(settings, family, prepared, device, pool, notify):
+            for line in _family(settings, family, prepared, lanes, pool, notify):
                 notify(Note(line))
 
 
 def _family(
-    settings: RunSettings, family: Family, prepared: Prepared, device: Device, pool: Pool, notify: Notify
+    settings: RunSettings, family: Family, prepared: Prepared, lanes: tuple[Lane, ...], pool: Pool, notify: Notify
 ) -> Iterator[str]:
-    record = study_record(settings, family, prepared, device)
-    ended = sum(trial.outcome != "refused" for trial in Ledger(settings.workspace).trials(record.study))
+    record = study_record(settings, family, prepared, lanes[0].device)
+    known = Ledger(settings.workspace).trials(record.study)
+    ended = sum(trial.outcome is not Outcome.REFUSED for trial in known)
+    limits = Limits(settings.vram_budget, settings.min_micro_batch, settings.trial_time_limit, lanes)
+    fitter = Fitter(limits, lambda config: pool.reckon(family.name, family.view_of(config), config, genres))
+    room = fitter.room(lanes[0], known)
     configs = [
         dict(family.baseline),
         *(dict(config) for config, _ in islice(points(family, settings.quick), SAMPLED - 1)),
@@ -59,24 +64,22 @@ def _family(
     fits, seconds = [], []
     for place, config in enumerate(configs):
         notify(Progress(f"looking at {family.name}", place + 1, len(configs)))
-        found = fit(
-            pool.reckon(family.name, family.view_of(config), config, genres),
-            config["batch_size"],
-            settings.vram_budget,
-            settings.min_micro_batch,
-        )
+        found = fitter.fit(fitter.footprint(config), config, known, room)
         fits.append(found)
         if found.fits:
             crops = sum(len(train) for train, _ in prepared.split.folds) * config.get("crops_per_track", 1)
-            view, environment = family.view_of(config), device.environment()
+            view, environment = family.view_of(config), lanes[0].device.environment()
             forward = pool.time_forward(family.name, view, config, genres, TIMED_CROPS, environment)
             seconds.append(BACKWARD_FACTOR * forward / TIMED_CROPS * crops * settings.epochs)
     sizes = sorted(found.footprint_bytes for found in fits)
     refused = sum(not found.fits for found in fits)
+    limit = f"the budget of {format_size(settings.vram_budget)}"
+    if room.total_bytes < settings.vram_budget:
+        limit = f"the {format_size(room.total_bytes)} that {lanes[0].device.name} has free"
     yield (
         f"{family.name}: study {record.study}, {max(0, settings.trials - ended)} of {settings.trials} trials to run; "
         f"footprints of {SAMPLED} configurations {format_size(sizes[0])} to {format_size(sizes[-1])}, "
-        f"{refused} over the budget of {format_size(settings.vram_budget)}"
+        f"{refused} over {limit}"
     )
     if seconds:
         trial = statistics.median(seconds)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,8 +37,9 @@ from harness.trials.pool import End, Epoch, Event, FoldEnd
 from harness.trials.spec import Ended, Fold, TrialSpec
 from harness.units import format_size
 from harness.vram.admission import CPU_LANE, Admission, Lane
-from harness.vram.fit import Fit
+from harness.vram.fit import Fit, micro_batches
 from harness.vram.footprint import Footprint
+from harness.vram.room import Room
 
 REFUSED_PER_TRIAL = 3
 """Refused trials cost no training; a study may have this many for each trial that it is to run."""
@@ -117,25 +119,40 @@ class _Attempt:
     """A trial as it is tried now: again with a smaller micro-batch or alone, after it ran out of memory.
 
     Attributes:
-        reported: steps that Optuna heard of from earlier attempts: epochs, or validation tracks where there are folds.
+        room: what it may take of the device that it is placed on.
+        fit: how it is fitted into that.
+        reported: steps that Optuna was told of by earlier attempts: epochs, or validation tracks where there are folds.
         passed: steps that this attempt has reached.
+        max_micro_batch: ceiling, after it ran out of memory above it.
+        more_beside: bytes that it holds beside its allocator beyond what was estimated, after it passed its budget.
         alone: whether it must not share its device.
+        capped_low: whether its cap was what it was predicted to need, since others may share its device.
         notes: what happened to the attempts before.
     """
 
     trial: optuna.Trial
     config: Config
     footprint: Footprint
+    room: Room
     fit: Fit
     started: str
     reported: frozenset[int]
+    max_micro_batch: int | None = None
+    more_beside: int = 0
     alone: bool = False
+    capped_low: bool = False
     notes: tuple[str, ...] = ()
     passed: set[int] = field(default_factory=set)
 
     @property
     def reckoned_bytes(self) -> int:
         return self.footprint.peak(self.fit.micro_batch, self.fit.accumulation)
+
+    @property
+    def cap_bytes(self) -> int:
+        """What the allocator may take; a trial that may get company keeps to its own upper bound."""
+        need = self.fit.upper_bytes - self.fit.beside_bytes
+        return min(self.fit.cap_bytes, need) if self.capped_low else self.fit.cap_bytes
 
 
 class Study:
@@ -161,6 +178,7 @@ class Study:
         )
         self.ended = {trial.number: trial for trial in ledger.trials(plan.record.study)}
         self.admission = Admission(plan.lanes, plan.jobs)
+        self.widest = max(plan.lanes, key=lambda lane: lane.room_bytes(plan.record.budget_bytes))
         self.running: dict[int, _Attempt] = {}
         self.shared: set[int] = set()
         self.waiting: list[_Attempt] = []
@@ -202,10 +220,22 @@ class Study:
                 self.waiting.append(attempt)
             attempt = self.waiting[0]
             number = attempt.trial.number
-            lane = self.admission.place(number, attempt.fit.upper_bytes, self.pool.held, alone=attempt.alone)
+            lane = self.admission.place(number, partial(self._upper, attempt), self.pool.held, alone=attempt.alone)
             if lane is None:
                 return
-            self._start(self.waiting.pop(0), lane)
+            self._start(self._fitted(self.waiting.pop(0), lane), lane)
+
+    def _fitted(self, attempt: _Attempt, lane: Lane) -> _Attempt:
+        """Fit an attempt into the room on a lane."""
+        room = self.fitter.room(lane, self.ended.values(), attempt.more_beside)
+        ended = self.ended.values()
+        found = self.fitter.fit(attempt.footprint, attempt.config, ended, room, attempt.max_micro_batch)
+        return replace(attempt, room=room, fit=found, capped_low=self.admission.shares(lane) and not attempt.alone)
+
+    def _upper(self, attempt: _Attempt, lane: Lane) -> int | None:
+        """Return what an attempt will hardly pass on a lane; None where it is to wait for a lane with more room."""
+        found = self._fitted(attempt, lane).fit
+        return found.upper_bytes if found.fits or lane is self.widest else None
 
     def _catch_up(self) -> None:
         """Tell Optuna what the ledger knows, and take up the trials that an earlier run left unfinished."""
@@ -269,13 +299,16 @@ class Study:
             self._keep(self._record(trial, _now(), Ended(Outcome.CRASHED, message)), trial, None)
             return None
         reported = frozenset(self._frozen(trial.number).intermediate_values)
-        found = self.fitter.fit(footprint, config, self.ended.values())
-        attempt = _Attempt(trial, config, footprint, found, _now(), reported)
+        room = self.fitter.room(self.widest, self.ended.values())
+        found = self.fitter.fit(footprint, config, self.ended.values(), room)
+        attempt = _Attempt(trial, config, footprint, room, found, _now(), reported)
         if attempt.fit.fits:
             return attempt
         smallest = f"{format_size(attempt.fit.footprint_bytes)} at micro-batch {attempt.fit.micro_batch}"
-        message = f"would take {smallest}, over the budget of {format_size(self.record.budget_bytes)}"
-        self._end(attempt, Ended(Outcome.REFUSED, message))
+        limit = f"the budget of {format_size(self.record.budget_bytes)}"
+        if room.total_bytes < self.record.budget_bytes:
+            limit = f"the {format_size(room.total_bytes)} that {self.widest.device.name} has free"
+        self._end(attempt, Ended(Outcome.REFUSED, f"would take {smallest}, over {limit}"))
         return None
 
     def _start(self, attempt: _Attempt, lane: Lane) -> None:
@@ -313,7 +346,7 @@ class Study:
             micro_batch=attempt.fit.micro_batch,
             accumulation=attempt.fit.accumulation,
             budget_bytes=record.budget_bytes,
-            cap_bytes=self.fitter.limits.cap_bytes,
+            cap_bytes=attempt.cap_bytes if lane.device.uuid is not None else None,
             device_bytes=lane.device.total_bytes,
             time_limit_seconds=plan.trial_time_limit_seconds,
             deterministic=plan.deterministic,
@@ -357,32 +390,51 @@ class Study:
         attempt, in_company = self.running.pop(number), number in self.shared
         self.admission.release(number)
         self.shared.discard(number)
-        again = self._another_attempt(attempt, in_company) if event.ended.outcome is Outcome.OOM else None
+        again = self._another_attempt(attempt, event, in_company)
         if again is not None:
-            self.waiting.insert(0, again)
+            reported = frozenset(self._frozen(number).intermediate_values)
+            self.waiting.insert(0, replace(again, reported=reported, passed=set()))
         else:
-            self._end(attempt, event.ended, event.reading, event.series)
+            self._end(attempt, event.ended, event.reading, event)
 
-    def _another_attempt(self, attempt: _Attempt, in_company: bool) -> _Attempt | None:
-        """Return how to try a trial that ran out of memory once more: alone, then with half the micro-batch."""
-        reported = frozenset(self._frozen(attempt.trial.number).intermediate_values)
+    def _another_attempt(self, attempt: _Attempt, event: End, in_company: bool) -> _Attempt | None:
+        """Return how to try a trial once more whose end says little about its configuration; None if it has ended."""
+        if event.ended.outcome is Outcome.OOM:
+            return self._after_oom(attempt, event, in_company)
+        if event.ended.outcome is Outcome.OVER_BUDGET:
+            return self._after_over_budget(attempt, event)
+        return None
+
+    def _after_oom(self, attempt: _Attempt, event: End, in_company: bool) -> _Attempt | None:
+        """Try alone, then with half the micro-batch."""
         where = f"out of memory at micro-batch {attempt.fit.micro_batch}"
-        if in_company and not attempt.alone:
-            notes = (*attempt.notes, f"{where} beside other trials; tried again alone")
-            return replace(attempt, alone=True, notes=notes, reported=reported, passed=set())
-        half = attempt.fit.halved(self.plan.min_micro_batch)
-        if half is None:
+        had_company, had_less = in_company and not attempt.alone, attempt.cap_bytes < attempt.fit.cap_bytes
+        if had_company or had_less:
+            how = "beside other trials" if had_company else "under a cap of what it was predicted to need"
+            return replace(attempt, alone=True, notes=(*attempt.notes, f"{where} {how}; tried again alone"))
+        half = attempt.fit.micro_batch // 2
+        if half in micro_batches(int(attempt.config["batch_size"]), self.plan.min_micro_batch):
+            ended, room = self.ended.values(), attempt.room
+            smaller = self.fitter.fit(attempt.footprint, attempt.config, ended, room, half).micro_batch
+            notes = (*attempt.notes, f"{where}; tried again with {smaller}")
+            return replace(attempt, max_micro_batch=smaller, notes=notes)
+        return None
+
+    def _after_over_budget(self, attempt: _Attempt, event: End) -> _Attempt | None:
+        """Try once with a lower cap: the allocator kept to its own, and what lay beside it was too much."""
+        if event.spec.cap_bytes is None or event.reading.peak_bytes is None or attempt.more_beside:
             return None
-        smaller = self.fitter.fit(attempt.footprint, attempt.config, self.ended.values(), max_micro_batch=half)
-        notes = (*attempt.notes, f"{where}; tried again with {smaller.micro_batch}")
-        return replace(attempt, fit=smaller, notes=notes, reported=reported, passed=set())
+        over = event.reading.peak_bytes - event.spec.budget_bytes
+        note = f"{format_size(over)} over the budget with its allocator within its cap; tried again with a lower cap"
+        # Twice what was too much: it was ended at its first reading above the budget, and would have held more.
+        return replace(attempt, more_beside=2 * over, notes=(*attempt.notes, note))
 
     def _end(
         self,
         attempt: _Attempt,
         ended: Ended,
         reading: Reading = NOT_MEASURED,
-        series: tuple[tuple[float, int], ...] = (),
+        event: End | None = None,
     ) -> None:
         record = self._record(
             attempt.trial,
@@ -392,10 +444,12 @@ class Study:
             micro_batch=attempt.fit.micro_batch,
             accumulation=attempt.fit.accumulation,
             reading=reading,
-            vram_series=series,
+            vram_series=event.series if event is not None else (),
+            pool_bytes=event.pool_bytes if event is not None else None,
             footprint_bytes=attempt.fit.footprint_bytes,
+            beside_bytes=attempt.fit.beside_bytes,
             reckoned_bytes=attempt.reckoned_bytes,
-            cap_bytes=self.fitter.limits.cap_bytes,
+            cap_bytes=event.spec.cap_bytes if event is not None else None,
             parameters=attempt.footprint.parameters,
             constraints=self.fitter.constraints(attempt.fit, ended, reading),
         )

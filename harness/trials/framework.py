@@ -7,8 +7,14 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
 
 from harness.errors import UsageError
+from harness.trials import symptoms
+from harness.units import MIB
+from harness.vram.device import STAND_IN
 
 BACKENDS = {"tensorflow": "tensorflow", "jax": "jax"}
 """Keras back ends that the harness runs on, and the distribution that provides each."""
@@ -55,12 +61,44 @@ def environment() -> dict[str, str]:
         # NVML must see what a trial needs, not what an allocator grabbed in advance.
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        **CAPPED,
         # Only this allocator counts what it holds on a CPU; it also spares the page faults of malloc.
         "TF_CPU_ALLOCATOR_USE_BFC": "1",
         # The fork server must have no threads but its own when it forks.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
+        **_library_path(os.environ),
     }
+
+
+CAPPED = {"TF_GPU_ALLOCATOR": "", "XLA_PYTHON_CLIENT_ALLOCATOR": "default", "TF_FORCE_UNIFIED_MEMORY": "false"}
+"""With other values than these of a user's, the framework's allocator would not stop at its cap."""
+
+LOGGED = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "bfc_allocator=1,dso_loader=1"}
+"""What makes TensorFlow write into a child's log what its allocator takes, and which library it does not find."""
+
+_FRACTIONS = ("XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION")
+"""JAX goes on without its GPU where both are set; the first is deprecated."""
+
+
+def overridden(environ: Mapping[str, str]) -> list[str]:
+    """Return the variables of a user's, by name, that would undo the cap, and are therefore set anew in children."""
+    changed = [name for name, value in CAPPED.items() if environ.get(name, value) != value]
+    return changed + [name for name in _FRACTIONS if name in environ]
+
+
+def _library_path(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variable by which the loader finds NVIDIA's libraries that pip installed; nothing without them.
+
+    The wheel of TensorFlow 2.21 names their folders in its run path, but for that of cuSOLVER, without which it
+    computes on the CPU.
+    """
+    found = find_spec("nvidia")
+    roots = found.submodule_search_locations if found is not None else None
+    folders = sorted(str(folder) for root in roots or () for folder in Path(root).glob("*/lib") if folder.is_dir())
+    before = environ.get("LD_LIBRARY_PATH", "")
+    new = [folder for folder in folders if folder not in before.split(":")]
+    return {"LD_LIBRARY_PATH": ":".join([*new, *filter(None, [before])])} if new else {}
 
 
 def prepare(
@@ -86,22 +124,40 @@ def prepare(
         tf.config.threading.set_inter_op_parallelism_threads(1 if deterministic else 2)
         if deterministic:
             tf.config.experimental.enable_op_determinism()
-        if cap_bytes is not None and (gpus := tf.config.list_physical_devices("GPU")):
+        if cap_bytes is not None and os.environ.get(STAND_IN):
+            os.environ["TF_CPU_BFC_MEM_LIMIT_IN_MB"] = str(max(1, cap_bytes // MIB))
+        elif cap_bytes is not None and (gpus := tf.config.list_physical_devices("GPU")):
             # Growth comes from TF_FORCE_GPU_ALLOW_GROWTH: the option for it and a limit exclude each other.
-            limit = tf.config.LogicalDeviceConfiguration(memory_limit=cap_bytes // 2**20)
+            limit = tf.config.LogicalDeviceConfiguration(memory_limit=max(1, cap_bytes // MIB))
             tf.config.set_logical_device_configuration(gpus[0], [limit])
     else:
         if deterministic:
             os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
-        if cap_bytes is not None and device_bytes:
-            os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{min(1.0, cap_bytes / device_bytes):.4f}"
+        for name in _FRACTIONS:
+            os.environ.pop(name, None)
+        if cap_bytes is not None:
+            # A GPU whose driver does not tell its memory shares the machine's.
+            whole = device_bytes or psutil.virtual_memory().total
+            os.environ["XLA_CLIENT_MEM_FRACTION"] = f"{min(1.0, cap_bytes / whole):.4f}"
     import keras
 
     keras.utils.set_random_seed(seed)
 
 
-def sees_gpu() -> bool:
-    """Whether the framework computes on a GPU in this process; asking touches the device."""
+def hide_devices() -> None:
+    """Keep a child of the fork server off every GPU; JAX has read its variable before the fork."""
+    if backend() == "jax":
+        import jax
+
+        jax.config.update("jax_platforms", "cpu")
+
+
+def computes_on_gpu() -> bool:
+    """Whether the framework computes on a GPU in this process, or on what stands in for one; asking touches it."""
+    return bool(os.environ.get(STAND_IN)) or _sees_gpu()
+
+
+def _sees_gpu() -> bool:
     if backend() == "tensorflow":
         import tensorflow as tf
 
@@ -111,24 +167,65 @@ def sees_gpu() -> bool:
     return bool(jax.default_backend() == "gpu")
 
 
+def why_no_gpu(log: str) -> symptoms.Cause:
+    """Return why the framework computes on the CPU though there is a GPU.
+
+    Args:
+        log: of the child that tried.
+    """
+    if backend() == "tensorflow":
+        return symptoms.why_no_gpu(log)
+    if find_spec("jax_plugins") is None:
+        return symptoms.Cause("its CUDA plugin is not installed", "Install it: pip install 'jax[cuda12]'")
+    import jax
+
+    try:
+        jax.devices("gpu")
+    except RuntimeError as error:
+        return symptoms.Cause(str(error).strip().partition("\n")[0].rstrip("."), symptoms.remedy(str(error)))
+    return symptoms.Cause("it does not say why", "See what `nvidia-smi` says")
+
+
 def allocator_peak() -> int | None:
-    """Return the most bytes that the framework's own allocator held on its first device, or None."""
+    """Return the most bytes in use at once, by the framework's own allocator on its first device, or None."""
     if backend() == "tensorflow":
         import tensorflow as tf
 
-        device = "GPU:0" if sees_gpu() else "CPU:0"
+        device = "GPU:0" if _sees_gpu() else "CPU:0"
         try:
             return int(tf.config.experimental.get_memory_info(device)["peak"])
         except ValueError:
             return None
-    if backend() == "jax":
-        import jax
-
-        return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
-    return None
+    return _statistics().get("peak_bytes_in_use")
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` is a device out of memory: TensorFlow and XLA both say RESOURCE_EXHAUSTED."""
-    text = f"{type(error).__name__} {error}"
-    return any(sign in text for sign in ("RESOURCE_EXHAUSTED", "ResourceExhausted", "out of memory", "OOM when"))
+def pool_bytes(log: Path) -> int | None:
+    """Return the most bytes that the framework's allocator has taken in this process, whose output is in `log`."""
+    return symptoms.pool_bytes(log) if backend() == "tensorflow" else _statistics().get("peak_pool_bytes")
+
+
+def _statistics() -> dict[str, int]:
+    import jax
+
+    return jax.local_devices()[0].memory_stats() or {}
+
+
+def train_something() -> None:
+    """Train a small convolutional network for a step, at two batch sizes, and let it answer.
+
+    So a process comes to hold what every trial does beside its allocator: cuDNN, cuBLAS, compiled kernels.
+    """
+    import keras
+    import numpy as np
+
+    layers = [
+        *(keras.layers.Conv2D(16, 3, activation="relu"), keras.layers.MaxPooling2D()),
+        *(keras.layers.Conv2D(32, 3), keras.layers.BatchNormalization()),
+        *(keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10, activation="softmax")),
+    ]
+    model = keras.Sequential([keras.Input((32, 32, 1)), *layers])
+    model.compile("adam", "categorical_crossentropy")
+    for size in (8, 16):
+        crops = np.ones((size, 32, 32, 1), np.float32)
+        model.train_on_batch(crops, np.eye(10, dtype=np.float32)[np.arange(size) % 10])
+        model.predict_on_batch(crops)

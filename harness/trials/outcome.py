@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.records import EpochRecord, Outcome
+from harness.trials import symptoms
 from harness.trials.spec import Ended
 
 
@@ -19,7 +21,12 @@ class Kill:
 
 
 def judge(
-    ended: Ended | None, kill: Kill | None, exit_code: int | None, log: str, epochs: Sequence[EpochRecord] = ()
+    ended: Ended | None,
+    kill: Kill | None,
+    exit_code: int | None,
+    log: Path,
+    epochs: Sequence[EpochRecord] = (),
+    on_gpu: bool = False,
 ) -> Ended:
     """Return the end of a trial.
 
@@ -31,6 +38,7 @@ def judge(
         exit_code: of the child; negative for a signal.
         log: where the child's output is, for the message.
         epochs: what the child reported on its way.
+        on_gpu: whether the child computed on a GPU, whose libraries abort the process where memory runs out in them.
     """
     if kill is not None:
         return Ended(kill.outcome, kill.message, epochs=tuple(epochs))
@@ -41,6 +49,8 @@ def judge(
         # Nobody here sent it; on Linux that is nearly always the kernel's out-of-memory killer.
         outcome = Outcome.HOST_OOM
         message = "killed from outside with SIGKILL, most likely for want of main memory; run fewer jobs"
+    elif exit_code == -signal.SIGABRT and on_gpu and symptoms.is_out_of_memory(symptoms.tail(log), on_gpu):
+        outcome, message = Outcome.OOM, f"out of device memory: aborted in a library; its log is {log}"
     elif exit_code is not None and exit_code < 0:
         message = f"died of {signal.Signals(-exit_code).name}; its log is {log}"
     return Ended(outcome, message, epochs=tuple(epochs))

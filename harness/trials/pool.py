@@ -9,24 +9,29 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from harness.audio.features import InputView
-from harness.errors import HarnessError
+from harness.errors import DeviceError, HarnessError, UnusableGpuError
 from harness.models import Config
 from harness.processes import kill_group
 from harness.records import EpochRecord, Outcome, Predictions, Reading
-from harness.trials import framework, worker
+from harness.trials import framework, symptoms, worker
 from harness.trials.outcome import Kill, judge
-from harness.trials.spec import Ended, EpochEnded, FoldEnded, TrialSpec
-from harness.units import format_size
+from harness.trials.spec import NO_GPU, Ended, EpochEnded, FoldEnded, NoGpu, TrialSpec
+from harness.trials.symptoms import Cause
+from harness.units import MIB, format_size
 from harness.vram.admission import CPU_LANE, Lane
-from harness.vram.device import Device, memory_returned, memory_used
+from harness.vram.device import Device, memory_used
 from harness.vram.footprint import Footprint
 from harness.vram.meter import Meter
+from harness.vram.probes import SelfTest, has_returned
 
 GRACE_SECONDS, GRACE_SHARE = 60.0, 0.5
 """A child ends itself at its time limit; one that is later by this, and this share of the limit, hangs, and is killed.
@@ -37,7 +42,18 @@ It may still vote and save after its training, so the grace is wide.
 RETURN_SECONDS = 15.0
 """How long a driver may take to give back the memory of a child that is gone."""
 
-NO_DEVICE = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
+ANSWER_SECONDS = 180.0
+"""How long a child may take to do its first work on a device: a driver that hangs never answers."""
+
+SELF_TEST_BYTES = 256 * MIB
+"""What the self-test's child holds."""
+
+_POLL_SECONDS = 0.05
+
+REAP_SECONDS = 15.0
+"""How long a process may take to be gone after SIGKILL; one that hangs in a driver stays."""
+
+NO_DEVICE = {"CUDA_VISIBLE_DEVICES": NO_GPU}
 
 
 @dataclass(frozen=True)
@@ -62,15 +78,17 @@ class End:
 
     Attributes:
         series: what `reading` is the peak of: seconds since the start, bytes.
+        pool_bytes: the most that the framework's allocator had taken; None where it did not tell.
         gone_seconds: from the trial's start until its process group was gone.
-        returned_seconds: from there until device use was back to what it was before the trial; None where that was not
-            seen, and where nobody can tell since others ran beside it.
+        returned_seconds: from there until its memory was free again; None where that was not seen, and where nobody can
+            tell.
     """
 
     spec: TrialSpec
     ended: Ended
     reading: Reading
     series: tuple[tuple[float, int], ...] = ()
+    pool_bytes: int | None = None
     gone_seconds: float | None = None
     returned_seconds: float | None = None
 
@@ -89,6 +107,7 @@ class _Running:
     meter: Meter | None = None
     kill: Kill | None = None
     ended: Ended | None = None
+    no_gpu: NoGpu | None = None
     epochs: list[EpochRecord] = field(default_factory=list)
     lost: bool = field(default=False)
 
@@ -100,6 +119,21 @@ class _Running:
         return self.started + limit * (1 + GRACE_SHARE) + GRACE_SECONDS
 
 
+@dataclass
+class _Leaving:
+    """A trial that has ended, and whose memory the driver has not given back yet.
+
+    Attributes:
+        returned: whether it has, as far as anybody can tell.
+        gone: when its processes were.
+    """
+
+    end: End
+    lane: Lane
+    returned: Callable[[], bool]
+    gone: float
+
+
 class Pool:
     """Trials in children of one warm fork server.
 
@@ -109,15 +143,16 @@ class Pool:
 
     def __init__(self) -> None:
         """Start the server, without waiting for its imports."""
-        os.environ.update(framework.environment())
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(worker.PRELOAD))
+        os.environ.update(framework.environment())
         _start_server()
         self._running: dict[int, _Running] = {}
+        self._leaving: list[_Leaving] = []
         self._checked = False
 
     def call(self, function: Callable[..., Any], *arguments: Any, environment: Mapping[str, str] = NO_DEVICE) -> Any:
-        """Return what `function(*arguments)` answers in a child of its own that sees no device.
+        """Return what `function(*arguments)` answers in a child of its own that sees no device, unless told otherwise.
 
         Raises:
             HarnessError: the function raised, or the child died.
@@ -169,22 +204,27 @@ class Pool:
         return float(answer)
 
     @contextmanager
-    def hold(self, size: int, device: Device) -> Iterator[int]:
-        """Run a child that holds `size` bytes on the device, for the block; gives its process id."""
+    def self_test(self, device: Device, size: int = SELF_TEST_BYTES) -> Iterator[SelfTest]:
+        """Run a child that has trained a small network on the device and holds `size` bytes there, for the block.
+
+        Raises:
+            DeviceError: the framework cannot compute on the device, or does not answer; the message says why.
+        """
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=worker.run_hold, args=(size, device.environment(), theirs), daemon=True)
-        _start(process)
-        theirs.close()
-        assert process.pid is not None
-        try:
-            with suppress(EOFError):
-                ours.recv()
-            yield process.pid
-        finally:
-            kill_group(process.pid)
-            process.kill()
-            process.join()
-            ours.close()
+        with TemporaryDirectory() as folder:
+            log = Path(folder) / "log"
+            arguments = size, device.environment(), log, theirs
+            process = self._context.Process(target=worker.run_self_test, args=arguments, daemon=True)
+            _start(process)
+            theirs.close()
+            assert process.pid is not None
+            try:
+                yield SelfTest(process.pid, size, _answer(ours, device, log))
+            finally:
+                kill_group(process.pid)
+                process.kill()
+                process.join(REAP_SECONDS)
+                ours.close()
 
     def check(self) -> None:
         """Make sure that the server may fork safely.
@@ -228,14 +268,23 @@ class Pool:
         running.meter.start()
 
     def events(self) -> Iterator[Event]:
-        """Wait until something happens to a running trial, and yield it; nothing if none is running."""
-        while self._running:
+        """Wait until something happens to a trial, and yield it; nothing if none is running.
+
+        Raises:
+            DeviceError: the GPU is not there any more, or a trial hangs in its driver. What ended before is told.
+        """
+        while self._running or self._leaving:
+            end = self._left()
+            if end is not None:
+                yield end
+                return
             waiting: dict[Any, _Running] = {
                 running.connection: running for running in self._running.values() if not running.lost
             }
             waiting |= {running.process.sentinel: running for running in self._running.values()}
-            deadline = min(running.deadline for running in self._running.values())
-            ready = wait(list(waiting), timeout=max(0.0, min(deadline - time.monotonic(), 3600.0)))
+            deadline = min((running.deadline for running in self._running.values()), default=float("inf"))
+            longest = _POLL_SECONDS if self._leaving else 3600.0
+            ready = wait(list(waiting), timeout=max(0.0, min(deadline - time.monotonic(), longest)))
             for number in sorted({waiting[item].spec.number for item in ready}):
                 event = self._next(self._running[number])
                 if event is not None:
@@ -256,7 +305,9 @@ class Pool:
         """Kill every running trial and wait until all of its processes are gone."""
         for running in list(self._running.values()):
             self._end(running, Kill(Outcome.INTERRUPTED, "the run was interrupted"))
-            self._finish(running)
+            with suppress(DeviceError):
+                self._finish(running)
+        self._leaving.clear()
 
     def _next(self, running: _Running) -> Event | None:
         try:
@@ -270,38 +321,77 @@ class Pool:
                     return Epoch(running.spec.number, message.record)
                 if isinstance(message, FoldEnded):
                     return FoldEnd(running.spec.number, message.predictions)
-                running.ended = message
+                if isinstance(message, NoGpu):
+                    running.no_gpu = message
+                else:
+                    running.ended = message
                 self.reply(running.spec.number, True)
         except (EOFError, OSError):
             # The child died, perhaps in the middle of a message.
             running.lost = True
         if running.process.is_alive() and not running.lost:
             return None
-        return self._finish(running)
+        self._leaving.append(self._finish(running))
+        return self._left()
 
-    def _finish(self, running: _Running) -> End:
-        """Collect what is left of a trial: its exit status, its reading, and the rest of its process group."""
+    def _left(self) -> End | None:
+        """Return the end of a trial whose memory is free again, or was waited for long enough."""
+        for leaving in self._leaving:
+            waited = time.monotonic() - leaving.gone
+            if leaving.returned():
+                end = leaving.end
+                watched = leaving.lane.device.uuid is not None
+                found = replace(end, returned_seconds=waited if watched else None)
+            elif waited >= RETURN_SECONDS:
+                note = f"its GPU memory was not seen returned within {RETURN_SECONDS:.0f} s"
+                found = replace(leaving.end, ended=_with_notes(leaving.end.ended, note))
+            else:
+                continue
+            self._leaving.remove(leaving)
+            return found
+        return None
+
+    def _finish(self, running: _Running) -> _Leaving:
+        """Collect what is left of a trial: its exit status, its reading, and the rest of its process group.
+
+        Raises:
+            DeviceError: the GPU is not there any more, or a process hangs in its driver.
+        """
+        spec, lane = running.spec, running.lane
         running.process.join(timeout=5)
         assert running.process.pid is not None
-        kill_group(running.process.pid)
-        running.process.join()
+        is_gone = kill_group(running.process.pid)
+        running.process.join(REAP_SECONDS)
         gone = time.monotonic()
         assert running.meter is not None
-        reading = running.meter.stop()
+        meter = running.meter
+        reading = meter.stop()
         running.connection.close()
-        del self._running[running.spec.number]
-        ended = judge(running.ended, running.kill, running.process.exitcode, str(running.spec.log), running.epochs)
-        notes = [ended.message, running.meter.message]
-        # The next trial must find the memory free; with others on the device, nobody can tell.
-        watched = running.baseline if not self._on(running.lane) else None
-        returned = None
-        if watched is not None:
-            if memory_returned(running.lane.device, watched, RETURN_SECONDS):
-                returned = time.monotonic() - gone
-            else:
-                notes.append(f"its GPU memory was not seen returned within {RETURN_SECONDS:.0f} s")
-        ended = replace(ended, message="; ".join(note for note in notes if note))
-        return End(running.spec, ended, reading, running.meter.series, gone - running.started, returned)
+        del self._running[spec.number]
+        where = f"{lane.device.name}, in trial {spec.number}"
+        if not is_gone or running.process.exitcode is None:
+            raise DeviceError(
+                f"{where}: process {running.process.pid} outlives SIGKILL, so it hangs in the driver. Restart the "
+                "machine; the same command goes on."
+            )
+        ended = judge(running.ended, running.kill, running.process.exitcode, spec.log, running.epochs, spec.on_gpu)
+        if running.no_gpu is not None or (meter.lost and ended.outcome is Outcome.CRASHED):
+            why = running.no_gpu.cause.what if running.no_gpu is not None else meter.lost.rstrip(".")
+            raise DeviceError(
+                f"{where}: the framework cannot use the GPU any more, {why}. No trial trains on the CPU instead. See "
+                "what `nvidia-smi` and `harness doctor` say; the same command goes on."
+            )
+        end = End(
+            spec,
+            _with_notes(ended, meter.message),
+            reading,
+            meter.series,
+            ended.pool_bytes or symptoms.pool_bytes(spec.log),
+            gone - running.started,
+        )
+        baseline = running.baseline if not self._on(lane) else None
+        known = partial(has_returned, lane.probe, lane.device, meter.pids, baseline, reading.peak_bytes or 0)
+        return _Leaving(end, lane, known, gone)
 
     def _on(self, lane: Lane) -> list[_Running]:
         return [running for running in self._running.values() if running.lane is lane]
@@ -311,6 +401,37 @@ class Pool:
         assert running.process.pid is not None
         kill_group(running.process.pid)
         running.process.kill()  # a child that had no time to lead its group yet
+
+
+def _with_notes(ended: Ended, *notes: str) -> Ended:
+    return replace(ended, message="; ".join(note for note in (ended.message, *notes) if note))
+
+
+def _answer(connection: Connection, device: Device, log: Path) -> int | None:
+    """Return what the self-test's child says that its allocator took.
+
+    Raises:
+        UnusableGpuError: it says that something went wrong, or nothing.
+    """
+    name = f"{device.name} ({device.uuid})"
+    if not connection.poll(ANSWER_SECONDS):
+        raise UnusableGpuError(
+            name,
+            f"nothing came back within {ANSWER_SECONDS:.0f} s, so the driver hangs, or compiles for a card that the "
+            "framework does not know",
+            "See what `nvidia-smi` says, and restart the machine",
+        )
+    try:
+        answer = connection.recv()
+    except EOFError:
+        said = symptoms.tail(log)
+        last_line = said.strip().rpartition("\n")[2][:200]
+        answer = Cause(
+            f"a small network cannot be trained there, the process died ({last_line})", symptoms.remedy(said)
+        )
+    if isinstance(answer, Cause):
+        raise UnusableGpuError(name, *answer)
+    return None if answer is None else int(answer)
 
 
 def _start(process: ForkServerProcess) -> None:
@@ -329,17 +450,23 @@ def _start(process: ForkServerProcess) -> None:
 
 
 def _start_server() -> None:
-    """Start the server with its output thrown away, for frameworks chatter at import.
+    """Start the server with its output thrown away, for frameworks chatter at import; its children have logs.
 
     Standard output goes too: whoever reads a pipe from this process to its end would wait for the server's imports.
     """
     saved = [os.dup(descriptor) for descriptor in (1, 2)]
+    level = {name: os.environ.get(name) for name in framework.LOGGED}
+    os.environ.update(framework.LOGGED)
     try:
         with open(os.devnull, "wb") as nowhere:
             for descriptor in (1, 2):
                 os.dup2(nowhere.fileno(), descriptor)
         forkserver.ensure_running()
     finally:
+        # In this process the framework stays silent.
+        os.environ.update({name: value for name, value in level.items() if value is not None})
+        for name in level.keys() - {name for name, value in level.items() if value is not None}:
+            del os.environ[name]
         for descriptor, copy in zip((1, 2), saved, strict=True):
             os.dup2(copy, descriptor)
             os.close(copy)

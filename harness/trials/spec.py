@@ -13,6 +13,10 @@ from harness.audio.crops import Example
 from harness.audio.features import InputView
 from harness.errors import ProtocolError
 from harness.records import EpochRecord, Outcome, Predictions
+from harness.trials.symptoms import Cause
+
+NO_GPU = "-1"
+"""What `CUDA_VISIBLE_DEVICES` names where there is nothing to see."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,18 @@ class TrialSpec:
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the child is to compute on a GPU."""
+        return self.environment.get("CUDA_VISIBLE_DEVICES", NO_GPU) != NO_GPU
+
+
+@dataclass(frozen=True)
+class NoGpu:
+    """The child was to compute on a GPU and cannot; it trains nothing."""
+
+    cause: Cause
+
 
 @dataclass(frozen=True)
 class EpochEnded:
@@ -111,6 +127,7 @@ class Ended:
     train_accuracy: float | None = None
     parameters: int | None = None
     allocator_peak_bytes: int | None = None
+    pool_bytes: int | None = None
     train_seconds: float | None = None
     projected_seconds: float | None = None
     predictions: Predictions | None = None

@@ -267,6 +267,7 @@ def train(
             epochs=tuple(epochs),
             parameters=int(model.count_params()) if model is not None else None,
             allocator_peak_bytes=framework.allocator_peak(),
+            pool_bytes=framework.pool_bytes(spec.log),
             train_seconds=time.perf_counter() - started,
             projected_seconds=projected,
             **learnt,

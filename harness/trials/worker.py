@@ -19,7 +19,9 @@ from typing import Any
 from harness.audio.features import InputView
 from harness.models import Config
 from harness.records import EpochRecord, Outcome, Predictions
-from harness.trials.spec import Ended, EpochEnded, FoldEnded, TrialSpec
+from harness.trials import framework, symptoms
+from harness.trials.spec import NO_GPU, Ended, EpochEnded, FoldEnded, NoGpu, TrialSpec
+from harness.trials.symptoms import Cause
 from harness.vram.footprint import Footprint
 
 PRELOAD = ("harness.trials.train",)
@@ -53,10 +55,10 @@ def _die_with_parent() -> None:
 
 
 def run_trial(spec: TrialSpec, connection: Connection) -> None:
-    """Train `spec` and send `EpochEnded`, `FoldEnded`, and one `Ended`, each answered with a bool."""
+    """Train `spec` and send `EpochEnded`, `FoldEnded`, and one `Ended` or `NoGpu`, each answered with a bool."""
     isolate(dict(spec.environment), spec.log)
 
-    def ask(message: EpochEnded | FoldEnded | Ended) -> bool:
+    def ask(message: EpochEnded | FoldEnded | Ended | NoGpu) -> bool:
         connection.send(message)
         return bool(connection.recv())
 
@@ -64,24 +66,28 @@ def run_trial(spec: TrialSpec, connection: Connection) -> None:
     connection.close()
 
 
-def _train(spec: TrialSpec, report: Callable[[EpochRecord], bool], fold_ended: Callable[[Predictions], bool]) -> Ended:
+def _train(
+    spec: TrialSpec, report: Callable[[EpochRecord], bool], fold_ended: Callable[[Predictions], bool]
+) -> Ended | NoGpu:
     from harness.families import families
-    from harness.trials import framework
     from harness.trials.train import train
 
     try:
         framework.prepare(spec.threads, spec.deterministic, spec.seed, spec.cap_bytes, spec.device_bytes)
+        if spec.on_gpu and not framework.computes_on_gpu():
+            return NoGpu(framework.why_no_gpu(symptoms.tail(spec.log)))
         return train(spec, families()[spec.family], report, fold_ended)
     except MemoryError:
         return Ended(Outcome.HOST_OOM, "the machine's own memory ran out")
     except Exception as error:
         traceback.print_exc()
         first_line = str(error).strip().partition("\n")[0]
-        if framework.is_out_of_memory(error) and spec.device_bytes is None:
+        if not symptoms.is_out_of_memory(f"{type(error).__name__} {error}", spec.on_gpu):
+            return Ended(Outcome.CRASHED, f"{type(error).__name__}: {first_line}; its log is {spec.log}")
+        if not spec.on_gpu:
             return Ended(Outcome.HOST_OOM, f"the machine's own memory ran out: {first_line}")
-        if framework.is_out_of_memory(error):
-            return Ended(Outcome.OOM, f"out of device memory: {first_line}")
-        return Ended(Outcome.CRASHED, f"{type(error).__name__}: {first_line}; its log is {spec.log}")
+        peak = framework.allocator_peak()
+        return Ended(Outcome.OOM, f"out of device memory: {first_line}", allocator_peak_bytes=peak)
 
 
 def run_call(
@@ -89,6 +95,8 @@ def run_call(
 ) -> None:
     """Send (True, the answer of `function(*arguments)`), or (False, what went wrong)."""
     isolate(environment, Path(os.devnull))
+    if environment.get("CUDA_VISIBLE_DEVICES") == NO_GPU:
+        framework.hide_devices()
     try:
         connection.send((True, function(*arguments)))
     except Exception as error:
@@ -96,13 +104,30 @@ def run_call(
     connection.close()
 
 
-def run_hold(size: int, environment: dict[str, str], connection: Connection) -> None:
-    """Hold `size` bytes on the device, say so, and wait to be killed."""
-    isolate(environment, Path(os.devnull))
-    import keras
+def run_self_test(size: int, environment: dict[str, str], log: Path, connection: Connection) -> None:
+    """Train a small network on the device, hold `size` bytes there, say how it went, and wait to be killed.
 
-    held = keras.ops.ones((size // 4,), "float32")
-    connection.send(float(held[-1]))
+    Sends the bytes that the framework's allocator took (None where it does not tell), or the `Cause` of a failure.
+    """
+    isolate(environment, log)
+    try:
+        framework.prepare(threads=1, deterministic=False, seed=0)
+        if not framework.computes_on_gpu():
+            what, advice = framework.why_no_gpu(symptoms.tail(log))
+            connection.send(Cause(f"{framework.backend()} computes on the CPU: {what}", advice))
+            return
+        import keras
+
+        framework.train_something()
+        held = keras.ops.ones((size // 4,), "float32")
+        float(held[-1])
+        connection.send(framework.pool_bytes(log))
+    except Exception as error:
+        traceback.print_exc()
+        first_line = str(error).strip().partition("\n")[0]
+        what = f"{framework.backend()} cannot train a small network there ({type(error).__name__}: {first_line})"
+        connection.send(Cause(what, symptoms.remedy(f"{error} {symptoms.tail(log)}")))
+        return
     threading.Event().wait()
 
 
@@ -150,3 +175,8 @@ def server_threads() -> list[str]:
     tasks = Path(f"/proc/{os.getppid()}/task")
     names = {task.name: (task / "comm").read_text().strip() for task in tasks.glob("*")}
     return sorted(name for task, name in names.items() if task != tasks.parent.name and name != "jemalloc_bg_thd")
+
+
+def server_maps(library: str) -> bool:
+    """Whether the fork server has loaded a library: with the driver's in it, its children could not use a GPU."""
+    return library in Path(f"/proc/{os.getppid()}/maps").read_text()

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from harness.errors import DeviceError, UsageError
-from harness.units import MIB, format_size
+from harness.units import MIB
 from harness.vram import nvml
+
+WSL_DEVICE = Path("/dev/dxg")
+
+STAND_IN = "HARNESS_STAND_IN"
+"""Where this variable is set, the CPU computes in the place of a GPU that the driver shows: for tests alone."""
 
 # Idle drivers move by a few MiB; the smallest CUDA context takes far more.
 _RETURN_TOLERANCE_BYTES = 16 * MIB
@@ -31,7 +38,8 @@ class Device:
         uuid: the GPU's or MIG instance's UUID; None for the CPU.
         total_bytes: memory of the GPU or instance; None for the CPU, and where the driver does not tell.
         driver: version of the NVIDIA driver; None where none answers.
-        notes: sentences on how the choice came about, for `harness doctor`.
+        notes: sentences on how the choice came about.
+        unexpected: the CPU stands there though the machine seems to have a GPU.
     """
 
     kind: DeviceKind
@@ -40,6 +48,7 @@ class Device:
     total_bytes: int | None = None
     driver: str | None = None
     notes: tuple[str, ...] = ()
+    unexpected: bool = False
 
     def environment(self) -> dict[str, str]:
         """Return the variables that make CUDA in a child see this device alone, or no GPU at all."""
@@ -50,7 +59,8 @@ def resolve_device(choice: str, environ: Mapping[str, str]) -> Device:
     """Find the device that `--device` names among the GPUs that `CUDA_VISIBLE_DEVICES` leaves visible.
 
     Args:
-        choice: `auto` (the first visible GPU, else the CPU), `cpu`, or `gpu:N` (the N-th visible GPU, from 0).
+        choice: `auto` (the visible GPU with most memory, of equals the first; else the CPU), `cpu`, or `gpu:N` (the
+            N-th visible GPU, from 0).
         environ: the environment of the command. Indices in `CUDA_VISIBLE_DEVICES` count GPUs by PCI bus; UUIDs may
             be shortened, as CUDA allows. A GPU split by MIG stands for its instances.
 
@@ -69,16 +79,20 @@ def resolve_device(choice: str, environ: Mapping[str, str]) -> Device:
         visible = _visible(nvml.gpus(), setting)
     except nvml.NvmlError as error:
         if choice == "auto":
-            return Device(DeviceKind.CPU, notes=(f"The CPU is used: {error}.",))
+            unexpected = not isinstance(error, nvml.NoLibrary)
+            return Device(DeviceKind.CPU, notes=(f"The CPU is used: {error}.",), unexpected=unexpected)
         raise DeviceError(
             f"--device {choice}: {error}. Run `nvidia-smi` to see what the driver says, or pass --device cpu."
         ) from None
+    if choice == "auto" and visible:
+        return _device(max(visible, key=lambda gpu: gpu.total_bytes or 0), driver)
     number = int(match[1] or 0)
     if number < len(visible):
         return _device(visible[number], driver)
     where = "this machine" if setting is None else f"CUDA_VISIBLE_DEVICES={setting}"
     if choice == "auto":
-        return Device(DeviceKind.CPU, driver=driver, notes=(f"The CPU is used: {where} shows no GPU.",))
+        notes = (f"The CPU is used: {where} shows no GPU.",)
+        return Device(DeviceKind.CPU, driver=driver, notes=notes, unexpected=setting is None)
     listed = ", ".join(f"gpu:{place} is {gpu.name}" for place, gpu in enumerate(visible)) or "no GPU"
     raise DeviceError(
         f"--device {choice}: not there, {where} shows {listed}. Name one that is shown, or pass --device cpu."
@@ -99,18 +113,6 @@ def visible_gpus(environ: Mapping[str, str]) -> tuple[Device, ...]:
         raise DeviceError(f"the GPUs cannot be listed: {error}. See what `nvidia-smi` says.") from None
 
 
-def describe(device: Device) -> list[str]:
-    """Return what `harness doctor` says about the device, one plain sentence an entry."""
-    if device.kind is DeviceKind.CPU:
-        sentences = ["Trials run on the CPU."]
-    else:
-        size = "of unknown size" if device.total_bytes is None else format_size(device.total_bytes)
-        sentences = [f"Trials run on {device.name} ({device.uuid}), memory {size}."]
-    if device.driver is not None:
-        sentences.append(f"The NVIDIA driver is {device.driver}.")
-    return sentences + list(device.notes)
-
-
 def memory_used(device: Device) -> int | None:
     """Return the bytes in use on the device by everyone; None for the CPU, and where the driver does not tell."""
     if device.uuid is None:
@@ -121,31 +123,28 @@ def memory_used(device: Device) -> int | None:
         return None
 
 
-def memory_returned(device: Device, baseline_bytes: int, timeout: float) -> bool:
-    """Wait until device use is back at its baseline, so that the next trial finds the memory free.
+def is_back(device: Device, baseline_bytes: int, held_bytes: int = 0) -> bool:
+    """Whether device use is back at its baseline; True where it cannot be seen: there is nothing to wait for.
 
     Args:
-        baseline_bytes: device use before the trial; while others run beside it, use cannot come back.
-        timeout: seconds to wait at most.
-
-    Returns:
-        Whether it is back; False also when the GPU is lost. True where device use cannot be seen at all: there is
-        nothing to wait for.
+        baseline_bytes: device use before a child started; while others run beside it, use cannot come back.
+        held_bytes: what the child held. Screens move, too, so a tenth of it may be missing.
     """
-    if device.uuid is None:
-        return True
+    used = memory_used(device)
+    return used is None or used <= baseline_bytes + max(_RETURN_TOLERANCE_BYTES, held_bytes // 10)
+
+
+def memory_returned(device: Device, baseline_bytes: int, timeout: float, held_bytes: int = 0) -> bool:
+    """Wait until `is_back`, at most `timeout` seconds, and return whether it is."""
     deadline = time.monotonic() + timeout
-    while True:
-        try:
-            if nvml.memory_used(device.uuid) <= baseline_bytes + _RETURN_TOLERANCE_BYTES:
-                return True
-        except nvml.Lost:
-            return False
-        except nvml.NvmlError:
-            return True
-        if time.monotonic() >= deadline:
-            return False
+    while not (back := is_back(device, baseline_bytes, held_bytes)) and time.monotonic() < deadline:
         time.sleep(0.05)
+    return back
+
+
+def is_wsl() -> bool:
+    """Whether this is Linux inside of Windows, which hides processes, and lends a GPU main memory without a word."""
+    return WSL_DEVICE.exists()
 
 
 def _visible(gpus: tuple[nvml.Gpu, ...], setting: str | None) -> list[nvml.Gpu]:
@@ -183,4 +182,5 @@ def _device(gpu: nvml.Gpu, driver: str) -> Device:
             f"{gpu.uuid} is split into MIG instances, and the driver shows none of them to this user. Name one: "
             "CUDA_VISIBLE_DEVICES=MIG-..., as listed by `nvidia-smi -L`.",
         )
-    return Device(DeviceKind.GPU, gpu.uuid, gpu.name, gpu.total_bytes, driver, notes)
+    name = f"{gpu.name} (stand-in: the CPU computes)" if os.environ.get(STAND_IN) else gpu.name
+    return Device(DeviceKind.GPU, gpu.uuid, name, gpu.total_bytes, driver, notes)

@@ -1,10 +1,13 @@
-"""Micro-batch and accumulation: the largest step that fits the budget."""
+"""Micro-batch and accumulation: the largest step that fits the room on a device."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-from harness.vram.footprint import Correction, Footprint
+from harness.vram.correction import Correction
+from harness.vram.footprint import Footprint
+from harness.vram.room import Room
 
 
 @dataclass(frozen=True)
@@ -12,57 +15,68 @@ class Fit:
     """How a sampled batch is trained: `accumulation` micro-batches make one update.
 
     Attributes:
-        footprint_bytes: the corrected prediction, with the device's overhead.
-        upper_bytes: the same with its margin; admission counts on it.
-        fits: False where even the smallest allowed micro-batch is predicted to pass the budget.
+        footprint_bytes: the corrected prediction of what the process needs on the device, context and libraries
+            included.
+        upper_bytes: the same with its margin; placement counts on it.
+        beside_bytes: the part of both that lies beside the framework's allocator.
+        cap_bytes: what the allocator may take.
+        fits: False where even the smallest allowed micro-batch is predicted to pass the room.
     """
 
     micro_batch: int
     accumulation: int
     footprint_bytes: int
     upper_bytes: int
+    beside_bytes: int
+    cap_bytes: int
     fits: bool
-
-    def halved(self, min_micro_batch: int) -> int | None:
-        """Return half of the micro-batch, or None where that passes the floor or leaves a remainder."""
-        half, odd = divmod(self.micro_batch, 2)
-        return None if odd or half < min_micro_batch else half
 
 
 def fit(
     footprint: Footprint,
     batch_size: int,
-    budget_bytes: int,
+    room: Room,
     min_micro_batch: int,
     *,
     correction: Correction | None = None,
-    overhead_bytes: int = 0,
     max_micro_batch: int | None = None,
 ) -> Fit:
-    """Return the largest micro-batch whose upper bound keeps within the budget; failing that, the smallest.
+    """Return the largest micro-batch whose upper bound keeps under the allocator's cap; failing that, the smallest.
 
-    Micro-batches are halves of the batch, down to `min_micro_batch` crops (or the whole batch, if that is smaller). At
-    the smallest, the estimate itself decides: a trial is refused for what is likely, not for what is possible.
+    At the smallest, the lower bound decides, and the slack may be used: a trial is refused for what is nearly certain,
+    not for what is likely, since a refused one teaches nothing.
 
     Args:
         footprint: of the model.
         batch_size: effective batch in crops.
-        budget_bytes: most bytes that the trial may hold.
+        room: what the trial may take of the device.
         min_micro_batch: floor of the micro-batch in crops.
-        correction: what measured peaks taught about the family; None trusts the footprint as it is.
-        overhead_bytes: what a process holds on the device beside the model.
+        correction: what trials that ended taught about the family; None trusts the footprint as it is.
         max_micro_batch: ceiling, after a trial ran out of memory above it.
     """
     candidates: list[Fit] = []
-    micro_batch: int | None = batch_size
-    while micro_batch is not None:
+    for micro_batch in micro_batches(batch_size, min_micro_batch):
         accumulation = batch_size // micro_batch
         peak = footprint.peak(micro_batch, accumulation)
-        estimate = overhead_bytes + (correction.estimate(peak) if correction else peak)
-        upper = overhead_bytes + (correction.upper(peak) if correction else peak)
-        candidates.append(Fit(micro_batch, accumulation, estimate, upper, estimate <= budget_bytes))
-        micro_batch = candidates[-1].halved(min_micro_batch)
+        lower, estimate, upper = (
+            (correction.lower(peak), correction.estimate(peak), correction.upper(peak)) if correction else (peak,) * 3
+        )
+        beside = room.beside_bytes
+        fits = lower + beside <= room.total_bytes
+        candidates.append(
+            Fit(micro_batch, accumulation, estimate + beside, upper + beside, beside, room.cap_bytes, fits)
+        )
     allowed = [found for found in candidates if max_micro_batch is None or found.micro_batch <= max_micro_batch]
     # Accumulation costs a copy of the gradients, so the smallest micro-batch need not be the smallest step.
     smallest = min(allowed, key=lambda found: found.footprint_bytes)
-    return next((found for found in allowed if found.upper_bytes <= budget_bytes), smallest)
+    sure = (found for found in allowed if found.upper_bytes <= room.cap_bytes + room.beside_bytes)
+    return next(sure, replace(smallest, cap_bytes=room.cap_bytes + room.slack_bytes))
+
+
+def micro_batches(batch_size: int, floor: int) -> Iterator[int]:
+    """Yield the whole batch, then its half, quarter and so on, as long as they are whole and not below the floor."""
+    micro_batch = batch_size
+    yield micro_batch
+    while micro_batch % 2 == 0 and micro_batch // 2 >= floor:
+        micro_batch //= 2
+        yield micro_batch

@@ -115,6 +115,11 @@ class Meter:
         missed = f"{self._missed} looks at GPU memory failed: {self._missed_reason}." if self._missed else ""
         return " ".join(part for part in (self.lost, self.disturbed, missed) if part)
 
+    @property
+    def pids(self) -> frozenset[int]:
+        """All processes that the trial was seen to have."""
+        return frozenset(self._pids)
+
     def _watch(self) -> None:
         while not self._ended.wait(self._interval):
             self._sample(forced=False)

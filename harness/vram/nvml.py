@@ -2,6 +2,7 @@
 
 NvmlError
 ├── NoDriver           no driver answers on this machine
+│   └── NoLibrary      none is installed
 ├── NotSupported       this GPU, or this way of sharing it, does not offer the figure
 ├── NoPermission       the figure is for administrators only
 ├── FunctionNotFound   the driver is older than the question
@@ -32,6 +33,10 @@ class NoDriver(NvmlError):
     """No NVIDIA driver answers on this machine."""
 
 
+class NoLibrary(NoDriver):
+    """No NVIDIA driver is installed, as on a machine without an NVIDIA GPU."""
+
+
 class NotSupported(NvmlError):
     """This GPU, or this way of sharing it, does not offer the figure."""
 
@@ -53,7 +58,7 @@ class Lost(NvmlError):
 
 
 _OUTCOMES: dict[int, tuple[type[NvmlError], str]] = {
-    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: (NoDriver, "no NVIDIA driver was found (libnvidia-ml.so.1 does not load)"),
+    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: (NoLibrary, "no NVIDIA driver was found (libnvidia-ml.so.1 does not load)"),
     pynvml.NVML_ERROR_DRIVER_NOT_LOADED: (NoDriver, "the NVIDIA driver is installed, but not loaded"),
     pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: (
         NoDriver,
@@ -183,12 +188,44 @@ def process_memory(uuid: str) -> dict[int, int | None]:
         entries = looks[0](handle)
     except pynvml.NVMLError_FunctionNotFound:
         entries = looks[1](handle)
-    held: dict[int, int | None] = {}
+    by_instance: dict[tuple[int, int, int], int | None] = {}
     for entry in entries:
-        # A process has one entry for each MIG instance that it uses.
-        before, more = held.get(entry.pid, 0), entry.usedGpuMemory
-        held[entry.pid] = None if before is None or more is None else before + int(more)
+        # In a container the driver may list a process once for each of its clients, always with all that it holds.
+        key = entry.pid, entry.gpuInstanceId, entry.computeInstanceId
+        before, now = by_instance.get(key, 0), entry.usedGpuMemory
+        by_instance[key] = None if before is None or now is None else max(before, int(now))
+    held: dict[int, int | None] = {}
+    for (pid, _, _), size in by_instance.items():
+        before = held.get(pid, 0)
+        held[pid] = None if before is None or size is None else before + size
     return held
+
+
+@_typed_errors()
+def is_exclusive(uuid: str) -> bool:
+    """Whether the GPU's compute mode lets one process at a time use it."""
+    return bool(pynvml.nvmlDeviceGetComputeMode(_handle(uuid)) == pynvml.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS)
+
+
+@_typed_errors()
+def persistence_is_on(uuid: str) -> bool:
+    """Whether the driver stays loaded while nobody uses the GPU; else it forgets that accounting was on."""
+    return bool(pynvml.nvmlDeviceGetPersistenceMode(_handle(uuid)) == pynvml.NVML_FEATURE_ENABLED)
+
+
+@_typed_errors()
+def compute_capability(uuid: str) -> tuple[int, int]:
+    """Return the generation of the GPU as CUDA counts, major and minor: (8, 9) is Ada, (12, 0) Blackwell."""
+    major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(_handle(uuid))
+    return int(major), int(minor)
+
+
+@_typed_errors()
+def cuda_version() -> tuple[int, int]:
+    """Return the newest version of CUDA that the driver supports, major and minor."""
+    _open()
+    number = int(pynvml.nvmlSystemGetCudaDriverVersion_v2())
+    return number // 1000, number % 1000 // 10
 
 
 @_typed_errors()

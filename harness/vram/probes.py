@@ -14,12 +14,15 @@ from typing import ClassVar, NamedTuple, Protocol
 
 from harness.errors import DeviceError
 from harness.records import Source
-from harness.units import format_size
+from harness.units import MIB, format_size
 from harness.vram import nvml
-from harness.vram.device import Device, memory_returned
+from harness.vram.device import Device, is_back, is_wsl, memory_returned
 
 GLANCE_SECONDS = 0.2
 LOOK_SECONDS = 1.0
+
+ASSUMED_OVERHEAD_BYTES = 512 * MIB
+"""What a process is taken to hold beside its allocator where nothing is measured: context, cuDNN, cuBLAS, kernels."""
 
 
 class Unfit(Exception):
@@ -140,6 +143,19 @@ class NoProbe:
         return None
 
 
+class SelfTest(NamedTuple):
+    """A child that has trained a small network on the device, and holds memory of known size there.
+
+    Attributes:
+        held_bytes: the array that it holds.
+        pool_bytes: what its framework's allocator has taken; None where the framework does not tell.
+    """
+
+    pid: int
+    held_bytes: int
+    pool_bytes: int | None = None
+
+
 class Choice(NamedTuple):
     """What measures the trials of a device.
 
@@ -148,33 +164,35 @@ class Choice(NamedTuple):
         sentences: for `harness doctor`: why each better source is not used, what the self-test saw, what measuring
             costs, and what to do about what is missing.
         overhead_bytes: what a process holds on the device beyond its framework's allocator (context, libraries), as
-            the self-test showed it; 0 where nothing is measured.
+            the self-test showed it; assumed where nothing is measured; 0 on the CPU.
+        idle_bytes: device use while no trial runs: drivers, screens, other people.
     """
 
     probe: Probe
     sentences: list[str]
     overhead_bytes: int = 0
+    idle_bytes: int = 0
 
 
-def self_test(probe: Probe, pid: int, held_bytes: int, patience_seconds: float = 2.0) -> int:
+def self_test(probe: Probe, child: SelfTest, patience_seconds: float = 2.0) -> int:
     """Prove that the probe sees what a child holds.
 
     Args:
-        pid: a child that holds `held_bytes` on the device.
         patience_seconds: how long the driver may take to show it.
 
     Returns:
-        The bytes that the probe sees; above `held_bytes` by what the driver and the framework take for themselves.
+        The bytes that the probe sees; above what the child's allocator took by what driver and framework take.
 
     Raises:
         Unfit: it sees less, or not the child's.
         nvml.NvmlError: the driver does not answer.
     """
     deadline = time.monotonic() + patience_seconds
-    while (seen := probe.read([pid]) or 0) < held_bytes:
+    while (seen := probe.read([child.pid]) or 0) < child.held_bytes:
         if time.monotonic() >= deadline:
             raise Unfit(
-                f"it shows {format_size(seen)} where the self-test child, pid {pid}, holds {format_size(held_bytes)}"
+                f"it shows {format_size(seen)} where the self-test child, pid {child.pid}, holds "
+                f"{format_size(child.held_bytes)}"
             )
         time.sleep(0.05)
     return seen
@@ -182,8 +200,7 @@ def self_test(probe: Probe, pid: int, held_bytes: int, patience_seconds: float =
 
 def choose_probe(
     device: Device,
-    allocate: Callable[[], AbstractContextManager[int]],
-    held_bytes: int,
+    start: Callable[[], AbstractContextManager[SelfTest]],
     patience_seconds: float = 2.0,
 ) -> Choice:
     """Pick the first probe that passes the self-test: accounting, process, device_delta, none.
@@ -191,11 +208,11 @@ def choose_probe(
     Call it while the GPU is idle, before the first trial: device use at this moment is the baseline of `device_delta`.
 
     Args:
-        allocate: starts a child that holds `held_bytes` on the device, gives its pid, and ends it.
+        start: starts the self-test's child, and ends it.
         patience_seconds: how long the driver may take to show the child's memory, and to show it returned.
 
     Raises:
-        DeviceError: the GPU is gone.
+        DeviceError: the GPU is gone, or `start` raised it.
     """
     if device.uuid is None:
         return Choice(NoProbe(), ["GPU memory is not measured, since trials run on the CPU."])
@@ -205,27 +222,28 @@ def choose_probe(
         strangers, baseline = _listed(uuid), _device_use(uuid)
     except nvml.Lost as error:
         raise DeviceError(f"{device.name} ({uuid}): {error}. Restart the machine, or pass --device cpu.") from None
-    with allocate() as pid:
+    with start() as child:
         builders: dict[Source, Callable[[], Probe]] = {
             Source.ACCOUNTING: lambda: _accounting(uuid),
             Source.PROCESS: lambda: ProcessProbe(uuid),
-            Source.DEVICE_DELTA: lambda: _device_delta(uuid, baseline, strangers, pid),
+            Source.DEVICE_DELTA: lambda: _device_delta(uuid, baseline, strangers, child.pid),
         }
         probe: Probe = NoProbe()
         for source, build in builders.items():
             try:
                 candidate = build()
-                seen = self_test(candidate, pid, held_bytes, patience_seconds)
-                proof = [_seen(source, seen, held_bytes), _overhead(candidate, pid)]
+                seen = self_test(candidate, child, patience_seconds)
+                overhead = seen - _taken(child, seen)
+                proof = [_seen(source, seen, overhead), _cost(candidate, child.pid)]
             except (Unfit, nvml.NvmlError) as error:
                 said.append(f"{source}: not used, {error}.{_remedy(source, error)}")
             else:
-                probe, overhead = candidate, seen - held_bytes
+                probe = candidate
                 said += proof
                 break
     if isinstance(probe, DeviceDeltaProbe):
-        if not memory_returned(device, probe.baseline_bytes, patience_seconds):
-            probe, overhead = NoProbe(), 0
+        if not memory_returned(device, probe.baseline_bytes, patience_seconds, child.held_bytes):
+            probe = NoProbe()
             said[-2:] = [
                 "device_delta: not used, device use did not come back after the self-test, so somebody else uses the "
                 "GPU. End what else runs on it."
@@ -239,7 +257,37 @@ def choose_probe(
                 said.append("The driver does not show whose memory it is, so a stranger may stay unnoticed.")
     if probe.source is Source.NONE:
         said.append("GPU memory is not measured: only the predicted footprint keeps trials within the budget.")
-    return Choice(probe, said, overhead)
+        overhead = ASSUMED_OVERHEAD_BYTES
+    return Choice(probe, said, overhead, baseline or 0)
+
+
+def has_returned(
+    probe: Probe, device: Device, pids: Collection[int], baseline_bytes: int | None, held_bytes: int
+) -> bool:
+    """Whether a trial's memory is free again; True where nobody can tell.
+
+    Where the driver lists processes, it is asked for the trial's own, for a screen may take meanwhile what it likes.
+
+    Args:
+        pids: all processes that the trial ever had.
+        baseline_bytes: device use before the trial; None where others ran beside it.
+        held_bytes: the most that the trial was seen to hold.
+    """
+    if device.uuid is None:
+        return True
+    if probe.source in (Source.ACCOUNTING, Source.PROCESS):
+        try:
+            return nvml.process_memory(device.uuid).keys().isdisjoint(pids)
+        except nvml.Lost:
+            return True
+        except nvml.NvmlError:
+            pass
+    return baseline_bytes is None or is_back(device, baseline_bytes, held_bytes)
+
+
+def _taken(child: SelfTest, seen: int) -> int:
+    """Return what the child's allocator took; at least its array, where a stand-in counts touched memory alone."""
+    return child.pool_bytes if child.pool_bytes is not None and child.pool_bytes <= seen else child.held_bytes
 
 
 def _device_use(uuid: str) -> int | None:
@@ -263,7 +311,10 @@ def _listed(uuid: str) -> frozenset[int] | None:
 
 def _accounting(uuid: str) -> Probe:
     if not nvml.accounting_is_on(uuid):
-        raise Unfit(f"it is off; an administrator can turn it on with `nvidia-smi -i {uuid} -am 1`")
+        raise Unfit(
+            f"it is off; an administrator can turn it on with `nvidia-smi -i {uuid} -am 1`, and keep it on with "
+            f"`nvidia-smi -i {uuid} -pm 1`"
+        )
     return AccountingProbe(uuid)
 
 
@@ -279,19 +330,25 @@ def _device_delta(uuid: str, baseline: int | None, strangers: frozenset[int] | N
 def _remedy(source: Source, error: Exception) -> str:
     if isinstance(error, nvml.NoPermission):
         return " On a GPU split by MIG, name one instance: CUDA_VISIBLE_DEVICES=MIG-..., as listed by `nvidia-smi -L`."
+    if is_wsl():
+        return " WSL shows no process's memory; that cannot be changed."
     if isinstance(error, Unfit) and source is Source.PROCESS:
-        return " A container with process numbers of its own hides them: start it with `--pid=host`."
+        return (
+            " In a container with process numbers of its own: update the driver to 570 or later, or start the "
+            "container with `--pid=host`."
+        )
     return ""
 
 
-def _seen(source: Source, seen: int, held_bytes: int) -> str:
+def _seen(source: Source, seen: int, overhead: int) -> str:
     return (
-        f"{source}: used; it showed {format_size(seen)} for the self-test child, which held {format_size(held_bytes)}: "
-        f"the other {format_size(seen - held_bytes)} are the driver's and the framework's own, and in every reading."
+        f"{source}: used; it showed {format_size(seen)} for the self-test child, whose framework had taken "
+        f"{format_size(seen - overhead)}: the other {format_size(overhead)} are the driver's and the libraries' own, "
+        "and in every reading."
     )
 
 
-def _overhead(probe: Probe, pid: int, repeats: int = 3) -> str:
+def _cost(probe: Probe, pid: int, repeats: int = 3) -> str:
     started = time.perf_counter()
     for _ in range(repeats):
         probe.glance()

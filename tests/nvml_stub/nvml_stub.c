@@ -4,20 +4,27 @@
    card or instance named last:
 
      driver 550.54                       version of the driver
+     cuda 12040                          the CUDA version that it supports: 12.4
      long_entries                        _v3 process entries carry a fifth field, as in drivers 535.43 to 535.86
      card UUID TOTAL NAME...             a GPU with TOTAL bytes
      instance UUID PARENT TOTAL NAME...  a MIG instance of the card PARENT
      partitioned                         MIG mode is on
      accounting                          the driver keeps a peak for each process
+     persistent                          the driver stays loaded
+     exclusive                           compute mode: one process at a time
+     capability MAJOR MINOR              compute capability
      base BYTES                          memory in use that belongs to no process
      fails memory|processes|instances|all CODE
-     process PID rss|file:PATH|BYTES [as PID] [unlisted] [unmeasured]
-     descendants                         a process for each one that descends from whoever asks, as `process PID rss`,
-                                         if it left the process group of whoever asks, as trials do
+     process PID rss|file:PATH|pool:BASE:STEP|BYTES [as PID] [unlisted] [unmeasured] [twice]
+     descendants [SOURCE]                a process for each one that descends from whoever asks, as `process PID SOURCE`
+                                         (rss unless named), if it left the process group of whoever asks, as trials do
 
-   A process holds what the kernel says is resident (rss), or the figure in the file at PATH, or BYTES; once it has
-   ended it holds nothing. Its memory counts in the card's use in any case; `as` lists it under another number,
-   `unlisted` leaves it out of the list, and `unmeasured` lists it without its memory.
+   A process holds what the kernel says is resident (rss), or the figure in the file at PATH, or BYTES, or what its
+   TensorFlow allocator took by the log that its standard error goes to, with BASE bytes for its context and STEP bytes
+   for each time that the allocator took more, as libraries load while a trial goes on (pool); once it has ended it
+   holds nothing. Its memory counts in the card's use in any case; `as` lists it under another number,
+   `unlisted` leaves it out of the list, as drivers do with those of other containers, `unmeasured` lists it without its
+   memory, and `twice` lists it twice, as in a container.
 
    Built with -DOLD_DRIVER it lacks the functions that came with CUDA 11; with -DINIT=CODE it never starts. */
 #include <dirent.h>
@@ -26,6 +33,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #ifndef INIT
@@ -44,14 +52,14 @@ typedef struct {
     unsigned gpu, memory; u64 max_memory, time, start; unsigned running, reserved[5];
 } AccountingStats;
 
-typedef struct { unsigned pid, shown; u64 used; int alive, listed, measured; } Process;
+typedef struct { unsigned pid, shown; u64 used; int alive, listed, measured, times; } Process;
 typedef struct {
     char uuid[96], parent[96], name[96];
     u64 total, base;
-    int partitioned, accounting, fail_memory, fail_processes, fail_instances, fail_all, n_processes;
+    int partitioned, accounting, persistent, exclusive, major, minor, fail_memory, fail_processes, fail_instances, fail_all, n_processes;
     Process processes[MAX_PROCESSES];
 } Card;
-typedef struct { char driver[64]; int long_entries, n_cards; Card cards[MAX_CARDS]; } State;
+typedef struct { char driver[64]; int cuda, long_entries, n_cards; Card cards[MAX_CARDS]; } State;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static State state;
@@ -108,6 +116,26 @@ static u64 resident_peak(unsigned pid) {
     return kib * 1024;
 }
 
+/* What a process's allocator took, by TF_CPP_VMODULE=bfc_allocator=1 in its log, and what lies beside it. */
+static u64 pool(unsigned pid, u64 base, u64 step) {
+    char path[64], line[1024], unit;
+    double total = 0, number;
+    u64 times = 0;
+    struct stat about;
+    snprintf(path, sizeof path, "/proc/%u/fd/2", pid);
+    if (stat(path, &about) || !S_ISREG(about.st_mode)) return base;
+    FILE *file = fopen(path, "r");
+    if (!file) return base;
+    while (fgets(line, sizeof line, file)) {
+        const char *found = strstr(line, "Total allocated bytes: ");
+        if (!found || sscanf(found, "Total allocated bytes: %lf%c", &number, &unit) != 2) continue;
+        total = number * (unit == 'G' ? 1 << 30 : unit == 'M' ? 1 << 20 : unit == 'K' ? 1 << 10 : 1);
+        times++;
+    }
+    fclose(file);
+    return (u64)total + base + step * times;
+}
+
 /* The driver remembers a process's peak after its end, so the stub does. */
 static void remember(unsigned pid, u64 peak) {
     for (int i = 0; i < n_seen; i++)
@@ -129,25 +157,30 @@ static void read_process(Card *card, char *line) {
     process->shown = as ? (unsigned)strtoul(as + 4, NULL, 10) : process->pid;
     process->listed = !strstr(rest, " unlisted");
     process->measured = !strstr(rest, " unmeasured");
+    process->times = strstr(rest, " twice") ? 2 : 1;
     process->used = 0;
     if (process->alive) {
         int from_kernel = !strcmp(source, "rss");
+        u64 base = 0, step = 0;
         process->used = from_kernel ? resident(process->pid)
+                        : sscanf(source, "pool:%llu:%llu", &base, &step) == 2 ? pool(process->pid, base, step)
                         : !strncmp(source, "file:", 5) ? number_in(source + 5) : strtoull(source, NULL, 10);
         remember(process->shown, from_kernel ? resident_peak(process->pid) : process->used);
     }
     card->n_processes++;
 }
 
-static void read_descendants(Card *card) {
+static void read_descendants(Card *card, const char *directive) {
+    char source[512] = "rss";
+    sscanf(directive, "descendants %511s", source);
     DIR *all = opendir("/proc");
     for (struct dirent *one; all && (one = readdir(all));) {
         int pid = atoi(one->d_name), group, other, above = pid ? parent_of(pid, &group) : -1;
-        char line[64];
+        char line[600];
         if (above < 0 || group == getpgrp()) continue;
         while (above > 0 && above != getpid()) above = parent_of(above, &other);
         if (above != getpid()) continue;
-        snprintf(line, sizeof line, "process %d rss", pid);
+        snprintf(line, sizeof line, "process %d %s", pid, source);
         read_process(card, line);
     }
     if (all) closedir(all);
@@ -169,12 +202,16 @@ static void load(void) {
             if (!strcmp(word, "card")) sscanf(line, "card %95s %llu %95[^\n]", card->uuid, &card->total, card->name);
             else sscanf(line, "instance %95s %95s %llu %95[^\n]", card->uuid, card->parent, &card->total, card->name);
         } else if (!strcmp(word, "driver")) sscanf(line, "driver %63s", state.driver);
+        else if (!strcmp(word, "cuda")) sscanf(line, "cuda %d", &state.cuda);
+        else if (!strcmp(word, "persistent")) card->persistent = 1;
+        else if (!strcmp(word, "exclusive")) card->exclusive = 1;
+        else if (!strcmp(word, "capability")) sscanf(line, "capability %d %d", &card->major, &card->minor);
         else if (!strcmp(word, "long_entries")) state.long_entries = 1;
         else if (!strcmp(word, "partitioned")) card->partitioned = 1;
         else if (!strcmp(word, "accounting")) card->accounting = 1;
         else if (!strcmp(word, "base")) sscanf(line, "base %llu", &card->base);
         else if (!strcmp(word, "process")) read_process(card, line);
-        else if (!strcmp(word, "descendants")) read_descendants(card);
+        else if (!strcmp(word, "descendants")) read_descendants(card, line);
         else if (!strcmp(word, "fails") && sscanf(line, "fails %63s %d", what, &code) == 2) {
             if (!strcmp(what, "memory")) card->fail_memory = code;
             else if (!strcmp(what, "processes")) card->fail_processes = code;
@@ -258,6 +295,17 @@ int nvmlDeviceGetMemoryInfo(void *h, Memory *memory) {
         memory->free = memory->total - memory->used;)
 }
 
+int nvmlSystemGetCudaDriverVersion_v2(int *version) {
+    WITH_STATE(*version = state.cuda; if (!state.cuda) code = NOT_SUPPORTED;)
+}
+
+int nvmlDeviceGetComputeMode(void *h, unsigned *mode) { WITH_CARD(h, *mode = card->exclusive ? 3 : 0;) }
+int nvmlDeviceGetPersistenceMode(void *h, unsigned *mode) { WITH_CARD(h, *mode = (unsigned)card->persistent;) }
+
+int nvmlDeviceGetCudaComputeCapability(void *h, int *major, int *minor) {
+    WITH_CARD(h, *major = card->major; *minor = card->minor; if (!card->major) code = NOT_SUPPORTED;)
+}
+
 int nvmlDeviceGetAccountingMode(void *h, unsigned *mode) { WITH_CARD(h, *mode = (unsigned)card->accounting;) }
 
 int nvmlDeviceGetAccountingStats(void *h, unsigned pid, AccountingStats *stats) {
@@ -279,11 +327,11 @@ static int list_processes(Card *card, unsigned *count, char *entries, int long_e
     for (int i = 0; i < card->n_processes; i++) {
         Process *process = &card->processes[i];
         if (!process->alive || !process->listed) continue;
-        if (n < room) {
-            LongEntry one = {{process->shown, process->measured ? process->used : NOT_AVAILABLE, ~0u, ~0u}, 0};
-            memcpy(entries + n * stride, &one, stride);
-        }
-        n++;
+        for (int k = 0; k < process->times; k++, n++)
+            if (n < room) {
+                LongEntry one = {{process->shown, process->measured ? process->used : NOT_AVAILABLE, ~0u, ~0u}, 0};
+                memcpy(entries + n * stride, &one, stride);
+            }
     }
     *count = n;
     return n > room ? INSUFFICIENT_SIZE : SUCCESS;

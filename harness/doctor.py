@@ -1,0 +1,253 @@
+"""What `harness doctor` finds: whether trials compute on a GPU, within what memory, and how that is measured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+from harness.errors import DeviceError, UnusableGpuError
+from harness.records import Source
+from harness.search.devices import prove, worthwhile
+from harness.search.fitting import room_of
+from harness.settings import RunSettings
+from harness.trials import framework
+from harness.trials.pool import Pool
+from harness.units import format_size
+from harness.vram import nvml
+from harness.vram.admission import Lane
+from harness.vram.device import Device, is_wsl, memory_used, resolve_device, visible_gpus
+
+Answer = TypeVar("Answer")
+
+OLDEST_CUDA = (12, 0)
+"""Drivers that support less than this cannot run the CUDA libraries of TensorFlow 2.21; 525 is the first that does."""
+
+TOO_OLD, OLD, TOO_NEW = (6, 0), (7, 0), (10, 0)
+"""Compute capabilities: TensorFlow 2.21 has code from the first on and below the last, cuDNN 9.11 from the second."""
+
+
+class Status(StrEnum):
+    """How a finding stands."""
+
+    OK = "ok"
+    NOTE = "note"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        topic: what was looked at, in a word or two.
+        text: what was found.
+        advice: what to do about it; empty where there is nothing to do.
+    """
+
+    topic: str
+    status: Status
+    text: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        advice = f"\n{'':9}{'':13}-> {self.advice}" if self.advice else ""
+        return f"{self.status:9}{self.topic:13}{self.text}{advice}"
+
+
+def diagnose(choice: str) -> Iterator[Finding]:
+    """Yield what is found, in the order in which a user needs it.
+
+    Raises:
+        UsageError: `choice` names no device, or the back end is not installed.
+        DeviceError: the GPU that was asked for is not there.
+    """
+    settings = RunSettings(device=choice)
+    device = resolve_device(choice, os.environ)
+    yield _device(device)
+    backend, versions = framework.check_backend(), framework.versions()
+    trains = f"Keras {versions.get('keras')} on {backend} {versions.get(framework.BACKENDS[backend], '')}"
+    with closing(Pool()) as pool:
+        pool.check()
+        if device.uuid is None:
+            yield Finding("framework", Status.OK, f"{trains} computes on the CPU.")
+            yield Finding(
+                "measured",
+                Status.NOTE,
+                "GPU memory is not measured, because there is no GPU to measure: reports say 'not measured'. The "
+                "budget is held against the predicted footprint instead.",
+            )
+        else:
+            yield from _on_gpu(device, trains, pool, settings)
+    yield from _variables()
+    yield Finding("storage", Status.OK, f"Optuna keeps its studies in {_relative(settings.storage_url)}.")
+    yield Finding("tracking", Status.OK, f"MLflow keeps its runs in {_relative(settings.tracking)}.")
+
+
+def _device(device: Device) -> Finding:
+    driver = f" The NVIDIA driver is {device.driver}." if device.driver is not None else ""
+    if device.uuid is None:
+        status = Status.PROBLEM if device.unexpected else Status.OK
+        advice = "See what `nvidia-smi` says." if device.unexpected else ""
+        return Finding("device", status, " ".join(["Trials run on the CPU.", *device.notes]) + driver, advice)
+    text = f"Trials run on {device.name} ({device.uuid}), memory {_size(device)}.{driver}"
+    return Finding("device", Status.NOTE if device.notes else Status.OK, text, " ".join(device.notes))
+
+
+def _on_gpu(device: Device, trains: str, pool: Pool, settings: RunSettings) -> Iterator[Finding]:
+    assert device.uuid is not None
+    lane, measured = None, []
+    try:
+        lane, choice = prove(device, pool)
+    except UnusableGpuError as error:
+        yield Finding("framework", Status.PROBLEM, f"{trains} cannot use the GPU: {error.what}.", f"{error.advice}.")
+    else:
+        computes = f"{trains} computes on the GPU: a child of the fork server trained a small network there."
+        yield Finding("framework", Status.OK, computes)
+        measured = choice.sentences
+    yield from _driver()
+    yield from _card(device, works=lane is not None)
+    yield from _memory(device, lane, settings)
+    if lane is not None:
+        status = Status.NOTE if lane.probe.source is Source.NONE else Status.OK
+        yield from (Finding("measured", status, sentence) for sentence in measured)
+    yield from _sharing(device)
+    yield from _other_cards(device)
+
+
+def _driver() -> Iterator[Finding]:
+    version = _ask(nvml.cuda_version)
+    if version is None:
+        return
+    text = f"The driver supports CUDA {version[0]}.{version[1]}."
+    if version < OLDEST_CUDA:
+        yield Finding("driver", Status.PROBLEM, text, "The framework needs CUDA 12: update the driver to 525 or later.")
+    else:
+        yield Finding("driver", Status.OK, text)
+
+
+def _card(device: Device, works: bool) -> Iterator[Finding]:
+    assert device.uuid is not None
+    capability = _ask(nvml.compute_capability, device.uuid)
+    if capability is None:
+        return
+    text = f"Compute capability {capability[0]}.{capability[1]}."
+    if works or framework.backend() != "tensorflow":
+        yield Finding("card", Status.OK, text)
+    elif capability >= TOO_NEW:
+        advice = "TensorFlow 2.21 was not built for a card as new; KERAS_BACKEND=jax may run on it (not tried)."
+        yield Finding("card", Status.PROBLEM, text, advice)
+    elif capability < TOO_OLD:
+        yield Finding("card", Status.PROBLEM, text, "TensorFlow 2.21 does not run on a card as old; pass --device cpu.")
+    elif capability < OLD:
+        advice = "cuDNN 9.11 and later do not run on it: pip install 'nvidia-cudnn-cu12==9.3.0.75'"
+        yield Finding("card", Status.PROBLEM, text, advice)
+    else:
+        yield Finding("card", Status.OK, text)
+
+
+def _memory(device: Device, lane: Lane | None, settings: RunSettings) -> Iterator[Finding]:
+    assert device.uuid is not None
+    if lane is None:
+        used = memory_used(device)
+        if used is not None and device.total_bytes is not None:
+            yield Finding(
+                "memory", Status.OK, f"{format_size(device.total_bytes)}, {format_size(used)} of it in use now."
+            )
+        return
+    if device.total_bytes is None or lane.free_bytes is None:
+        text = "The driver does not tell the memory of this GPU, which may be the machine's own."
+        yield Finding("memory", Status.NOTE, text, "Set --vram-budget to what trials may take of it.")
+    else:
+        room = room_of(lane, settings.vram_budget, ())
+        kept = device.total_bytes - lane.idle_bytes - lane.free_bytes
+        text = (
+            f"{format_size(device.total_bytes)}, of which {format_size(lane.idle_bytes)} are in use by others and "
+            f"{format_size(kept)} stay free: {format_size(lane.free_bytes)} for a trial. Of "
+            f"{format_size(room.total_bytes)} its framework's allocator may take {format_size(room.cap_bytes)}."
+        )
+        if lane.free_bytes < settings.vram_budget:
+            budget = format_size(settings.vram_budget)
+            yield Finding(
+                "memory",
+                Status.NOTE,
+                text,
+                f"The budget of {budget}, the default, is more than there is; trials keep to what there is. Close what "
+                "else draws on the card to have more.",
+            )
+        else:
+            yield Finding("memory", Status.OK, text)
+    if is_wsl():
+        yield Finding(
+            "WSL",
+            Status.NOTE,
+            "Windows shows no process's memory, and lends the card main memory where its own is full, slowly and "
+            "without an error: the allocator's cap is the only guard.",
+            "Keep 1 GiB of the card free, as trials do here, and close what else draws on it.",
+        )
+
+
+def _sharing(device: Device) -> Iterator[Finding]:
+    assert device.uuid is not None
+    if _ask(nvml.is_exclusive, device.uuid):
+        yield Finding(
+            "compute mode",
+            Status.NOTE,
+            "The GPU admits one process at a time, so trials run one after another.",
+            f"To let trials share it: nvidia-smi -i {device.uuid} -c DEFAULT",
+        )
+    if _ask(nvml.accounting_is_on, device.uuid) and _ask(nvml.persistence_is_on, device.uuid) is False:
+        yield Finding(
+            "persistence",
+            Status.NOTE,
+            "Accounting is on, and will be off when the driver unloads, for persistence mode is off.",
+            f"nvidia-smi -i {device.uuid} -pm 1",
+        )
+
+
+def _other_cards(device: Device) -> Iterator[Finding]:
+    try:
+        visible = visible_gpus(os.environ)
+    except DeviceError:
+        return
+    if len(visible) < 2:
+        return
+    listed = "; ".join(f"gpu:{place} is {each.name}, {_size(each)}" for place, each in enumerate(visible))
+    text = f"{listed}. They count by PCI bus, and auto takes the one with most memory"
+    small = [each.name for each in visible if each not in worthwhile(visible)]
+    more = f"; --jobs leaves out {', '.join(small)}, of less than half its memory" if small else ""
+    order = (
+        ""
+        if os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+        else ("Other programs count the fastest card first, unless CUDA_DEVICE_ORDER=PCI_BUS_ID is set.")
+    )
+    yield Finding("other cards", Status.NOTE, f"{text}{more}.", order)
+
+
+def _variables() -> Iterator[Finding]:
+    names = framework.overridden(os.environ)
+    if names:
+        yield Finding(
+            "variables",
+            Status.NOTE,
+            f"{', '.join(names)}: set here, and set anew for trials, since the allocator's cap would not hold.",
+        )
+
+
+def _size(device: Device) -> str:
+    return "of unknown size" if device.total_bytes is None else format_size(device.total_bytes)
+
+
+def _ask(question: Callable[..., Answer], *arguments: str) -> Answer | None:
+    try:
+        return question(*arguments)
+    except nvml.NvmlError:
+        return None
+
+
+def _relative(url: str) -> str:
+    return url.replace(f"{Path.cwd()}/", "")
