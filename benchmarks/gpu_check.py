@@ -24,12 +24,13 @@ from typing import Any
 
 from gpu_trials import GENRES, Bench, Point, Watched, order, points_of, run, study
 
+from harness import keras_backend
 from harness.errors import HarnessError, UnusableGpuError
 from harness.families import GROUP, Family, families, select
 from harness.records import Outcome, Source
 from harness.search.devices import prove
 from harness.search.fitting import room_of
-from harness.trials import framework, worker
+from harness.trials import worker
 from harness.trials.pool import RETURN_SECONDS, Pool
 from harness.trials.spec import TrialSpec
 from harness.units import GIB, MIB, format_size
@@ -319,7 +320,7 @@ def prepare(choice: str, names: Sequence[str]) -> tuple[Device, tuple[Family, ..
     """
     device = resolve_device(choice, os.environ)
     expect(device.uuid is not None, "This check needs an NVIDIA GPU and finds none to use; see what `nvidia-smi` says.")
-    framework.check_backend()
+    keras_backend.check_backend()
     expect(
         bool(families()),
         f"No family is installed: entry points of the group {GROUP} are missing, so install the package with "
@@ -341,8 +342,8 @@ def environment(device: Device) -> dict[str, Any]:
         "card": device.name,
         "memory_bytes": device.total_bytes,
         "driver": device.driver,
-        "backend": framework.backend(),
-        "versions": framework.versions(),
+        "backend": keras_backend.backend(),
+        "versions": keras_backend.versions(),
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
     }
@@ -367,9 +368,10 @@ def main() -> int:
         return error.exit_code
     started = time.monotonic()
     report: dict[str, Any] = {"environment": environment(device), "jobs": {}, "footprints": [], "errors": {}}
-    versions = ", ".join(f"{name} {number}" for name, number in framework.versions().items())
+    versions = ", ".join(f"{name} {number}" for name, number in keras_backend.versions().items())
     say(
-        f"{device.name} ({device.uuid}), driver {device.driver}.", f"Keras trains on {framework.backend()}: {versions}."
+        f"{device.name} ({device.uuid}), driver {device.driver}.",
+        f"Keras trains on {keras_backend.backend()}: {versions}.",
     )
     with closing(Pool()) as pool, TemporaryDirectory() as folder:
         bench = Bench(pool, Lane(device, NoProbe()), Path(folder))

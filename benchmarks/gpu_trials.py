@@ -16,9 +16,9 @@ from harness.audio.crops import Example
 from harness.audio.features import N_ROWS, WAVEFORM_VIEW, InputView, n_frames
 from harness.audio.store import Store
 from harness.families import Family
+from harness.keras_backend import backend
 from harness.models import Config
 from harness.records import DatasetRecord, ProtocolRecord, Provenance, StudyRecord, StudyResults, Value
-from harness.trials import framework
 from harness.trials.pool import End, Event, Pool
 from harness.trials.spec import Fold, TrialSpec
 from harness.vram.admission import Lane
@@ -217,7 +217,7 @@ def study(
         provenance=Provenance(
             commit="",
             versions={},
-            backend=framework.backend(),
+            backend=backend(),
             device=device.name,
             driver=device.driver,
             platform="",

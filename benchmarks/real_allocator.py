@@ -35,6 +35,7 @@ from gpu_trials import GENRES, Bench, Point, Watched, order, run, study  # noqa:
 from nvml_stub import STATE, build, describe  # noqa: E402
 
 from harness.families import Family, select  # noqa: E402
+from harness.keras_backend import STAND_IN  # noqa: E402
 from harness.models import Config  # noqa: E402
 from harness.records import Outcome  # noqa: E402
 from harness.search.devices import prove  # noqa: E402
@@ -42,7 +43,7 @@ from harness.search.space import points  # noqa: E402
 from harness.trials.pool import Pool  # noqa: E402
 from harness.units import GIB, MIB, format_size  # noqa: E402
 from harness.vram.admission import Lane  # noqa: E402
-from harness.vram.device import STAND_IN, resolve_device  # noqa: E402
+from harness.vram.device import resolve_device  # noqa: E402
 from harness.vram.probes import ProcessProbe  # noqa: E402
 
 BUDGET = 768 * MIB

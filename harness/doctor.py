@@ -10,12 +10,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
+from harness import keras_backend
 from harness.errors import DeviceError, UnusableGpuError
 from harness.records import Source
 from harness.search.devices import prove, worthwhile
 from harness.search.fitting import room_of
 from harness.settings import RunSettings
-from harness.trials import framework
 from harness.trials.pool import Pool
 from harness.units import format_size
 from harness.vram import nvml
@@ -66,11 +66,11 @@ def diagnose(choice: str) -> Iterator[Finding]:
         UsageError: `choice` names no device, or the back end is not installed.
         DeviceError: the GPU that was asked for is not there.
     """
-    settings = RunSettings(device=choice)
+    settings, variables = RunSettings(device=choice), keras_backend.overridden(os.environ)
     device = resolve_device(choice, os.environ)
     yield _device(device)
-    backend, versions = framework.check_backend(), framework.versions()
-    trains = f"Keras {versions.get('keras')} on {backend} {versions.get(framework.BACKENDS[backend], '')}"
+    backend, versions = keras_backend.check_backend(), keras_backend.versions()
+    trains = f"Keras {versions.get('keras')} on {backend} {versions.get(keras_backend.BACKENDS[backend], '')}"
     with closing(Pool()) as pool:
         pool.check()
         if device.uuid is None:
@@ -83,18 +83,22 @@ def diagnose(choice: str) -> Iterator[Finding]:
             )
         else:
             yield from _on_gpu(device, trains, pool, settings)
-    yield from _variables()
+    if variables:
+        yield Finding(
+            "variables",
+            Status.NOTE,
+            f"{', '.join(variables)}: set here, and set anew for trials, since the allocator's cap would not hold.",
+        )
     yield Finding("storage", Status.OK, f"Optuna keeps its studies in {_relative(settings.storage_url)}.")
     yield Finding("tracking", Status.OK, f"MLflow keeps its runs in {_relative(settings.tracking)}.")
 
 
 def _device(device: Device) -> Finding:
-    driver = f" The NVIDIA driver is {device.driver}." if device.driver is not None else ""
     if device.uuid is None:
         status = Status.PROBLEM if device.unexpected else Status.OK
         advice = "See what `nvidia-smi` says." if device.unexpected else ""
-        return Finding("device", status, " ".join(["Trials run on the CPU.", *device.notes]) + driver, advice)
-    text = f"Trials run on {device.name} ({device.uuid}), memory {_size(device)}.{driver}"
+        return Finding("device", status, " ".join(["Trials run on the CPU.", *device.notes]), advice)
+    text = f"The NVIDIA driver, {device.driver}, shows {device.name} ({device.uuid}), memory {_size(device)}."
     return Finding("device", Status.NOTE if device.notes else Status.OK, text, " ".join(device.notes))
 
 
@@ -104,9 +108,10 @@ def _on_gpu(device: Device, trains: str, pool: Pool, settings: RunSettings) -> I
     try:
         lane, choice = prove(device, pool)
     except UnusableGpuError as error:
-        yield Finding("framework", Status.PROBLEM, f"{trains} cannot use the GPU: {error.what}.", f"{error.advice}.")
+        what = "trials run on the CPU" if settings.device == "auto" else "no trial runs"
+        yield Finding("framework", Status.PROBLEM, f"{trains}: {error.what}, so {what}.", f"{error.advice}.")
     else:
-        computes = f"{trains} computes on the GPU: a child of the fork server trained a small network there."
+        computes = f"{trains} computes on the GPU, so trials run there: a child trained a small network."
         yield Finding("framework", Status.OK, computes)
         measured = choice.sentences
     yield from _driver()
@@ -136,7 +141,7 @@ def _card(device: Device, works: bool) -> Iterator[Finding]:
     if capability is None:
         return
     text = f"Compute capability {capability[0]}.{capability[1]}."
-    if works or framework.backend() != "tensorflow":
+    if works or keras_backend.backend() != "tensorflow":
         yield Finding("card", Status.OK, text)
     elif capability >= TOO_NEW:
         advice = "TensorFlow 2.21 was not built for a card as new; KERAS_BACKEND=jax may run on it (not tried)."
@@ -226,16 +231,6 @@ def _other_cards(device: Device) -> Iterator[Finding]:
         else ("Other programs count the fastest card first, unless CUDA_DEVICE_ORDER=PCI_BUS_ID is set.")
     )
     yield Finding("other cards", Status.NOTE, f"{text}{more}.", order)
-
-
-def _variables() -> Iterator[Finding]:
-    names = framework.overridden(os.environ)
-    if names:
-        yield Finding(
-            "variables",
-            Status.NOTE,
-            f"{', '.join(names)}: set here, and set anew for trials, since the allocator's cap would not hold.",
-        )
 
 
 def _size(device: Device) -> str:

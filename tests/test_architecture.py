@@ -15,7 +15,14 @@ PACKAGES = ("harness", "reports", "search_spaces")
 
 # From the ground up; a module imports from its own floor and from those below.
 FLOORS = (
-    ("harness.errors", "harness.units", "harness.records", "harness.settings", "harness.processes"),
+    (
+        "harness.errors",
+        "harness.units",
+        "harness.records",
+        "harness.settings",
+        "harness.processes",
+        "harness.keras_backend",
+    ),
     ("harness.audio",),
     ("harness.scoring",),
     ("harness.vram",),

@@ -19,6 +19,7 @@ from search_helpers import completed
 from harness.audio.features import InputView
 from harness.errors import HarnessError
 from harness.families import families
+from harness.keras_backend import STAND_IN
 from harness.models import Config
 from harness.records import Outcome, Reading, Source
 from harness.search.fitting import room_of
@@ -26,7 +27,7 @@ from harness.trials.pool import End, Event
 from harness.trials.spec import Ended, TrialSpec
 from harness.units import GIB, MIB
 from harness.vram.admission import Lane
-from harness.vram.device import STAND_IN, Device, DeviceKind
+from harness.vram.device import Device, DeviceKind
 from harness.vram.footprint import Footprint
 from harness.vram.probes import ProcessProbe
 

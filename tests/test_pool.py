@@ -62,14 +62,16 @@ def test_the_end_of_a_child_has_one_name(
         ("Check failed: rank == 3", True, Outcome.CRASHED),
     ],
 )
-def test_a_child_that_aborts_is_out_of_memory_if_its_log_says_so(
+def test_a_child_that_dies_in_a_library_is_out_of_memory_if_its_log_says_so(
     tmp_path: Path, said: str, on_gpu: bool, outcome: Outcome
 ) -> None:
     log = tmp_path / "log"
     log.write_text("line of no use\n" * 10_000 + said)
-    judged = judge(None, None, -signal.SIGABRT, log, on_gpu=on_gpu)
-    assert judged.outcome is outcome
-    assert str(log) in judged.message
+    for sign in (signal.SIGABRT, signal.SIGSEGV):
+        judged = judge(None, None, -sign, log, on_gpu=on_gpu)
+        assert judged.outcome is outcome
+        assert f"died of {sign.name}" in judged.message
+        assert str(log) in judged.message
 
 
 @pytest.fixture(scope="module")

@@ -69,18 +69,19 @@ def test_other_errors_are_no_want_of_memory() -> None:
             "CUDA does not start (INTERNAL: CUDA error: system has unsupported driver)",
             "driver to 525",
         ),
-        (
-            "Could not find cuda drivers on your machine, GPU will not be used.",
-            "it finds no CUDA libraries",
-            "'.[gpu]'",
-        ),
         ("", "it does not say why", "nvidia-smi"),
     ],
 )
 def test_a_log_tells_why_there_is_no_gpu(text: str, what: str, advice: str) -> None:
-    cause = why_no_gpu(text)
+    cause = why_no_gpu(text, installed=True)
     assert cause.what == what
     assert advice in cause.advice
+
+
+def test_libraries_that_are_not_installed_are_asked_for() -> None:
+    cause = why_no_gpu("", installed=False)
+    assert cause.what == "its CUDA libraries are not installed"
+    assert "pip install -e '.[gpu]'" in cause.advice
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ class Classifier:
     def network(self) -> Any:
         """Return the `keras.Model`; the first call loads it, and imports the framework."""
         if self._network is None:
-            from harness.trials.framework import environment
+            from harness.keras_backend import environment
 
             for name, value in environment().items():
                 os.environ.setdefault(name, value)

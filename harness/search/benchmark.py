@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import optuna
 
 import harness
+from harness import keras_backend
 from harness.audio.store import Store
 from harness.errors import TrackingError, UsageError, WorkspaceError
 from harness.families import Family, select
@@ -27,7 +28,6 @@ from harness.search.space import space_hash
 from harness.search.study import Plan, Study
 from harness.settings import RunSettings, default_artifact_root, default_tracking_uri
 from harness.tracking.ledger import REFERENCES, Ledger, dump_records, lock_workspace
-from harness.trials import framework
 from harness.trials.pool import Pool
 from harness.trials.spec import Fold
 from harness.vram.admission import Lane
@@ -45,7 +45,7 @@ def run(settings: RunSettings, notify: Notify) -> tuple[StudyResults, ...]:
         KeyboardInterrupt: the user stopped the run, which can be taken up again.
     """
     chosen = select(settings.families)
-    framework.check_backend()
+    keras_backend.check_backend()
     # The server of the children imports the framework while the data is read.
     with lock_workspace(settings.workspace), closing(Pool()) as pool:
         # Before the data: that a GPU cannot be used is not to be learnt after minutes.
@@ -92,8 +92,8 @@ def provenance(device: Device) -> Provenance:
     """Describe this machine and what is installed on it."""
     return Provenance(
         commit=_commit(),
-        versions=framework.versions(),
-        backend=framework.backend(),
+        versions=keras_backend.versions(),
+        backend=keras_backend.backend(),
         device=device.name,
         driver=device.driver,
         platform=platform.platform(),

@@ -23,6 +23,7 @@ from harness.audio.protocols import Partition
 from harness.errors import HarnessError, TrackingError, UsageError, WorkspaceError
 from harness.families import Family, select
 from harness.inference.card import card_of
+from harness.keras_backend import check_backend
 from harness.models import Config
 from harness.records import (
     FinalRecord,
@@ -54,7 +55,6 @@ from harness.tracking.ledger import (
     dump_record,
     lock_workspace,
 )
-from harness.trials import framework
 from harness.trials.members import Answers, Member
 from harness.trials.members import ask as ask_members
 from harness.trials.pool import End, Pool
@@ -120,7 +120,7 @@ def final(
         UsageError: there is nothing to test, or a test set was opened before the last trials.
         WorkspaceError: there are no results, or the data set or its split is not what the studies ran on.
     """
-    framework.check_backend()
+    check_backend()
     check_results(workspace)
     with lock_workspace(workspace):
         ledger = Ledger(workspace)

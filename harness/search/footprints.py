@@ -12,10 +12,10 @@ from pathlib import Path
 
 import harness
 from harness.families import Family
+from harness.keras_backend import versions
 from harness.records import short_hash
 from harness.search.space import points, space_hash
 from harness.settings import cache
-from harness.trials import framework
 from harness.trials.pool import Pool
 
 MICRO_BATCH = 8
@@ -63,4 +63,4 @@ def _identity(family: Family) -> str:
     code = hashlib.sha256()
     for file in [*sorted((here / "models").glob("*.py")), here / "vram" / "footprint.py", built_by]:
         code.update(file.read_bytes())
-    return short_hash([space_hash(family, quick=False), code.hexdigest(), framework.versions().get("keras")])
+    return short_hash([space_hash(family, quick=False), code.hexdigest(), versions().get("keras")])

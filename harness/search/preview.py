@@ -8,6 +8,7 @@ from contextlib import closing
 from itertools import islice
 
 from harness.families import Family, select
+from harness.keras_backend import check_backend
 from harness.records import Outcome
 from harness.search.benchmark import study_record
 from harness.search.data import Prepared, prepare_search
@@ -17,7 +18,6 @@ from harness.search.fitting import Fitter, Limits
 from harness.search.space import points
 from harness.settings import RunSettings
 from harness.tracking.ledger import Ledger, lock_workspace
-from harness.trials import framework
 from harness.trials.pool import Pool
 from harness.units import format_duration, format_size
 from harness.vram.admission import Lane
@@ -38,7 +38,7 @@ def dry_run(settings: RunSettings, notify: Notify) -> None:
     Raises:
         HarnessError: as `run` would.
     """
-    framework.check_backend()
+    check_backend()
     with lock_workspace(settings.workspace), closing(Pool()) as pool:
         lanes = lanes_for(settings, pool, notify)
         prepared = prepare_search(settings, notify)

@@ -1,104 +1,16 @@
-"""The only place that knows which framework Keras runs on: environment, memory, determinism, errors."""
+"""The framework in a child that has imported it: set up, asked for its device and its memory."""
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 
-from harness.errors import UsageError
+from harness.keras_backend import FRACTIONS, STAND_IN, backend, library_folders
 from harness.trials import symptoms
 from harness.units import MIB
-from harness.vram.device import STAND_IN
-
-BACKENDS = {"tensorflow": "tensorflow", "jax": "jax"}
-"""Keras back ends that the harness runs on, and the distribution that provides each."""
-
-
-def backend(environ: Mapping[str, str] = os.environ) -> str:
-    """Return the name of the Keras back end that `KERAS_BACKEND` asks for; tensorflow unless told otherwise."""
-    return environ.get("KERAS_BACKEND") or "tensorflow"
-
-
-def check_backend() -> str:
-    """Return the name of the back end.
-
-    Raises:
-        UsageError: the harness does not run on it, or it is not installed.
-    """
-    name = backend()
-    if name not in BACKENDS:
-        raise UsageError(f"KERAS_BACKEND={name}: not one of {', '.join(BACKENDS)}. Set one of them, or unset it.")
-    if find_spec(BACKENDS[name]) is None:
-        raise UsageError(
-            f"KERAS_BACKEND={name}: {BACKENDS[name]} is not installed. Install it with: pip install {BACKENDS[name]}"
-        )
-    return name
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what a result depends on, by distribution; absent ones are left out."""
-    names = ("harness", "keras", BACKENDS.get(backend(), backend()), "numpy", "librosa", "optuna", "scikit-learn")
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def environment() -> dict[str, str]:
-    """Return the variables that must be set before the framework is imported."""
-    return {
-        "KERAS_BACKEND": backend(),
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        # NVML must see what a trial needs, not what an allocator grabbed in advance.
-        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        **CAPPED,
-        # Only this allocator counts what it holds on a CPU; it also spares the page faults of malloc.
-        "TF_CPU_ALLOCATOR_USE_BFC": "1",
-        # The fork server must have no threads but its own when it forks.
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-        **_library_path(os.environ),
-    }
-
-
-CAPPED = {"TF_GPU_ALLOCATOR": "", "XLA_PYTHON_CLIENT_ALLOCATOR": "default", "TF_FORCE_UNIFIED_MEMORY": "false"}
-"""With other values than these of a user's, the framework's allocator would not stop at its cap."""
-
-LOGGED = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "bfc_allocator=1,dso_loader=1"}
-"""What makes TensorFlow write into a child's log what its allocator takes, and which library it does not find."""
-
-_FRACTIONS = ("XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION")
-"""JAX goes on without its GPU where both are set; the first is deprecated."""
-
-
-def overridden(environ: Mapping[str, str]) -> list[str]:
-    """Return the variables of a user's, by name, that would undo the cap, and are therefore set anew in children."""
-    changed = [name for name, value in CAPPED.items() if environ.get(name, value) != value]
-    return changed + [name for name in _FRACTIONS if name in environ]
-
-
-def _library_path(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variable by which the loader finds NVIDIA's libraries that pip installed; nothing without them.
-
-    The wheel of TensorFlow 2.21 names their folders in its run path, but for that of cuSOLVER, without which it
-    computes on the CPU.
-    """
-    found = find_spec("nvidia")
-    roots = found.submodule_search_locations if found is not None else None
-    folders = sorted(str(folder) for root in roots or () for folder in Path(root).glob("*/lib") if folder.is_dir())
-    before = environ.get("LD_LIBRARY_PATH", "")
-    new = [folder for folder in folders if folder not in before.split(":")]
-    return {"LD_LIBRARY_PATH": ":".join([*new, *filter(None, [before])])} if new else {}
 
 
 def prepare(
@@ -133,12 +45,12 @@ def prepare(
     else:
         if deterministic:
             os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
-        for name in _FRACTIONS:
+        for name in FRACTIONS:
             os.environ.pop(name, None)
         if cap_bytes is not None:
             # A GPU whose driver does not tell its memory shares the machine's.
             whole = device_bytes or psutil.virtual_memory().total
-            os.environ["XLA_CLIENT_MEM_FRACTION"] = f"{min(1.0, cap_bytes / whole):.4f}"
+            os.environ["XLA_CLIENT_MEM_FRACTION"] = f"{min(1.0, cap_bytes / whole):.6f}"
     import keras
 
     keras.utils.set_random_seed(seed)
@@ -174,7 +86,7 @@ def why_no_gpu(log: str) -> symptoms.Cause:
         log: of the child that tried.
     """
     if backend() == "tensorflow":
-        return symptoms.why_no_gpu(log)
+        return symptoms.why_no_gpu(log, installed=bool(library_folders()))
     if find_spec("jax_plugins") is None:
         return symptoms.Cause("its CUDA plugin is not installed", "Install it: pip install 'jax[cuda12]'")
     import jax

@@ -11,6 +11,9 @@ from harness.records import EpochRecord, Outcome
 from harness.trials import symptoms
 from harness.trials.spec import Ended
 
+# How a process dies in a library that gets no memory, and does not say so by an error.
+_OWN_FAULT = (-signal.SIGABRT, -signal.SIGSEGV)
+
 
 @dataclass(frozen=True)
 class Kill:
@@ -49,8 +52,9 @@ def judge(
         # Nobody here sent it; on Linux that is nearly always the kernel's out-of-memory killer.
         outcome = Outcome.HOST_OOM
         message = "killed from outside with SIGKILL, most likely for want of main memory; run fewer jobs"
-    elif exit_code == -signal.SIGABRT and on_gpu and symptoms.is_out_of_memory(symptoms.tail(log), on_gpu):
-        outcome, message = Outcome.OOM, f"out of device memory: aborted in a library; its log is {log}"
+    elif exit_code in _OWN_FAULT and on_gpu and symptoms.is_out_of_memory(symptoms.tail(log), on_gpu):
+        name = signal.Signals(-exit_code).name
+        outcome, message = Outcome.OOM, f"out of device memory: died of {name} where it got none; its log is {log}"
     elif exit_code is not None and exit_code < 0:
         message = f"died of {signal.Signals(-exit_code).name}; its log is {log}"
     return Ended(outcome, message, epochs=tuple(epochs))

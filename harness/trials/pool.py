@@ -19,10 +19,11 @@ from typing import Any
 
 from harness.audio.features import InputView
 from harness.errors import DeviceError, HarnessError, UnusableGpuError
+from harness.keras_backend import LOGGED, environment
 from harness.models import Config
 from harness.processes import kill_group
 from harness.records import EpochRecord, Outcome, Predictions, Reading
-from harness.trials import framework, symptoms, worker
+from harness.trials import symptoms, worker
 from harness.trials.outcome import Kill, judge
 from harness.trials.spec import NO_GPU, Ended, EpochEnded, FoldEnded, NoGpu, TrialSpec
 from harness.trials.symptoms import Cause
@@ -145,7 +146,7 @@ class Pool:
         """Start the server, without waiting for its imports."""
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(worker.PRELOAD))
-        os.environ.update(framework.environment())
+        os.environ.update(environment())
         _start_server()
         self._running: dict[int, _Running] = {}
         self._leaving: list[_Leaving] = []
@@ -455,8 +456,8 @@ def _start_server() -> None:
     Standard output goes too: whoever reads a pipe from this process to its end would wait for the server's imports.
     """
     saved = [os.dup(descriptor) for descriptor in (1, 2)]
-    level = {name: os.environ.get(name) for name in framework.LOGGED}
-    os.environ.update(framework.LOGGED)
+    level = {name: os.environ.get(name) for name in LOGGED}
+    os.environ.update(LOGGED)
     try:
         with open(os.devnull, "wb") as nowhere:
             for descriptor in (1, 2):

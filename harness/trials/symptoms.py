@@ -17,8 +17,8 @@ class Cause(NamedTuple):
     advice: str
 
 
-TAIL_BYTES = 64 * 1024
-"""The end of a log, in which the last words of a process stand."""
+TAIL_BYTES = MIB
+"""The end of a log, in which the last words of a process stand; an allocator that runs out lists all of its chunks."""
 
 _OUT_OF_MEMORY = (
     *("RESOURCE_EXHAUSTED", "ResourceExhausted", "out of memory", "OOM when", "CUDA_ERROR_OUT_OF_MEMORY"),
@@ -82,8 +82,12 @@ def remedy(text: str) -> str:
     return next(known, "See what `nvidia-smi` says")
 
 
-def why_no_gpu(text: str) -> Cause:
-    """Return why TensorFlow found no GPU, by its log."""
+def why_no_gpu(text: str, installed: bool) -> Cause:
+    """Return why TensorFlow found no GPU, by its log.
+
+    Args:
+        installed: whether NVIDIA's CUDA libraries lie in this environment.
+    """
     missing = re.findall(r"Could not load dynamic library '([^']+)'", text)
     missing = [name for name in dict.fromkeys(missing) if "nvinfer" not in name]
     if "libcuda.so.1" in missing:
@@ -102,8 +106,8 @@ def why_no_gpu(text: str) -> Cause:
             "Update the NVIDIA driver to 525 or later; in a container, start it with `--gpus all`; else see who may "
             "open /dev/nvidia*",
         )
-    if "Could not find cuda drivers" in text or "Cannot dlopen" in text:
-        return Cause("it finds no CUDA libraries", "Install them: pip install -e '.[gpu]'")
+    if not installed:
+        return Cause("its CUDA libraries are not installed", "Install them: pip install -e '.[gpu]'")
     return Cause("it does not say why", "See what `nvidia-smi` says")
 
 

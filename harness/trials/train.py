@@ -25,6 +25,9 @@ from harness.scoring.metrics import joined, log_likelihoods, track_scores, vote
 from harness.trials import framework
 from harness.trials.spec import Ended, TrialSpec
 
+LOST = 1e6
+"""A loss above this comes back to nothing; some processors' arithmetic keeps it finite for ever."""
+
 UNTIMED_STEPS = 1
 """The first step traces and compiles."""
 
@@ -168,7 +171,7 @@ class Watch(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         loss = (logs or {}).get("loss", 0.0)
-        if not math.isfinite(loss):
+        if not loss < LOST:
             raise Stopped(
                 Outcome.DIVERGED, f"the loss became {loss} in epoch {len(self.records) + 1}, step {batch + 1}"
             )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.audio.features import InputView
+from harness.keras_backend import backend
 from harness.models import Config
 from harness.records import EpochRecord, Outcome, Predictions
 from harness.trials import framework, symptoms
@@ -114,7 +115,7 @@ def run_self_test(size: int, environment: dict[str, str], log: Path, connection:
         framework.prepare(threads=1, deterministic=False, seed=0)
         if not framework.computes_on_gpu():
             what, advice = framework.why_no_gpu(symptoms.tail(log))
-            connection.send(Cause(f"{framework.backend()} computes on the CPU: {what}", advice))
+            connection.send(Cause(f"{backend()} computes on the CPU: {what}", advice))
             return
         import keras
 
@@ -125,7 +126,7 @@ def run_self_test(size: int, environment: dict[str, str], log: Path, connection:
     except Exception as error:
         traceback.print_exc()
         first_line = str(error).strip().partition("\n")[0]
-        what = f"{framework.backend()} cannot train a small network there ({type(error).__name__}: {first_line})"
+        what = f"{backend()} cannot train a small network there ({type(error).__name__}: {first_line})"
         connection.send(Cause(what, symptoms.remedy(f"{error} {symptoms.tail(log)}")))
         return
     threading.Event().wait()

@@ -11,13 +11,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness.errors import DeviceError, UsageError
+from harness.keras_backend import STAND_IN
 from harness.units import MIB
 from harness.vram import nvml
 
 WSL_DEVICE = Path("/dev/dxg")
-
-STAND_IN = "HARNESS_STAND_IN"
-"""Where this variable is set, the CPU computes in the place of a GPU that the driver shows: for tests alone."""
 
 # Idle drivers move by a few MiB; the smallest CUDA context takes far more.
 _RETURN_TOLERANCE_BYTES = 16 * MIB

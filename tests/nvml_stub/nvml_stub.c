@@ -16,7 +16,7 @@
      base BYTES                          memory in use that belongs to no process
      fails memory|processes|instances|all CODE
      process PID rss|file:PATH|pool:BASE:STEP|BYTES [as PID] [unlisted] [unmeasured] [twice]
-     descendants [SOURCE]                a process for each one that descends from whoever asks, as `process PID SOURCE`
+     descendants [SOURCE [FLAG...]]      a process for each one that descends from whoever asks, as `process PID SOURCE`
                                          (rss unless named), if it left the process group of whoever asks, as trials do
 
    A process holds what the kernel says is resident (rss), or the figure in the file at PATH, or BYTES, or what its
@@ -172,7 +172,7 @@ static void read_process(Card *card, char *line) {
 
 static void read_descendants(Card *card, const char *directive) {
     char source[512] = "rss";
-    sscanf(directive, "descendants %511s", source);
+    sscanf(directive, "descendants %511[^\n]", source);
     DIR *all = opendir("/proc");
     for (struct dirent *one; all && (one = readdir(all));) {
         int pid = atoi(one->d_name), group, other, above = pid ? parent_of(pid, &group) : -1;
