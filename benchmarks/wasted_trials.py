@@ -124,13 +124,13 @@ class OneUpdate(Pool):
         reading = Reading(peak_bytes=min(held, cap), source=ProcessProbe.source)
         if held > cap:
             self.wasted += 1
-            yield End(spec, Ended(Outcome.OOM, allocator_peak_bytes=cap), reading)
+            yield End(spec, Ended(Outcome.OOM, allocator_peak_bytes=cap), reading, pool_bytes=cap)
             return
         value = score(spec.config, self.reckon(FAMILY, spec.view, spec.config, GENRES).peak(8, 1))
         epoch = EpochRecord(epoch=1, loss=1, accuracy=1, val_loss=1, val_accuracy=1, val_macro_f1=value, seconds=1)
         known: dict[str, Any] = {"epochs": (epoch,), "best_epoch": 1, "predictions": PREDICTIONS, "train_seconds": 1.0}
         known |= {"valid_accuracy": value, "valid_macro_f1": value, "allocator_peak_bytes": held}
-        yield End(spec, Ended(Outcome.COMPLETED, **known), reading)
+        yield End(spec, Ended(Outcome.COMPLETED, **known), reading, pool_bytes=held)
 
     def held_by(self, config: dict[str, Any], micro_batch: int, accumulation: int) -> int:
         """Return what a child that trains one update was seen to hold, until it passed the budget."""

@@ -57,7 +57,7 @@ def test_every_library_that_tensorflow_checks_for_is_within_reach(nvidia: Path) 
     found = find_spec("tensorflow")
     assert found is not None
     assert found.origin is not None
-    library = Path(found.origin).with_name("libtensorflow_keras_backend.so.2")
+    library = Path(found.origin).with_name("libtensorflow_framework.so.2")
     told = subprocess.run(["readelf", "-d", library], capture_output=True, text=True, check=True).stdout
     (run_path,) = [line for line in told.splitlines() if "RUNPATH" in line]
     named = [name for name in REQUIRED if f"/nvidia/{name}/lib" in run_path]
