@@ -56,8 +56,11 @@ class UnusableGpuError(DeviceError):
     """
 
     def __init__(self, name: str, what: str, advice: str) -> None:
-        super().__init__(f"{name}: {what}. {advice}.")
-        self.what, self.advice = what, advice
+        super().__init__(name, what, advice)
+        self.name, self.what, self.advice = name, what, advice
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.what}. {self.advice}."
 
 
 class TrackingError(HarnessError):

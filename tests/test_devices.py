@@ -1,0 +1,153 @@
+"""The devices that a run trains on: proven, told apart by their size, and never the CPU under a GPU's name."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import command
+from nvml_stub import MIB, STATE, Driver, build, describe, holding
+
+from harness.errors import DeviceError, UnusableGpuError
+from harness.records import Source
+from harness.search.devices import lanes_for
+from harness.search.events import Note
+from harness.settings import RunSettings
+from harness.vram.admission import Lane
+from harness.vram.device import Device, DeviceKind
+from harness.vram.probes import SelfTest
+
+BIG = ("card GPU-b1 25769803776 Big", f"base {300 * MIB}")
+SMALL = ("card GPU-a1 2147483648 Small", f"base {300 * MIB}")
+EQUAL = ("card GPU-c1 25769803776 Equal",)
+HELD = 40
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    folder = tmp_path_factory.mktemp("driver") / "current"
+    build(folder)
+    driver = Driver(folder)
+    yield driver
+    driver.close()
+
+
+@dataclass(frozen=True)
+class Chosen:
+    lanes: tuple[Lane, ...]
+    notes: list[str]
+    warnings: list[str]
+
+
+class FakePool:
+    """Its self-test holds real memory; on the GPUs of `useless` the framework computes on the CPU."""
+
+    def __init__(self, cards: tuple[str, ...], useless: tuple[str, ...]) -> None:
+        self.cards, self.useless = cards, useless
+
+    @contextmanager
+    def self_test(self, device: Device) -> Iterator[SelfTest]:
+        if device.uuid in self.useless:
+            raise UnusableGpuError(device.name, "tensorflow computes on the CPU: it cannot load X", "Install X")
+        with holding(HELD) as child:
+            at = next(place for place, line in enumerate(self.cards) if line.startswith(f"card {device.uuid}"))
+            describe(*self.cards[: at + 1], f"process {child.pid} rss", *self.cards[at + 1 :])
+            yield SelfTest(child.pid, HELD * MIB)
+        describe(*self.cards)
+
+
+def choose(cards: tuple[str, ...], useless: tuple[str, ...] = (), **settings: Any) -> Chosen:
+    """Choose the lanes of a run, in the process that sees the cards."""
+    describe(*cards)
+    said: list[Note] = []
+    pool: Any = FakePool(cards, useless)
+    lanes = lanes_for(RunSettings(**settings), pool, lambda event: said.append(event))  # type: ignore[arg-type]
+    warnings = [note.text for note in said if note.warning]
+    return Chosen(lanes, [note.text for note in said if not note.warning], warnings)
+
+
+def test_a_gpu_is_proven_with_what_was_in_use_while_it_was_idle(driver: Driver) -> None:
+    (lane,) = driver.run(choose, BIG).lanes
+    assert lane.device.uuid == "GPU-b1"
+    assert lane.probe.source is Source.PROCESS
+    assert lane.idle_bytes == 300 * MIB
+    assert lane.overhead_bytes > 0
+    assert not lane.exclusive
+
+
+def test_an_old_card_neither_joins_nor_limits_the_others(driver: Driver) -> None:
+    cards = (*SMALL, *BIG, *EQUAL)
+    found = [
+        [lane.device.uuid for lane in driver.run(partial(choose, cards, **settings)).lanes]
+        for settings in ({"jobs": "auto"}, {"jobs": 1}, {"jobs": "auto", "device": "gpu:0"})
+    ]
+    assert found == [["GPU-b1", "GPU-c1"], ["GPU-b1"], ["GPU-a1"]]
+
+
+def test_an_exclusive_gpu_is_known(driver: Driver) -> None:
+    (lane,) = driver.run(choose, (*BIG, "exclusive")).lanes
+    assert lane.exclusive
+
+
+def test_a_card_that_is_smaller_than_the_budget_says_what_is_there(driver: Driver) -> None:
+    chosen = driver.run(choose, SMALL)
+    assert chosen.warnings == ["Small: 8.00 GiB asked for, 1.58 GiB there for a trial; that is its limit."]
+
+
+def test_where_no_gpu_is_of_use_the_cpu_is_taken_loudly(driver: Driver) -> None:
+    chosen = driver.run(choose, BIG, ("GPU-b1",))
+    (lane,) = chosen.lanes
+    assert lane.device == Device(DeviceKind.CPU)
+    assert chosen.warnings == [
+        "Big: tensorflow computes on the CPU: it cannot load X. Install X.",
+        "TRIALS RUN ON THE CPU. Pass --device gpu:0 to stop here instead.",
+    ]
+
+
+def test_a_gpu_that_was_asked_for_and_is_of_no_use_is_an_error(driver: Driver) -> None:
+    with pytest.raises(DeviceError, match=r"Big: tensorflow computes on the CPU: it cannot load X. Install X."):
+        driver.run(partial(choose, BIG, ("GPU-b1",), device="gpu:0"))
+
+
+def test_of_two_gpus_the_one_of_use_is_taken(driver: Driver) -> None:
+    chosen = driver.run(partial(choose, (*BIG, *EQUAL), ("GPU-b1",), jobs="auto"))
+    assert [lane.device.uuid for lane in chosen.lanes] == ["GPU-c1"]
+    assert chosen.warnings == ["Big: tensorflow computes on the CPU: it cannot load X. Install X."]
+
+
+@pytest.fixture
+def blind(tmp_path: Path) -> dict[str, str]:
+    """The environment of a machine whose driver shows a GPU, and whose framework finds none."""
+    build(tmp_path / "driver")
+    state = tmp_path / "driver" / "state"
+    state.write_text("driver 550.54.14\ncard GPU-b1 25769803776 Big\n")
+    return {**os.environ, "LD_LIBRARY_PATH": str(tmp_path / "driver"), STATE: str(state)}
+
+
+@pytest.mark.slow
+def test_no_record_names_a_gpu_that_did_not_compute(blind: dict[str, str], tones: Path, tmp_path: Path) -> None:
+    """Trains a trial, and starts two servers."""
+    options = ("--quick", "--epochs", 1, "--trials", 1, "--data", tones, "--workspace", tmp_path / "work")
+    order = command("run", "cnn2d-mfcc", *options)
+    asked = subprocess.run([*order, "--device", "gpu:0"], env=blind, capture_output=True, text=True)
+    assert asked.returncode == 2
+    assert "Big (GPU-b1): tensorflow computes on the CPU: it cannot load libcuda.so.1" in asked.stderr
+    assert "Traceback" not in asked.stderr
+    assert not list(tmp_path.glob("work/results/*/trial-*"))
+
+    done = subprocess.run(order, env=blind, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "TRIALS RUN ON THE CPU" in done.stdout
+    (study,) = tmp_path.glob("work/results/*/study.json")
+    assert json.loads(study.read_text())["provenance"]["device"] == "CPU"
+    (trial,) = tmp_path.glob("work/results/*/trial-00000.json")
+    assert json.loads(trial.read_text())["cap_bytes"] is None
+    assert "Big" not in (tmp_path / "work" / "report" / "RESULTS.md").read_text()
