@@ -248,11 +248,13 @@ def test_a_run_that_is_killed_and_interrupted_ends_as_an_undisturbed_one(
         with subprocess.Popen(
             order, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         ) as process:
-            ended += until_a_trial_ends(process)
+            seen = until_a_trial_ends(process)
+            ended += seen
             # Ctrl-C reaches every process of the terminal's group.
             os.killpg(process.pid, sign) if sign is signal.SIGINT else process.kill()
             _, err = process.communicate()
-        if sign is signal.SIGINT:
+        # On a busy machine the first run may be through before it is killed, and the second has nothing left to do.
+        if sign is signal.SIGINT and seen:
             assert process.returncode == 130, err
             assert "interrupted; the same command goes on from here" in err
             assert "Traceback" not in err

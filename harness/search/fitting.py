@@ -106,7 +106,8 @@ class Fitter:
         """Return what the sampler learns about the limits: shares over (above 0) or under (below 0) each of them."""
         vram = self._needed(found, ended, reading) / self.limits.room_bytes - 1
         if ended.outcome in (Outcome.OOM, Outcome.OVER_BUDGET):
-            vram = max(vram, MIN_VIOLATION)
+            # It was stopped before it had all that it needed.
+            vram = max(vram, found.footprint_bytes / self.limits.room_bytes - 1, MIN_VIOLATION)
         constraints = {"vram": vram}
         limit, seconds = self.limits.seconds, ended.projected_seconds or ended.train_seconds
         if limit is not None and ended.outcome is Outcome.TIMEOUT:

@@ -46,6 +46,9 @@ RETURN_SECONDS = 15.0
 ANSWER_SECONDS = 180.0
 """How long a child may take to do its first work on a device: a driver that hangs never answers."""
 
+FORWARD_SECONDS = 600.0
+"""How long a child may take for a forward pass, the largest network on a CPU included."""
+
 SELF_TEST_BYTES = 256 * MIB
 """What the self-test's child holds."""
 
@@ -152,11 +155,21 @@ class Pool:
         self._leaving: list[_Leaving] = []
         self._checked = False
 
-    def call(self, function: Callable[..., Any], *arguments: Any, environment: Mapping[str, str] = NO_DEVICE) -> Any:
+    def call(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        environment: Mapping[str, str] = NO_DEVICE,
+        seconds: float | None = None,
+    ) -> Any:
         """Return what `function(*arguments)` answers in a child of its own that sees no device, unless told otherwise.
 
+        Args:
+            environment: variables to set in the child.
+            seconds: how long to wait for the answer; None for as long as the child lives.
+
         Raises:
-            HarnessError: the function raised, or the child died.
+            HarnessError: the function raised, the child died, or it did not answer in time.
         """
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
@@ -165,12 +178,16 @@ class Pool:
         _start(process)
         theirs.close()
         try:
-            good, answer = ours.recv()
+            if ours.poll(seconds):
+                good, answer = ours.recv()
+            else:
+                good, answer = False, f"no answer within {seconds:.0f} s"
+                process.kill()
         except EOFError:
             good, answer = False, "the child process died"
         finally:
             ours.close()
-            process.join()
+            process.join(REAP_SECONDS)
         if not good:
             raise HarnessError(f"{function.__name__} failed in a child process: {answer}.")
         return answer
@@ -201,7 +218,8 @@ class Pool:
         Raises:
             HarnessError: the family's `build` failed.
         """
-        answer = self.call(worker.time_forward, family, view, dict(config), genres, crops, environment=environment)
+        arguments = family, view, dict(config), genres, crops
+        answer = self.call(worker.time_forward, *arguments, environment=environment, seconds=FORWARD_SECONDS)
         return float(answer)
 
     @contextmanager

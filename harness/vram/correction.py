@@ -23,7 +23,10 @@ NOISE = 0.05
 """Residuals of log need beyond this share count in proportion, not squared, so that no single trial rules the fit."""
 
 MARGIN_SIGMAS = 1.645
-"""The upper bound is passed by one trial in twenty, if ratios are log-normal; as many lie under the lower bound."""
+"""The upper bound is passed by one trial in twenty, if ratios are log-normal."""
+
+LOWER_SIGMAS = 0.842
+"""One trial in five stays under the lower bound."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Correction:
     Attributes:
         factor: what a need grows by for each predicted byte.
         constant: the part of a need that does not grow with the network, in bytes.
-        margin: what to multiply an estimate with for an upper bound, and to divide it by for a lower one.
+        margin: what to multiply an estimate with for an upper bound.
     """
 
     factor: float = 1.0
@@ -97,5 +100,5 @@ class Correction:
         return round(self.estimate(predicted) * self.margin)
 
     def lower(self, predicted: int) -> int:
-        """Return what the need stays below in one trial of twenty, in bytes."""
-        return round(self.estimate(predicted) / self.margin)
+        """Return what the need stays under in one trial of five, in bytes."""
+        return round(self.estimate(predicted) / self.margin ** (LOWER_SIGMAS / MARGIN_SIGMAS))

@@ -43,8 +43,8 @@ def fit(
 ) -> Fit:
     """Return the largest micro-batch whose upper bound keeps under the allocator's cap; failing that, the smallest.
 
-    At the smallest, the lower bound decides, and the slack may be used: a trial is refused for what is nearly certain,
-    not for what is likely, since a refused one teaches nothing.
+    At the smallest, the lower bound decides, and the slack may be used: a trial that has one chance in five is tried,
+    since a refused one teaches nothing.
 
     Args:
         footprint: of the model.
