@@ -263,3 +263,34 @@ def test_the_whole_check_runs_on_a_stand_in_driver(bare: dict[str, str], tmp_pat
     assert [row["what"].partition(",")[0] for row in returned] == ["self-test", *["cnn2d-mfcc"] * 5]
     assert all(row["after_bytes"] == row["before_bytes"] for row in returned)
     assert all(row["seconds"] is not None for row in returned)
+
+
+@pytest.mark.slow
+def test_the_whole_check_runs_on_tensorflows_real_allocator(tmp_path: Path) -> None:
+    """Trains on the CPU, whose allocator doubles, stops at its cap and runs out of memory as a GPU's does."""
+    context, growth = 24 * MIB, 3 * MIB
+    build(tmp_path / "driver")
+    state = tmp_path / "driver" / "state"
+    card = f"driver 550.54.14\ncard {UUID} {8 * GIB} Stub GPU\nbase {300 * MIB}\n"
+    state.write_text(f"{card}descendants pool:{context}:{growth}\n")
+    output = tmp_path / "out.json"
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path / "driver"), STATE: str(state), STAND_IN: "1"}
+    result = run_check("cnn2d-mfcc", "--quick", "--trials", "1", "--output", str(output), environment=environment)
+    report = json.loads(output.read_text())
+    assert report["errors"] == {}, result.stdout
+    assert result.returncode == 0, result.stderr
+    source = report["source"]
+    assert source["source"] == "process"
+    assert source["idle_bytes"] == 300 * MIB
+    assert context < source["overhead_bytes"] < context + 10 * growth
+    assert report["over_budget"]["outcome"] == "over_budget"
+    # A real out-of-memory at the full micro-batch, recovered with less.
+    tried = report["out_of_memory"]["attempts"]
+    assert (tried[0]["micro_batch"], tried[0]["outcome"]) == (32, "oom")
+    assert tried[-1]["outcome"] == "completed"
+    assert tried[-1]["micro_batch"] < 32
+    for row in (*report["footprints"], report["staircase"]):
+        assert row["outcome"] == "completed"
+        assert row["allocator_peak_bytes"] <= row["pool_bytes"] <= row["cap_bytes"]
+        assert context < row["beside_bytes"] < context + 15 * growth
+    assert "| cnn2d-mfcc | baseline | 32 |" in result.stdout

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from search_helpers import FAMILY, FOLDS, RECORD, NoTracker, completed
 
 from harness.audio.features import InputView
+from harness.errors import DeviceError
 from harness.families import Suggest
 from harness.models import Config
 from harness.records import EpochRecord, Outcome, Reading, Source, StudyRecord, StudyResults, TrialRecord
@@ -510,3 +511,23 @@ def test_a_trial_that_may_get_company_keeps_to_its_upper_bound_and_is_tried_with
     assert record.message == (
         "out of memory at micro-batch 32 under a cap of what it was predicted to need; tried again alone"
     )
+
+
+class Lost(LastInFirstOut):
+    """A pool whose GPU is gone when the second trial starts."""
+
+    def events(self) -> Iterator[Epoch | End]:
+        if self.running[-1][0].number == 1:
+            raise DeviceError("First, in trial 1: the framework cannot use the GPU any more")
+        yield from super().events()
+
+
+def test_a_gpu_that_is_lost_in_a_study_costs_no_trial(bench: Bench) -> None:
+    with pytest.raises(DeviceError, match="cannot use the GPU any more"):
+        bench.run(Lost(), 3, lanes=(GPU,))
+    assert [record.number for record in Ledger(bench.folder).trials(RECORD.study)] == [0]
+    undone = bench.told[1].params
+    results = bench.run(LastInFirstOut(), 3, lanes=(GPU,))
+    assert [record.number for record in results.trials] == [0, 1, 2]
+    assert trial(results, 1).params == undone
+    assert {record.outcome for record in results.trials} == {Outcome.COMPLETED}

@@ -18,6 +18,7 @@ from nvml_stub import MIB, Driver, Holder, build, describe, holding
 from harness.errors import DeviceError, UsageError
 from harness.processes import kill_group
 from harness.records import Reading, Source
+from harness.vram.admission import Lane
 from harness.vram.device import Device, DeviceKind, memory_returned, memory_used, resolve_device
 from harness.vram.meter import Meter
 from harness.vram.nvml import compute_capability, cuda_version, is_exclusive, persistence_is_on, process_memory
@@ -318,6 +319,15 @@ def test_mig_instance_is_a_device_of_its_own(driver: Driver, visible: str | None
     assert choice.probe == ProcessProbe("MIG-7777")
     assert choice.device.environment() == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "MIG-7777"}
     assert choice.device.total_bytes == 5 * 2**30
+
+
+def test_a_card_that_shares_the_machines_memory_is_measured_by_process(driver: Driver) -> None:
+    choice = driver.run(choose, [CARD, "fails memory 3"], "rss", {})
+    assert choice.probe == ProcessProbe(UUID)
+    assert choice.device.total_bytes is None
+    lane = Lane(choice.device, choice.probe, choice.overhead_bytes, choice.idle_bytes)
+    assert lane.free_bytes is None
+    assert lane.room_bytes(8 * 2**30) == 8 * 2**30
 
 
 @pytest.mark.parametrize("other_driver", ["OLD_DRIVER"], indirect=True)
