@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from model_helpers import FAMILY, GENRES, ToneStore, fold_of, noise, order_for, shapes, small
@@ -267,6 +271,22 @@ def run(
     from harness.trials.train import train
 
     return train(spec, FAMILY, report, fold_ended)
+
+
+@pytest.mark.slow
+def test_a_model_file_holds_the_weights_once_and_no_optimizer(spec: Spec) -> None:
+    """Trains."""
+    order = spec()
+    ended = run(replace(order, epochs=1))
+    assert ended.parameters is not None
+    with zipfile.ZipFile(order.model) as archive, archive.open("model.weights.h5") as weights:
+        with h5py.File(io.BytesIO(weights.read())) as stored:
+            numbers = []
+            stored.visititems(lambda name, part: numbers.append((name, getattr(part, "size", 0))))
+        configured = json.loads(archive.read("config.json"))
+    assert not [name for name, _ in numbers if "optimizer" in name]
+    assert sum(size for _, size in numbers) == ended.parameters
+    assert not configured.get("compile_config")
 
 
 @pytest.mark.slow

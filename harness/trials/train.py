@@ -384,5 +384,6 @@ def save(model: keras.Model, path: Path) -> None:
     """Save `model` without its optimizer at `path` (`.keras`), whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"partial-{path.name}")
-    model.save(partial, include_optimizer=False)
+    # A `.keras` file takes whatever optimizer a model was compiled with; this one, of the same layers, never was.
+    keras.Model(model.inputs, model.outputs, name=model.name).save(partial)
     partial.replace(path)
