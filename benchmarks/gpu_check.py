@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import sys
@@ -38,6 +39,7 @@ from harness.vram.admission import Lane
 from harness.vram.device import Device, memory_returned, memory_used, resolve_device
 from harness.vram.footprint import Footprint
 from harness.vram.probes import NoProbe
+from harness.vram.room import UNTAUGHT_SHARE
 
 FULL, HALF, LEAST = 32, 16, 8
 BUDGET_BYTES = 8 * GIB
@@ -74,11 +76,11 @@ class Check:
             )
         return self.footprints[key].peak(micro_batch, accumulation=1)
 
-    def heaviest(self) -> Point:
-        """Return the point with the largest footprint that half of the card can hold: its trials break limits."""
-        half = (self.bench.lane.device.total_bytes or sys.maxsize) // 2
+    def heaviest(self, share: float = 0.5) -> Point:
+        """Return the point with the largest footprint that a share of what is free holds: its trials break limits."""
+        most = share * (self.bench.lane.free_bytes or sys.maxsize)
         sizes = {self.footprint(point, FULL): point for point in self.points}
-        return sizes[max((size for size in sizes if size <= half), default=min(sizes))]
+        return sizes[max((size for size in sizes if size <= most), default=min(sizes))]
 
     def lightest(self) -> Point:
         """Return the point with the smallest footprint: its trials are counted."""
@@ -148,7 +150,8 @@ def check_out_of_memory(check: Check) -> None:
     beside = SLACK_BYTES + max(bench.lane.overhead_bytes, (whole["peak_bytes"] or 0) - full)
     cap, pool = (full + less) // 2, Watched(bench, understate=100)
     lane = replace(bench.lane, overhead_bytes=beside)
-    (record,) = study(pool, lane, point, FULL, cap + beside, trials=1, jobs=1).trials
+    budget = math.ceil((cap + beside) / (1 - UNTAUGHT_SHARE))
+    (record,) = study(pool, lane, point, FULL, budget, trials=1, jobs=1).trials
     attempts = [
         {"micro_batch": end.spec.micro_batch, "outcome": end.ended.outcome, "message": end.ended.message}
         for end in pool.ends
@@ -168,7 +171,8 @@ def check_out_of_memory(check: Check) -> None:
 
 def check_staircase(check: Check) -> None:
     """A trial that needs little more than half of its cap: its allocator's doubling takes the whole."""
-    bench, point = check.bench, check.heaviest()
+    # Its cap is nearly twice its need, and must be free.
+    bench, point = check.bench, check.heaviest(share=0.4)
     needed = measure(check, point, FULL)["allocator_peak_bytes"]
     expect(needed is not None, "the framework's allocator does not tell its peak here, so no cap can be chosen.")
     cap = int(needed / 0.55)

@@ -91,6 +91,7 @@ class TrialRecord(Record):
         allocator_peak_bytes: the most that was in use in the framework's allocator ("needed"); without a GPU, of the
             computer's own memory.
         pool_bytes: the most that the framework's allocator had taken from the device: what was in use, and more.
+        device: the UUID of the GPU that it ran on; None for the CPU.
         beside_bytes: what the process was estimated to hold on the device beside its allocator, as it was when the
             trial was fitted into the budget.
         vram_series: what `reading` is the peak of: seconds since the start, bytes.
@@ -117,6 +118,7 @@ class TrialRecord(Record):
     reading: Reading = Reading()
     allocator_peak_bytes: int | None = None
     pool_bytes: int | None = None
+    device: str | None = None
     beside_bytes: int | None = None
     vram_series: tuple[tuple[float, int], ...] = ()
     footprint_bytes: int | None = None

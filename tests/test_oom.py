@@ -531,3 +531,14 @@ def test_a_gpu_that_is_lost_in_a_study_costs_no_trial(bench: Bench) -> None:
     assert [record.number for record in results.trials] == [0, 1, 2]
     assert trial(results, 1).params == undone
     assert {record.outcome for record in results.trials} == {Outcome.COMPLETED}
+
+
+def test_what_lies_beside_an_allocator_is_learnt_for_each_gpu(bench: Bench) -> None:
+    pool = LastInFirstOut(
+        peak=lambda spec: (900 if spec.gpu == "GPU-a" else 300) * MIB + GIB,
+        pool=lambda spec: GIB,
+    )
+    for trials, lane in enumerate((GPU, OTHER_GPU, GPU), start=1):
+        results = bench.run(pool, trials, lanes=(lane,))
+    assert [record.beside_bytes for record in results.trials] == [CONTEXT, CONTEXT // 2, 900 * MIB]
+    assert [record.device for record in results.trials] == ["GPU-a", "GPU-b", "GPU-a"]

@@ -46,9 +46,9 @@ def run(settings: RunSettings, notify: Notify) -> tuple[StudyResults, ...]:
     """
     chosen = select(settings.families)
     keras_backend.check_backend()
-    # The server of the children imports the framework while the data is read.
     with lock_workspace(settings.workspace), closing(Pool()) as pool:
-        # Before the data: that a GPU cannot be used is not to be learnt after minutes.
+        # Before the data: that a GPU cannot be used is not to be learnt after minutes. Without one, the server of the
+        # children imports the framework while the data is read.
         lanes = lanes_for(settings, pool, notify)
         prepared = prepare_search(settings, notify)
         chosen = tuple(map(prepared.at_hand, chosen))

@@ -126,9 +126,11 @@ class Fitter:
 
 
 def room_of(lane: Lane, budget_bytes: int, ended: Iterable[TrialRecord]) -> Room:
-    """Return what a trial may take of a lane, by what trials that ended held beside their allocators."""
+    """Return what a trial may take of a lane, by what trials that ended there held beside their allocators."""
     total = lane.room_bytes(budget_bytes)
-    return Room(total) if lane.device.uuid is None else room(total, lane.overhead_bytes, _beside(ended))
+    if lane.device.uuid is None:
+        return Room(total)
+    return room(total, lane.overhead_bytes, _beside(trial for trial in ended if trial.device == lane.device.uuid))
 
 
 def _beside(ended: Iterable[TrialRecord]) -> list[int]:

@@ -446,6 +446,7 @@ class Study:
             reading=reading,
             vram_series=event.series if event is not None else (),
             pool_bytes=event.pool_bytes if event is not None else None,
+            device=event.spec.gpu if event is not None else None,
             footprint_bytes=attempt.fit.footprint_bytes,
             beside_bytes=attempt.fit.beside_bytes,
             reckoned_bytes=attempt.reckoned_bytes,

@@ -85,9 +85,15 @@ class TrialSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def gpu(self) -> str | None:
+        """The UUID of the GPU that the child is to compute on; None for the CPU."""
+        visible = self.environment.get("CUDA_VISIBLE_DEVICES", NO_GPU)
+        return None if visible == NO_GPU else visible
+
+    @property
     def on_gpu(self) -> bool:
         """Whether the child is to compute on a GPU."""
-        return self.environment.get("CUDA_VISIBLE_DEVICES", NO_GPU) != NO_GPU
+        return self.gpu is not None
 
 
 @dataclass(frozen=True)

@@ -101,4 +101,4 @@ class Correction:
 
     def lower(self, predicted: int) -> int:
         """Return what the need stays under in one trial of five, in bytes."""
-        return round(self.estimate(predicted) / self.margin ** (LOWER_SIGMAS / MARGIN_SIGMAS))
+        return round(self.estimate(predicted) * math.pow(self.margin, -LOWER_SIGMAS / MARGIN_SIGMAS))
