@@ -363,6 +363,13 @@ def main() -> int:
     parser.add_argument("--device", default="auto", help="auto or gpu:N; default: auto")
     parser.add_argument("--trials", type=int, default=8, help="of each counted search; default: %(default)s")
     parser.add_argument("--seconds", type=float, default=450, help="no point is begun after them; default: %(default)s")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=SECTIONS,
+        default=list(SECTIONS),
+        help="sections to run, after source; default: all",
+    )
     parser.add_argument("--quick", action="store_true", help="baselines at micro-batch 8 only")
     arguments = parser.parse_args()
     try:
@@ -383,7 +390,9 @@ def main() -> int:
         report["returned"] = bench.returned
         deadline, points = started + arguments.seconds, points_of(chosen, wide=not arguments.quick)
         check = Check(bench, points, arguments.trials, arguments.quick, deadline, report)
-        for name, section in SECTIONS.items():
+        wanted = [name for name in SECTIONS if name in (*arguments.only, "source")]
+        for name in wanted:
+            section = SECTIONS[name]
             say("", f"{name}: {section.__doc__}".partition("\n")[0])
             try:
                 section(check)
@@ -398,7 +407,7 @@ def main() -> int:
             arguments.output.parent.mkdir(parents=True, exist_ok=True)
             arguments.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     say("", "To paste into an issue:", "", table(report))
-    say("", f"{arguments.output} holds all figures; {len(report['errors'])} of {len(SECTIONS)} sections failed.")
+    say("", f"{arguments.output} holds all figures; {len(report['errors'])} of {len(wanted)} sections failed.")
     return 1 if report["errors"] else 0
 
 

@@ -228,39 +228,33 @@ def test_it_stops_at_once_where_the_framework_computes_on_the_cpu(bare: dict[str
 
 
 @pytest.mark.slow
-def test_the_whole_check_runs_on_a_stand_in_driver(bare: dict[str, str], tmp_path: Path) -> None:
-    """Trains on JAX with little else installed; the memory is what the children really hold."""
+def test_it_measures_on_jax_with_little_else_installed(bare: dict[str, str], tmp_path: Path) -> None:
+    """Trains once; the memory is what the child really holds."""
     build(tmp_path / "driver")
     state = tmp_path / "driver" / "state"
     state.write_text(f"driver 550.54.14\ncard {UUID} {8 * GIB} Stub GPU\nbase {300 * MIB}\ndescendants\n")
     output, library = tmp_path / "out.json", str(tmp_path / "driver")
     environment = bare | {"LD_LIBRARY_PATH": library, STATE: str(state), STAND_IN: "1"}
-    arguments = ("cnn2d-mfcc", "--quick", "--trials", "1", "--output", str(output))
+    arguments = ("cnn2d-mfcc", "--quick", "--only", "staircase", "footprints", "--output", str(output))
     result = run_check(*arguments, environment=environment)
     assert result.returncode == 1, result.stderr
     report = json.loads(output.read_text())
-    # A card that is not there cannot run out of memory, and JAX tells no peak of its own on a CPU.
+    # JAX tells no peak of its own on a CPU.
     assert report["errors"] == {
-        "out_of_memory": "the framework's allocator does not tell its peak here, so no cap can be chosen.",
-        "staircase": "the framework's allocator does not tell its peak here, so no cap can be chosen.",
+        "staircase": "the framework's allocator does not tell its peak here, so no cap can be chosen."
     }
     assert report["environment"]["card"] == "Stub GPU (stand-in: the CPU computes)"
-    assert not report["source"]["server_maps_libcuda"]
     assert report["environment"]["backend"] == "jax"
+    assert not report["source"]["server_maps_libcuda"]
     assert report["source"]["source"] == "process"
     assert report["source"]["overhead_bytes"] > 0
-    over = report["over_budget"]
-    assert over["outcome"] == "over_budget"
-    assert over["held_bytes"] > over["budget_bytes"]
-    assert over["from_there_to_the_end_seconds"] > 0
-    assert {name: found["completed"] for name, found in report["jobs"].items()} == {"1": 1, "auto": 1}
     found = [(row["micro_batch"], row["outcome"]) for row in report["footprints"]]
     assert found == [(32, "completed"), (8, "completed")]
     for row in report["footprints"]:
         assert row["peak_bytes"] > report["source"]["overhead_bytes"]
         assert row["allocator_peak_bytes"] is None
     returned = report["returned"]
-    assert [row["what"].partition(",")[0] for row in returned] == ["self-test", *["cnn2d-mfcc"] * 5]
+    assert [row["what"].partition(",")[0] for row in returned] == ["self-test", *["cnn2d-mfcc"] * 2]
     assert all(row["after_bytes"] == row["before_bytes"] for row in returned)
     assert all(row["seconds"] is not None for row in returned)
 
@@ -283,7 +277,11 @@ def test_the_whole_check_runs_on_tensorflows_real_allocator(tmp_path: Path) -> N
     assert source["source"] == "process"
     assert source["idle_bytes"] == 300 * MIB
     assert context < source["overhead_bytes"] < context + 10 * growth
-    assert report["over_budget"]["outcome"] == "over_budget"
+    over = report["over_budget"]
+    assert over["outcome"] == "over_budget"
+    assert over["held_bytes"] > over["budget_bytes"]
+    assert over["from_there_to_the_end_seconds"] > 0
+    assert {name: found["completed"] for name, found in report["jobs"].items()} == {"1": 1, "auto": 1}
     # A real out-of-memory at the full micro-batch, recovered with less.
     tried = report["out_of_memory"]["attempts"]
     assert (tried[0]["micro_batch"], tried[0]["outcome"]) == (32, "oom")
