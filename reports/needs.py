@@ -62,7 +62,7 @@ def prediction_errors(group: Group) -> str:
     notes = [
         "Too low: the share of trials that needed more than was predicted.",
         "Trials that may have ended before their peak (out of memory, crashed, interrupted) are left out; one that was "
-        "stopped over the budget counts with its peak by then.",
+        "stopped over the budget without a cap counts with what it held by then.",
     ]
     stand_ins = sum(each.stand_in for found in predictions.values() for each in found)
     if stand_ins:

@@ -15,12 +15,15 @@ from typing import Any
 import pytest
 from command import command
 from nvml_stub import MIB, STATE, Driver, build, describe, holding
+from search_helpers import RECORD
 
 from harness.errors import DeviceError, UnusableGpuError
 from harness.records import Source
+from harness.search.benchmark import _on_device
 from harness.search.devices import lanes_for
 from harness.search.events import Note
 from harness.settings import RunSettings
+from harness.tracking.ledger import Ledger
 from harness.vram.admission import Lane
 from harness.vram.device import Device, DeviceKind
 from harness.vram.probes import SelfTest
@@ -151,3 +154,17 @@ def test_no_record_names_a_gpu_that_did_not_compute(blind: dict[str, str], tones
     (trial,) = tmp_path.glob("work/results/*/trial-00000.json")
     assert json.loads(trial.read_text())["cap_bytes"] is None
     assert "Big" not in (tmp_path / "work" / "report" / "RESULTS.md").read_text()
+
+
+def test_a_study_that_goes_on_elsewhere_says_so(tmp_path: Path) -> None:
+    ledger, gpu, cpu = Ledger(tmp_path), Device(DeviceKind.GPU, "GPU-b1", "Big"), Device(DeviceKind.CPU)
+    ran_on_gpu = RECORD.model_copy(update={"provenance": RECORD.provenance.model_copy(update={"device": "Big"})})
+    record = ledger.open_study(ran_on_gpu)
+    assert _on_device(record, gpu, RunSettings(), ledger) == record
+    with pytest.raises(DeviceError, match=r"ran on Big, and now there is CPU. .* pass --device cpu to go on"):
+        _on_device(record, cpu, RunSettings(), ledger)
+    record = _on_device(record, cpu, RunSettings(device="cpu"), ledger)
+    assert record.provenance.device == ledger.study(record.study).provenance.device == "Big, then CPU"
+    assert _on_device(record, cpu, RunSettings(device="cpu"), ledger) == record
+    with pytest.raises(DeviceError, match="pass --device gpu:0 to go on"):
+        _on_device(record, gpu, RunSettings(), ledger)

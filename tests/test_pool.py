@@ -253,6 +253,9 @@ def test_no_trial_trains_on_the_cpu_under_a_gpus_name(pool: Pool, order: Order) 
         DeviceError, match=r"Stub GPU, in trial \d: the framework cannot use the GPU any more, it cannot"
     ):
         list(pool.events())
+    with pytest.raises(DeviceError):
+        pool.start(spec, Lane(GPU, NoProbe()))
+    pool.close()
     assert list(pool.events()) == []
     assert not spec.model.exists()
 
@@ -284,9 +287,12 @@ def test_a_trial_that_hangs_in_the_driver_stops_the_run(
     """Starts the server."""
     kill_group = pool_module.kill_group
     monkeypatch.setattr(pool_module, "kill_group", lambda pid: kill_group(pid) and False)
-    pool.start(replace(order(), epochs=1))
+    pool.start(endless(order()))
+    assert isinstance(next(pool.events()), Epoch)
+    os.kill(trial_child(), signal.SIGKILL)
     with pytest.raises(DeviceError, match=r"process \d+ outlives SIGKILL, so it hangs in the driver. Restart"):
         run(pool)
+    pool.close()
     assert list(pool.events()) == []
 
 
@@ -296,7 +302,7 @@ def test_while_one_trials_memory_is_waited_for_others_are_answered(
 ) -> None:
     """Starts the server, and trains two."""
     answered: list[int] = []
-    monkeypatch.setattr(pool_module, "has_returned", lambda *known: answered.count(1) > 1)
+    monkeypatch.setattr(pool_module, "has_returned", lambda *known: None if answered.count(1) > 1 else False)
     pool.start(replace(order(), number=0, epochs=1))
     pool.start(replace(order(), number=1, epochs=3))
     ends: list[int] = []

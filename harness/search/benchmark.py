@@ -15,7 +15,7 @@ import optuna
 import harness
 from harness import keras_backend
 from harness.audio.store import Store
-from harness.errors import TrackingError, UsageError, WorkspaceError
+from harness.errors import DeviceError, TrackingError, UsageError, WorkspaceError
 from harness.families import Family, select
 from harness.inference.bundle import CARD, PACKAGE, requirements
 from harness.inference.choice import best_model, bundle_trial
@@ -30,7 +30,7 @@ from harness.settings import RunSettings, default_artifact_root, default_trackin
 from harness.tracking.ledger import REFERENCES, Ledger, dump_records, lock_workspace
 from harness.trials.pool import Pool
 from harness.trials.spec import Fold
-from harness.vram.admission import Lane
+from harness.vram.admission import CPU_LANE, Lane
 from harness.vram.device import Device
 from reports.figures import confusion_matrix_png
 from reports.render import results_table, write
@@ -145,6 +145,7 @@ def _studies(
         for family in chosen:
             folds = prepared.folds(family.views)
             record = ledger.open_study(study_record(settings, family, prepared, lanes[0].device))
+            record = _on_device(record, lanes[0].device, settings, ledger)
             ledger.keep_settings(record.study, settings.portable().model_dump_json(indent=2))
             keep_references(ledger, record, prepared.store, folds)
             plan = Plan(
@@ -168,6 +169,24 @@ def _studies(
     for family, result in zip(chosen, results, strict=True):
         _crown(settings, prepared, family, result.study, ledger, notify)
     return tuple(results)
+
+
+def _on_device(record: StudyRecord, device: Device, settings: RunSettings, ledger: Ledger) -> StudyRecord:
+    """Return the record of a study that goes on on a device, which it names.
+
+    Raises:
+        DeviceError: the study ran on a GPU and would go on on the CPU, or the other way round, without being told to.
+    """
+    last = record.provenance.device.rpartition(", then ")[2]
+    if last == device.name:
+        return record
+    if settings.device == "auto" and CPU_LANE.device.name in (last, device.name):
+        choice = "cpu" if device.uuid is None else "gpu:0"
+        raise DeviceError(
+            f"{record.study}: its trials ran on {last}, and now there is {device.name}. See `harness doctor`; "
+            f"or pass --device {choice} to go on there all the same, and the report names both."
+        )
+    return ledger.add_device(record, device.name)
 
 
 def _rivals(study: StudyRecord, ledger: Ledger) -> list[StudyRecord]:

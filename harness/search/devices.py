@@ -29,30 +29,46 @@ def lanes_for(settings: RunSettings, pool: Pool, notify: Notify) -> tuple[Lane, 
     device = resolve_device(settings.device, os.environ)
     for note in device.notes:
         notify(Note(note, warning=device.unexpected))
-    if device.uuid is None:
-        return (CPU_LANE,)
-    automatic = settings.device == "auto"
-    devices = worthwhile(visible_gpus(os.environ)) if automatic and settings.jobs != 1 else (device,)
-    lanes = []
-    for each in devices:
+    lanes = _proven(settings, device, pool, notify) if device.uuid is not None else []
+    if settings.jobs == "auto" and all(lane.probe.source is Source.NONE for lane in lanes):
+        notify(Note("--jobs auto: one trial at a time, since there is no measured GPU memory to share out."))
+    return tuple(lanes) or (CPU_LANE,)
+
+
+def _proven(settings: RunSettings, device: Device, pool: Pool, notify: Notify) -> list[Lane]:
+    """Return the lanes of the GPUs of a run on which the framework computes; none leads to the CPU, and says so.
+
+    Raises:
+        DeviceError: the GPU that was asked for by its number is of no use.
+    """
+    if settings.device != "auto":
+        lane, choice = prove(device, pool)
+        notify(Note(choice.sentences[-1]))
+        _say_what_is_there(lane, settings, notify)
+        return [lane]
+    visible = sorted(visible_gpus(os.environ), key=lambda each: -(each.total_bytes or 0))
+    lanes: list[Lane] = []
+    for each in visible if settings.jobs == 1 else worthwhile(tuple(visible)):
         try:
             lane, choice = prove(each, pool)
         except DeviceError as error:
-            if not automatic:
-                raise
-            notify(Note(f"{str(error).rstrip('.')}.", warning=True))
+            notify(Note(str(error), warning=True))
             continue
         lanes.append(lane)
         notify(Note(choice.sentences[-1]))
-        if lane.free_bytes is not None and lane.free_bytes < settings.vram_budget:
-            budget, free = format_size(settings.vram_budget), format_size(lane.free_bytes)
-            notify(Note(f"{each.name}: {budget} asked for, {free} there for a trial; that is its limit.", warning=True))
+        _say_what_is_there(lane, settings, notify)
+        if settings.jobs == 1:
+            break
     if not lanes:
         notify(Note("TRIALS RUN ON THE CPU. Pass --device gpu:0 to stop here instead.", warning=True))
-        return (CPU_LANE,)
-    if settings.jobs == "auto" and all(lane.probe.source is Source.NONE for lane in lanes):
-        notify(Note("--jobs auto: one trial at a time, since there is no measured GPU memory to share out."))
-    return tuple(lanes)
+    return lanes
+
+
+def _say_what_is_there(lane: Lane, settings: RunSettings, notify: Notify) -> None:
+    if lane.free_bytes is not None and lane.free_bytes < settings.vram_budget:
+        budget, free = format_size(settings.vram_budget), format_size(lane.free_bytes)
+        text = f"{lane.device.name}: {budget} asked for, {free} there for a trial; that is its limit."
+        notify(Note(text, warning=True))
 
 
 def worthwhile(devices: tuple[Device, ...]) -> tuple[Device, ...]:

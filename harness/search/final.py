@@ -374,11 +374,13 @@ class _Opened:
                     outer = None if self.has_test else number
                     yield Job(role, trial.number, config, micro_batch, accumulation, seed, outer, fold)
 
-    def _cap(self, lane: Lane) -> int | None:
-        """Return what the allocator may take: all that the budget leaves, for the search knew that it trains."""
+    def _cap(self, lane: Lane, number: int) -> int | None:
+        """Return what the allocator may take: what it had in the search, where that is there."""
         if lane.device.uuid is None:
             return None
-        return replace(room_of(lane, self.record.budget_bytes, self.results.trials), slack_bytes=0).cap_bytes
+        room = replace(room_of(lane, self.record.budget_bytes, self.results.trials), slack_bytes=0)
+        trial = next(trial for trial in self.results.trials if trial.number == number)
+        return min(room.cap_bytes, trial.cap_bytes or room.cap_bytes)
 
     def _train(self, job: Job) -> End:
         lane: Lane = self.lanes[0]
@@ -396,7 +398,7 @@ class _Opened:
             micro_batch=job.micro_batch,
             accumulation=job.accumulation,
             budget_bytes=self.record.budget_bytes,
-            cap_bytes=self._cap(lane),
+            cap_bytes=self._cap(lane, job.trial),
             device_bytes=lane.device.total_bytes,
             time_limit_seconds=None,
             deterministic=self.settings.deterministic,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from harness.models import Config
 from harness.records import Outcome, Reading, Source, TrialRecord, short_hash
 from harness.trials.spec import Ended
-from harness.vram.admission import Lane
+from harness.vram.admission import Lane, widest
 from harness.vram.correction import Correction, Need
 from harness.vram.fit import Fit, fit
 from harness.vram.footprint import Footprint
@@ -37,7 +37,7 @@ class Limits:
     @property
     def room_bytes(self) -> int:
         """What a trial may take where it may take most."""
-        return max(lane.room_bytes(self.budget_bytes) for lane in self.lanes)
+        return widest(self.lanes, self.budget_bytes).room_bytes(self.budget_bytes)
 
     @property
     def measured(self) -> bool:
@@ -56,6 +56,7 @@ class Fitter:
     limits: Limits
     reckon: Callable[[Config], Footprint]
     _footprints: dict[str, Footprint] = field(default_factory=dict)
+    _learnt: dict[int, Correction] = field(default_factory=dict)
 
     def footprint(self, config: Config) -> Footprint:
         """Return the footprint of a configuration, reckoned once.
@@ -96,11 +97,17 @@ class Fitter:
         )
 
     def _correction(self, ended: Iterable[TrialRecord]) -> Correction | None:
-        """Return what trials taught; None where nothing is measured, so that equal runs stay equal."""
-        if not self.limits.measured:
+        """Return what trials taught, nothing where nothing is measured; None on a CPU: equal runs stay equal."""
+        if all(lane.device.uuid is None for lane in self.limits.lanes):
             return None
-        needs = (_need(trial) for trial in sorted(ended, key=lambda trial: trial.number))
-        return Correction.learn([need for need in needs if need is not None])
+        if not self.limits.measured:
+            return Correction()
+        trials = sorted(ended, key=lambda trial: trial.number)
+        if len(trials) not in self._learnt:
+            needs = [need for trial in trials if (need := _need(trial)) is not None]
+            self._learnt.clear()
+            self._learnt[len(trials)] = Correction.learn(needs)
+        return self._learnt[len(trials)]
 
     def constraints(self, found: Fit, ended: Ended, reading: Reading) -> dict[str, float]:
         """Return what the sampler learns about the limits: shares over (above 0) or under (below 0) each of them."""
@@ -138,7 +145,10 @@ def _beside(ended: Iterable[TrialRecord]) -> list[int]:
     return [
         trial.reading.peak_bytes - trial.pool_bytes
         for trial in ended
-        if trial.reading.peak_bytes is not None and trial.pool_bytes and trial.reading.peak_bytes >= trial.pool_bytes
+        if trial.reading.source in (Source.ACCOUNTING, Source.PROCESS)
+        and trial.reading.peak_bytes is not None
+        and trial.pool_bytes
+        and trial.reading.peak_bytes >= trial.pool_bytes
     ]
 
 

@@ -20,7 +20,7 @@ from harness.settings import RunSettings
 from harness.tracking.ledger import Ledger, lock_workspace
 from harness.trials.pool import Pool
 from harness.units import format_duration, format_size
-from harness.vram.admission import Lane
+from harness.vram.admission import Lane, widest
 
 SAMPLED = 8
 """Configurations of each family that are looked at, the baseline among them."""
@@ -55,7 +55,8 @@ def _family(
     ended = sum(trial.outcome is not Outcome.REFUSED for trial in known)
     limits = Limits(settings.vram_budget, settings.min_micro_batch, settings.trial_time_limit, lanes)
     fitter = Fitter(limits, lambda config: pool.reckon(family.name, family.view_of(config), config, genres))
-    room = fitter.room(lanes[0], known)
+    lane = widest(lanes, settings.vram_budget)
+    room = fitter.room(lane, known)
     configs = [
         dict(family.baseline),
         *(dict(config) for config, _ in islice(points(family, settings.quick), SAMPLED - 1)),
@@ -68,14 +69,14 @@ def _family(
         fits.append(found)
         if found.fits:
             crops = sum(len(train) for train, _ in prepared.split.folds) * config.get("crops_per_track", 1)
-            view, environment = family.view_of(config), lanes[0].device.environment()
+            view, environment = family.view_of(config), lane.device.environment()
             forward = pool.time_forward(family.name, view, config, genres, TIMED_CROPS, environment)
             seconds.append(BACKWARD_FACTOR * forward / TIMED_CROPS * crops * settings.epochs)
     sizes = sorted(found.footprint_bytes for found in fits)
     refused = sum(not found.fits for found in fits)
     limit = f"the budget of {format_size(settings.vram_budget)}"
     if room.total_bytes < settings.vram_budget:
-        limit = f"the {format_size(room.total_bytes)} that {lanes[0].device.name} has free"
+        limit = f"the {format_size(room.total_bytes)} that {lane.device.name} has free"
     yield (
         f"{family.name}: study {record.study}, {max(0, settings.trials - ended)} of {settings.trials} trials to run; "
         f"footprints of {SAMPLED} configurations {format_size(sizes[0])} to {format_size(sizes[-1])}, "

@@ -36,7 +36,7 @@ from harness.tracking.ledger import Ledger
 from harness.trials.pool import End, Epoch, Event, FoldEnd
 from harness.trials.spec import Ended, Fold, TrialSpec
 from harness.units import format_size
-from harness.vram.admission import CPU_LANE, Admission, Lane
+from harness.vram.admission import CPU_LANE, Admission, Lane, widest
 from harness.vram.fit import Fit, micro_batches
 from harness.vram.footprint import Footprint
 from harness.vram.room import Room
@@ -151,7 +151,7 @@ class _Attempt:
     @property
     def cap_bytes(self) -> int:
         """What the allocator may take; a trial that may get company keeps to its own upper bound."""
-        need = self.fit.upper_bytes - self.fit.beside_bytes
+        need = max(self.fit.upper_bytes - self.fit.beside_bytes - self.more_beside, 1)
         return min(self.fit.cap_bytes, need) if self.capped_low else self.fit.cap_bytes
 
 
@@ -178,7 +178,7 @@ class Study:
         )
         self.ended = {trial.number: trial for trial in ledger.trials(plan.record.study)}
         self.admission = Admission(plan.lanes, plan.jobs)
-        self.widest = max(plan.lanes, key=lambda lane: lane.room_bytes(plan.record.budget_bytes))
+        self.widest = widest(plan.lanes, plan.record.budget_bytes)
         self.running: dict[int, _Attempt] = {}
         self.shared: set[int] = set()
         self.waiting: list[_Attempt] = []
@@ -422,12 +422,15 @@ class Study:
 
     def _after_over_budget(self, attempt: _Attempt, event: End) -> _Attempt | None:
         """Try once with a lower cap: the allocator kept to its own, and what lay beside it was too much."""
-        if event.spec.cap_bytes is None or event.reading.peak_bytes is None or attempt.more_beside:
+        cap, pool, held = event.spec.cap_bytes, event.pool_bytes, event.reading.peak_bytes
+        if cap is None or held is None or attempt.more_beside or (pool or 0) > cap:
             return None
-        over = event.reading.peak_bytes - event.spec.budget_bytes
+        over = held - event.spec.budget_bytes
         note = f"{format_size(over)} over the budget with its allocator within its cap; tried again with a lower cap"
-        # Twice what was too much: it was ended at its first reading above the budget, and would have held more.
-        return replace(attempt, more_beside=2 * over, notes=(*attempt.notes, note))
+        # It was ended at its first reading above the budget, and would have held more: so much as twice the slack.
+        beside = held - (cap if pool is None else pool)
+        more = max(2 * over, beside - attempt.fit.beside_bytes + 2 * attempt.room.slack_bytes)
+        return replace(attempt, more_beside=more, notes=(*attempt.notes, note))
 
     def _end(
         self,

@@ -124,6 +124,13 @@ class Ledger:
             _write(folder / "study.json", dump_record(study))
         return self.study(study.study)
 
+    def add_device(self, study: StudyRecord, device: str) -> StudyRecord:
+        """Add to a study's record, and return it, that its trials run on another device from now on."""
+        known = study.provenance.model_copy(update={"device": f"{study.provenance.device}, then {device}"})
+        _write(self._folder(study.study) / "study.json", dump_record(study.model_copy(update={"provenance": known})))
+        self._mark(Entry(study.study, None))
+        return self.study(study.study)
+
     def keep_files(self, study: str, files: Mapping[str, bytes]) -> None:
         """Keep `files`, by name, which describe the study as a whole, and mark the study for delivery."""
         for name, content in files.items():

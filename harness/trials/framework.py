@@ -45,8 +45,7 @@ def prepare(
     else:
         if deterministic:
             os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
-        for name in FRACTIONS:
-            os.environ.pop(name, None)
+        forget_fractions()
         if cap_bytes is not None:
             # A GPU whose driver does not tell its memory shares the machine's.
             whole = device_bytes or psutil.virtual_memory().total
@@ -54,6 +53,12 @@ def prepare(
     import keras
 
     keras.utils.set_random_seed(seed)
+
+
+def forget_fractions() -> None:
+    """Drop a user's limits on JAX's memory: where two are set, JAX computes on the CPU without a word."""
+    for name in FRACTIONS:
+        os.environ.pop(name, None)
 
 
 def hide_devices() -> None:
@@ -76,7 +81,11 @@ def _sees_gpu() -> bool:
         return bool(tf.config.list_physical_devices("GPU"))
     import jax
 
-    return bool(jax.default_backend() == "gpu")
+    try:
+        return bool(jax.default_backend() == "gpu")
+    except RuntimeError:
+        # JAX_PLATFORMS names a GPU alone, and there is none.
+        return False
 
 
 def why_no_gpu(log: str) -> symptoms.Cause:

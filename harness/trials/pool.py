@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.process
 import os
 import sys
 import time
@@ -32,7 +33,7 @@ from harness.vram.admission import CPU_LANE, Lane
 from harness.vram.device import Device, memory_used
 from harness.vram.footprint import Footprint
 from harness.vram.meter import Meter
-from harness.vram.probes import SelfTest, has_returned
+from harness.vram.probes import SelfTest, has_returned, is_lost
 
 GRACE_SECONDS, GRACE_SHARE = 60.0, 0.5
 """A child ends itself at its time limit; one that is later by this, and this share of the limit, hangs, and is killed.
@@ -52,7 +53,8 @@ FORWARD_SECONDS = 600.0
 SELF_TEST_BYTES = 256 * MIB
 """What the self-test's child holds."""
 
-_POLL_SECONDS = 0.05
+_POLL_SECONDS, _LOST_SECONDS = 0.1, 5.0
+"""How often to ask whether memory is free again, and whether a GPU is lost under a trial that says nothing."""
 
 REAP_SECONDS = 15.0
 """How long a process may take to be gone after SIGKILL; one that hangs in a driver stays."""
@@ -128,13 +130,13 @@ class _Leaving:
     """A trial that has ended, and whose memory the driver has not given back yet.
 
     Attributes:
-        returned: whether it has, as far as anybody can tell.
+        returned: whether it has; None where nobody can tell.
         gone: when its processes were.
     """
 
     end: End
     lane: Lane
-    returned: Callable[[], bool]
+    returned: Callable[[], bool | None]
     gone: float
 
 
@@ -153,6 +155,7 @@ class Pool:
         _start_server()
         self._running: dict[int, _Running] = {}
         self._leaving: list[_Leaving] = []
+        self._broken: DeviceError | None = None
         self._checked = False
 
     def call(
@@ -188,6 +191,8 @@ class Pool:
         finally:
             ours.close()
             process.join(REAP_SECONDS)
+            if process.is_alive():
+                _abandon(process)
         if not good:
             raise HarnessError(f"{function.__name__} failed in a child process: {answer}.")
         return answer
@@ -243,6 +248,8 @@ class Pool:
                 kill_group(process.pid)
                 process.kill()
                 process.join(REAP_SECONDS)
+                if process.is_alive():
+                    _abandon(process)
                 ours.close()
 
     def check(self) -> None:
@@ -265,13 +272,19 @@ class Pool:
         return {number: reading.peak_bytes or 0 for number, reading in readings.items()}
 
     def start(self, spec: TrialSpec, lane: Lane = CPU_LANE) -> None:
-        """Start the trial on `lane`, in a process group of its own."""
+        """Start the trial on `lane`, in a process group of its own.
+
+        Raises:
+            DeviceError: a GPU was lost before.
+        """
+        if self._broken is not None:
+            raise self._broken
         if not self._checked:
             self.check()
             self._checked = True
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=worker.run_trial, args=(spec, theirs), daemon=True)
-        baseline = None if self._on(lane) else memory_used(lane.device)
+        baseline = None if self._on(lane) or self._leave(lane) else memory_used(lane.device)
         _start(process)
         theirs.close()
         running = _Running(spec, process, ours, time.monotonic(), lane, baseline)
@@ -290,10 +303,12 @@ class Pool:
         """Wait until something happens to a trial, and yield it; nothing if none is running.
 
         Raises:
-            DeviceError: the GPU is not there any more, or a trial hangs in its driver. What ended before is told.
+            DeviceError: the GPU is not there any more, or a trial hangs in its driver. What ended before is told first.
         """
-        while self._running or self._leaving:
+        while self._running or self._leaving or self._broken is not None:
             end = self._left()
+            if end is None and self._broken is not None:
+                raise self._broken
             if end is not None:
                 yield end
                 return
@@ -302,7 +317,8 @@ class Pool:
             }
             waiting |= {running.process.sentinel: running for running in self._running.values()}
             deadline = min((running.deadline for running in self._running.values()), default=float("inf"))
-            longest = _POLL_SECONDS if self._leaving else 3600.0
+            on_gpu = any(running.spec.on_gpu for running in self._running.values())
+            longest = _POLL_SECONDS if self._leaving else _LOST_SECONDS if on_gpu else 3600.0
             ready = wait(list(waiting), timeout=max(0.0, min(deadline - time.monotonic(), longest)))
             for number in sorted({waiting[item].spec.number for item in ready}):
                 event = self._next(self._running[number])
@@ -313,6 +329,8 @@ class Pool:
                 if time.monotonic() >= running.deadline:
                     message = f"still running long after its limit of {running.spec.time_limit_seconds:.0f} s; killed"
                     self._end(running, Kill(Outcome.TIMEOUT, message))
+                elif running.kill is None and running.meter is not None and running.meter.lost:
+                    self._end(running, Kill(Outcome.CRASHED, running.meter.lost))
 
     def reply(self, number: int, go_on: bool) -> None:
         """Answer the epoch that trial `number` waits on."""
@@ -324,9 +342,9 @@ class Pool:
         """Kill every running trial and wait until all of its processes are gone."""
         for running in list(self._running.values()):
             self._end(running, Kill(Outcome.INTERRUPTED, "the run was interrupted"))
-            with suppress(DeviceError):
-                self._finish(running)
+            self._finish(running)
         self._leaving.clear()
+        self._broken = None
 
     def _next(self, running: _Running) -> Event | None:
         try:
@@ -350,17 +368,17 @@ class Pool:
             running.lost = True
         if running.process.is_alive() and not running.lost:
             return None
-        self._leaving.append(self._finish(running))
+        self._finish(running)
         return self._left()
 
     def _left(self) -> End | None:
         """Return the end of a trial whose memory is free again, or was waited for long enough."""
         for leaving in self._leaving:
-            waited = time.monotonic() - leaving.gone
-            if leaving.returned():
-                end = leaving.end
-                watched = leaving.lane.device.uuid is not None
-                found = replace(end, returned_seconds=waited if watched else None)
+            waited, returned = time.monotonic() - leaving.gone, leaving.returned()
+            if returned is None or self._broken is not None:
+                found = leaving.end
+            elif returned:
+                found = replace(leaving.end, returned_seconds=waited)
             elif waited >= RETURN_SECONDS:
                 note = f"its GPU memory was not seen returned within {RETURN_SECONDS:.0f} s"
                 found = replace(leaving.end, ended=_with_notes(leaving.end.ended, note))
@@ -370,11 +388,11 @@ class Pool:
             return found
         return None
 
-    def _finish(self, running: _Running) -> _Leaving:
+    def _finish(self, running: _Running) -> None:
         """Collect what is left of a trial: its exit status, its reading, and the rest of its process group.
 
-        Raises:
-            DeviceError: the GPU is not there any more, or a process hangs in its driver.
+        Where its GPU is not there any more, or its process hangs in the driver, no trial starts after it; what it had
+        said of its end by then still counts.
         """
         spec, lane = running.spec, running.lane
         running.process.join(timeout=5)
@@ -387,30 +405,44 @@ class Pool:
         reading = meter.stop()
         running.connection.close()
         del self._running[spec.number]
-        where = f"{lane.device.name}, in trial {spec.number}"
-        if not is_gone or running.process.exitcode is None:
-            raise DeviceError(
-                f"{where}: process {running.process.pid} outlives SIGKILL, so it hangs in the driver. Restart the "
-                "machine; the same command goes on."
-            )
         ended = judge(running.ended, running.kill, running.process.exitcode, spec.log, running.epochs, spec.on_gpu)
-        if running.no_gpu is not None or (meter.lost and ended.outcome is Outcome.CRASHED):
-            why = running.no_gpu.cause.what if running.no_gpu is not None else meter.lost.rstrip(".")
-            raise DeviceError(
-                f"{where}: the framework cannot use the GPU any more, {why}. No trial trains on the CPU instead. See "
-                "what `nvidia-smi` and `harness doctor` say; the same command goes on."
-            )
-        end = End(
-            spec,
-            _with_notes(ended, meter.message),
-            reading,
-            meter.series,
-            ended.pool_bytes or symptoms.pool_bytes(spec.log),
-            gone - running.started,
-        )
+        hangs = not is_gone or running.process.exitcode is None
+        if hangs:
+            _abandon(running.process)
+        if (why := self._lost(running, ended, hangs)) is not None:
+            self._broken = DeviceError(f"{lane.device.name}, in trial {spec.number}: {why}; the same command goes on.")
+            if running.ended is None or running.ended.outcome is not Outcome.COMPLETED:
+                return
+        pool = (ended.pool_bytes or symptoms.pool_bytes(spec.log)) if spec.on_gpu else None
+        ended = _with_notes(ended, meter.message)
+        end = End(spec, ended, reading, meter.series, pool, gone - running.started)
         baseline = running.baseline if not self._on(lane) else None
         known = partial(has_returned, lane.probe, lane.device, meter.pids, baseline, reading.peak_bytes or 0)
-        return _Leaving(end, lane, known, gone)
+        self._leaving.append(_Leaving(end, lane, known, gone))
+
+    def _lost(self, running: _Running, ended: Ended, hangs: bool) -> str | None:
+        """Return how a trial has shown that its GPU is of no use any more; None where it has not."""
+        if hangs:
+            pid = running.process.pid
+            return f"process {pid} outlives SIGKILL, so it hangs in the driver. Restart the machine"
+        why = None
+        if running.no_gpu is not None:
+            why = running.no_gpu.cause.what
+        elif ended.outcome in (Outcome.CRASHED, Outcome.OOM):
+            assert running.meter is not None
+            if running.meter.lost:
+                why = running.meter.lost.rstrip(".")
+            elif is_lost(running.lane.device):
+                why = "it fell off the bus, or needs a reset"
+        if why is None:
+            return None
+        return (
+            f"the framework cannot use the GPU any more, {why}. No trial trains on the CPU instead. See what "
+            "`nvidia-smi` and `harness doctor` say"
+        )
+
+    def _leave(self, lane: Lane) -> bool:
+        return any(leaving.lane is lane for leaving in self._leaving)
 
     def _on(self, lane: Lane) -> list[_Running]:
         return [running for running in self._running.values() if running.lane is lane]
@@ -420,6 +452,11 @@ class Pool:
         assert running.process.pid is not None
         kill_group(running.process.pid)
         running.process.kill()  # a child that had no time to lead its group yet
+
+
+def _abandon(process: ForkServerProcess) -> None:
+    """Let a process be that does not end: at its exit, Python would wait for it for ever."""
+    multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]
 
 
 def _with_notes(ended: Ended, *notes: str) -> Ended:

@@ -73,7 +73,9 @@ def is_out_of_memory(text: str, on_gpu: bool) -> bool:
             other names.
     """
     signs = (*_OUT_OF_MEMORY, *(_HANDLES if on_gpu and _MISMATCH not in text else ()))
-    return any(sign in text for sign in signs)
+    # An allocator also says where it does without.
+    lines = [line for line in text.splitlines() if "not a failure" not in line]
+    return any(sign in line for line in lines for sign in signs)
 
 
 def remedy(text: str) -> str:
@@ -106,6 +108,10 @@ def why_no_gpu(text: str, installed: bool) -> Cause:
             "Update the NVIDIA driver to 525 or later; in a container, start it with `--gpus all`; else see who may "
             "open /dev/nvidia*",
         )
+    if found := re.search(r"Ignoring visible gpu device .*compute capability:? *([0-9.]+[0-9])", text, re.IGNORECASE):
+        return Cause(f"it does not run on a card of compute capability {found[1]}", "Pass --device cpu")
+    if "driver version is insufficient" in text:
+        return Cause("the NVIDIA driver is too old", "Update it to 525 or later")
     if not installed:
         return Cause("its CUDA libraries are not installed", "Install them: pip install -e '.[gpu]'")
     return Cause("it does not say why", "See what `nvidia-smi` says")

@@ -25,9 +25,6 @@ from harness.scoring.metrics import joined, log_likelihoods, track_scores, vote
 from harness.trials import framework
 from harness.trials.spec import Ended, TrialSpec
 
-LOST = 1e6
-"""A loss above this comes back to nothing; some processors' arithmetic keeps it finite for ever."""
-
 UNTIMED_STEPS = 1
 """The first step traces and compiles."""
 
@@ -171,7 +168,7 @@ class Watch(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         loss = (logs or {}).get("loss", 0.0)
-        if not loss < LOST:
+        if not math.isfinite(loss):
             raise Stopped(
                 Outcome.DIVERGED, f"the loss became {loss} in epoch {len(self.records) + 1}, step {batch + 1}"
             )
@@ -270,7 +267,7 @@ def train(
             epochs=tuple(epochs),
             parameters=int(model.count_params()) if model is not None else None,
             allocator_peak_bytes=framework.allocator_peak(),
-            pool_bytes=framework.pool_bytes(spec.log),
+            pool_bytes=framework.pool_bytes(spec.log) if spec.on_gpu else None,
             train_seconds=time.perf_counter() - started,
             projected_seconds=projected,
             **learnt,

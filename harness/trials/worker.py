@@ -74,6 +74,8 @@ def _train(
     from harness.trials.train import train
 
     try:
+        if not spec.on_gpu:
+            framework.hide_devices()
         framework.prepare(spec.threads, spec.deterministic, spec.seed, spec.cap_bytes, spec.device_bytes)
         if spec.on_gpu and not framework.computes_on_gpu():
             return NoGpu(framework.why_no_gpu(symptoms.tail(spec.log)))
@@ -96,9 +98,11 @@ def run_call(
 ) -> None:
     """Send (True, the answer of `function(*arguments)`), or (False, what went wrong)."""
     isolate(environment, Path(os.devnull))
-    if environment.get("CUDA_VISIBLE_DEVICES") == NO_GPU:
-        framework.hide_devices()
     try:
+        if environment.get("CUDA_VISIBLE_DEVICES") == NO_GPU:
+            framework.hide_devices()
+        else:
+            framework.forget_fractions()
         connection.send((True, function(*arguments)))
     except Exception as error:
         connection.send((False, f"{type(error).__name__}: {error}"))

@@ -37,12 +37,16 @@ class Lane:
     exclusive: bool = False
 
     @property
+    def reserve_bytes(self) -> int:
+        """What is left free of the device beside all that uses it."""
+        return WSL_RESERVE_BYTES if is_wsl() else RESERVE_BYTES
+
+    @property
     def free_bytes(self) -> int | None:
         """What a trial alone may take of the device, in bytes; None where its size is not known."""
         if self.device.total_bytes is None:
             return None
-        reserve = WSL_RESERVE_BYTES if is_wsl() else RESERVE_BYTES
-        return max(self.device.total_bytes - self.idle_bytes - reserve, 1)
+        return max(self.device.total_bytes - self.idle_bytes - self.reserve_bytes, 1)
 
     def room_bytes(self, budget_bytes: int) -> int:
         """Return the budget, or what the device has free, if that is less."""
@@ -50,6 +54,11 @@ class Lane:
 
 
 CPU_LANE = Lane(Device(DeviceKind.CPU), NoProbe())
+
+
+def widest(lanes: Sequence[Lane], budget_bytes: int) -> Lane:
+    """Return the lane on which a trial's allocator may take most."""
+    return max(lanes, key=lambda lane: lane.room_bytes(budget_bytes) - lane.overhead_bytes)
 
 
 class Admission:
@@ -128,9 +137,9 @@ class Admission:
 
     def _may_share(self, lane: Lane) -> bool:
         """Whether a trial may join those that run on the lane, memory apart."""
-        if not self._alone.isdisjoint(self._on(lane)) or lane.exclusive:
+        if not self._alone.isdisjoint(self._on(lane)):
             return False
-        return self._jobs is not None or _is_measured_alone(lane)
+        return self._jobs is not None if lane.device.uuid is None else self.shares(lane)
 
     def _has_room(self, lane: Lane, upper_bytes: int, held: Mapping[int, int]) -> bool:
         if lane.device.uuid is None:
@@ -142,7 +151,7 @@ class Admission:
         here = self._on(lane)
         others = max(0, used - sum(held.get(number, 0) for number in here))
         taken = sum(max(upper, held.get(number, 0)) for number, upper in here.items())
-        reserve = RESERVE_BYTES + SHARED_RESERVE_BYTES * (len(here) + 1)
+        reserve = lane.reserve_bytes + SHARED_RESERVE_BYTES * (len(here) + 1)
         return others + taken + upper_bytes + reserve <= total
 
 

@@ -15,7 +15,7 @@ from harness.keras_backend import STAND_IN
 from harness.units import MIB
 from harness.vram import nvml
 
-WSL_DEVICE = Path("/dev/dxg")
+WSL_DEVICE, NVIDIA_DEVICE = Path("/dev/dxg"), Path("/dev/nvidiactl")
 
 # Idle drivers move by a few MiB; the smallest CUDA context takes far more.
 _RETURN_TOLERANCE_BYTES = 16 * MIB
@@ -77,8 +77,11 @@ def resolve_device(choice: str, environ: Mapping[str, str]) -> Device:
         visible = _visible(nvml.gpus(), setting)
     except nvml.NvmlError as error:
         if choice == "auto":
-            unexpected = not isinstance(error, nvml.NoLibrary)
-            return Device(DeviceKind.CPU, notes=(f"The CPU is used: {error}.",), unexpected=unexpected)
+            # A container may be given a card without the library that tells of it.
+            there = is_wsl() or NVIDIA_DEVICE.exists()
+            hint = " In a container, set NVIDIA_DRIVER_CAPABILITIES=compute,utility." if there else ""
+            unexpected = there or not isinstance(error, nvml.NoLibrary)
+            return Device(DeviceKind.CPU, notes=(f"The CPU is used: {error}.{hint}",), unexpected=unexpected)
         raise DeviceError(
             f"--device {choice}: {error}. Run `nvidia-smi` to see what the driver says, or pass --device cpu."
         ) from None

@@ -14,6 +14,8 @@ from harness.records import Reading, Source
 from harness.vram import nvml
 from harness.vram.probes import GLANCE_SECONDS, LOOK_SECONDS, Probe, Unfit
 
+STOP_SECONDS = 15.0
+
 
 class Meter:
     """Measures a process tree from its start to its end, in a thread of its own.
@@ -90,7 +92,8 @@ class Meter:
         self.sample_now()
         self._ended.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join()
+            # A look that hangs in the driver is not waited for.
+            self._thread.join(STOP_SECONDS)
         return self.reading
 
     def sample_now(self) -> None:

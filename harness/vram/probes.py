@@ -16,7 +16,7 @@ from harness.errors import DeviceError
 from harness.records import Source
 from harness.units import MIB, format_size
 from harness.vram import nvml
-from harness.vram.device import Device, is_back, is_wsl, memory_returned
+from harness.vram.device import Device, is_back, is_wsl, memory_returned, memory_used
 
 GLANCE_SECONDS = 0.2
 LOOK_SECONDS = 1.0
@@ -263,8 +263,8 @@ def choose_probe(
 
 def has_returned(
     probe: Probe, device: Device, pids: Collection[int], baseline_bytes: int | None, held_bytes: int
-) -> bool:
-    """Whether a trial's memory is free again; True where nobody can tell.
+) -> bool | None:
+    """Whether a trial's memory is free again; None where nobody can tell.
 
     Where the driver lists processes, it is asked for the trial's own, for a screen may take meanwhile what it likes.
 
@@ -274,15 +274,30 @@ def has_returned(
         held_bytes: the most that the trial was seen to hold.
     """
     if device.uuid is None:
-        return True
+        return None
     if probe.source in (Source.ACCOUNTING, Source.PROCESS):
         try:
             return nvml.process_memory(device.uuid).keys().isdisjoint(pids)
         except nvml.Lost:
-            return True
+            return None
         except nvml.NvmlError:
             pass
-    return baseline_bytes is None or is_back(device, baseline_bytes, held_bytes)
+    if baseline_bytes is None or memory_used(device) is None:
+        return None
+    return is_back(device, baseline_bytes, held_bytes)
+
+
+def is_lost(device: Device) -> bool:
+    """Whether the GPU fell off the bus, or needs a reset."""
+    if device.uuid is None:
+        return False
+    try:
+        nvml.memory_used(device.uuid)
+    except nvml.Lost:
+        return True
+    except nvml.NvmlError:
+        pass
+    return False
 
 
 def _taken(child: SelfTest, seen: int) -> int:
