@@ -197,7 +197,7 @@ def _origin(results: StudyResults, trial: TrialRecord) -> str:
     params = [[escape(name), escape(value(setting))] for name, setting in trial.params.items()]
     return (
         f"Trial {trial.number} of `{study.study}`, epoch {trial.best_epoch} of {study.epochs}, seed {study.seed}; "
-        f"{trial.parameters or 0:,} parameters. Commit `{made.commit or 'unknown'}`; "
+        f"{trial.parameters or 0:,} parameters. Device: {escape(made.device)}. Commit `{made.commit or 'unknown'}`; "
         f"{', '.join(f'{name} {version}' for name, version in made.versions.items())}.\n\n"
         f"{markdown_table(['Hyperparameter', 'Value'], params)}"
     )
