@@ -253,8 +253,8 @@ def test_a_run_that_is_killed_and_interrupted_ends_as_an_undisturbed_one(
             # Ctrl-C reaches every process of the terminal's group.
             os.killpg(process.pid, sign) if sign is signal.SIGINT else process.kill()
             _, err = process.communicate()
-        # On a busy machine the first run may be through before it is killed, and the second has nothing left to do.
-        if sign is signal.SIGINT and seen:
+        # On a busy machine the first run may be so far before it is killed that the second has no trial left to stop.
+        if sign is signal.SIGINT and seen and seen[-1] < 2:
             assert process.returncode == 130, err
             assert "interrupted; the same command goes on from here" in err
             assert "Traceback" not in err

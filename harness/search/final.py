@@ -302,7 +302,9 @@ class _Opened:
         if finals is not None and finals.openings[-1].state == self.state:
             return finals
         now = OpeningRecord(
-            trials=len(self.results.trials), state=self.state, opened=datetime.now(UTC).isoformat(timespec="seconds")
+            trials=len(self.results.trials),
+            state=self.state,
+            opened=datetime.now(UTC).isoformat(timespec="microseconds"),
         )
         return FinalsRecord(tested="test" if self.has_test else "outer folds", openings=(*self.earlier, now))
 
