@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +12,7 @@ import pytest
 from audio_helpers import write_tones
 from command import Benchmark, search
 from model_helpers import ToneStore
+from nvml_stub import Driver, build
 
 from harness.audio.crops import Example
 from harness.audio.store import Store
@@ -30,6 +32,16 @@ def keras() -> ModuleType:
     import keras
 
     return keras
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    """A process that sees a stand-in for the NVIDIA driver."""
+    folder = tmp_path_factory.mktemp("driver") / "current"
+    build(folder)
+    driver = Driver(folder)
+    yield driver
+    driver.close()
 
 
 @pytest.fixture(scope="session")

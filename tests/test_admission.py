@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from nvml_stub import Driver, build, describe
+from nvml_stub import Driver, describe
 
 from harness.errors import DeviceError
 from harness.units import GIB, MIB
@@ -219,15 +219,6 @@ def test_company_is_who_shares_the_gpu_now() -> None:
     assert [rules.company(number) for number in range(4)] == [{2}, {3}, {0}, {1}]
     rules.release(2)
     assert rules.company(0) == frozenset()
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    folder = tmp_path_factory.mktemp("driver") / "current"
-    build(folder)
-    driver = Driver(folder)
-    yield driver
-    driver.close()
 
 
 CARDS = (

@@ -34,15 +34,6 @@ EQUAL = ("card GPU-c1 25769803776 Equal",)
 HELD = 40
 
 
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    folder = tmp_path_factory.mktemp("driver") / "current"
-    build(folder)
-    driver = Driver(folder)
-    yield driver
-    driver.close()
-
-
 @dataclass(frozen=True)
 class Chosen:
     lanes: tuple[Lane, ...]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from nvml_stub import Driver, build, describe
+from nvml_stub import Driver, describe
 
 from harness import doctor
 from harness.doctor import Finding, Status
@@ -21,15 +20,6 @@ import doctor_machines
 
 UUID = "GPU-0a1b2c3d"
 DEVICE = Device(DeviceKind.GPU, UUID, "Stub GPU", 2**33, "550.54.14")
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    folder = tmp_path_factory.mktemp("driver") / "current"
-    build(folder)
-    driver = Driver(folder)
-    yield driver
-    driver.close()
 
 
 def look(works: bool, *card: str) -> list[Finding]:

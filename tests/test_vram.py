@@ -41,15 +41,6 @@ HELD = 48
 NOT_MEASURED = "GPU memory is not measured: only the predicted footprint keeps trials within the budget."
 
 
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    folder = tmp_path_factory.mktemp("driver") / "current"
-    build(folder)
-    driver = Driver(folder)
-    yield driver
-    driver.close()
-
-
 @pytest.fixture
 def other_driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
     """A driver built with the flag that the test names; None: a library that cannot be loaded."""
