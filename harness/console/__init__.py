@@ -12,7 +12,7 @@ from rich.progress import Progress as Bars
 
 from harness.console.lines import Lines
 from harness.console.live import LiveView
-from harness.search.events import Event, Notify
+from harness.search.events import EpochEnded, Event, Notify
 from harness.units import format_size
 
 __all__ = ["LiveView", "counting", "receiving", "watching"]
@@ -37,7 +37,8 @@ def watching(as_json: bool, view: LiveView | None = None) -> Iterator[Notify]:
             line = view.see(event)
             if line:
                 live.console.print(line, markup=False)
-            live.update(view.render())
+            # What a watcher waits for is shown at once, for a short epoch is over before the next redrawing.
+            live.update(view.render(), refresh=isinstance(event, EpochEnded))
 
         yield notify
 
