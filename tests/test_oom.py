@@ -486,10 +486,24 @@ def test_a_trial_whose_allocator_passed_its_cap_gets_none(bench: Bench) -> None:
     pool = LastInFirstOut(
         lambda spec: Ended(Outcome.OVER_BUDGET, "killed"),
         peak=lambda spec: spec.budget_bytes + MIB,
-        pool=lambda spec: (spec.cap_bytes or 0) + MIB,
+        pool=lambda spec: round(1.1 * (spec.cap_bytes or 0)),
     )
     bench.run(pool, 1, lanes=(GPU,))
     assert len(pool.specs) == 1
+
+
+def test_a_pool_that_the_log_rounds_up_above_its_cap_is_within_it(bench: Bench) -> None:
+    def hundredths_of_a_gib(spec: TrialSpec) -> int:
+        assert spec.cap_bytes is not None
+        return math.ceil(spec.cap_bytes / GIB * 100) * GIB // 100
+
+    pool = LastInFirstOut(
+        lambda spec: Ended(Outcome.OVER_BUDGET, "killed"),
+        peak=lambda spec: spec.budget_bytes + MIB,
+        pool=hundredths_of_a_gib,
+    )
+    bench.run(pool, 1, lanes=(GPU,))
+    assert len(pool.specs) == 2
 
 
 def test_what_a_desktop_took_teaches_nothing_where_the_whole_card_is_read(bench: Bench) -> None:

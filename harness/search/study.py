@@ -41,6 +41,9 @@ from harness.vram.fit import Fit, micro_batches
 from harness.vram.footprint import Footprint
 from harness.vram.room import Room
 
+POOL_ROUNDING = 1.01
+"""TensorFlow's log rounds what its allocator took to hundredths of a GiB, so a pool at its cap may seem to pass it."""
+
 REFUSED_PER_TRIAL = 3
 """Refused trials cost no training; a study may have this many for each trial that it is to run."""
 
@@ -423,7 +426,7 @@ class Study:
     def _after_over_budget(self, attempt: _Attempt, event: End) -> _Attempt | None:
         """Try once with a lower cap: the allocator kept to its own, and what lay beside it was too much."""
         cap, pool, held = event.spec.cap_bytes, event.pool_bytes, event.reading.peak_bytes
-        if cap is None or held is None or attempt.more_beside or (pool or 0) > cap:
+        if cap is None or held is None or attempt.more_beside or (pool or 0) > POOL_ROUNDING * cap:
             return None
         over = held - event.spec.budget_bytes
         note = f"{format_size(over)} over the budget with its allocator within its cap; tried again with a lower cap"

@@ -520,9 +520,11 @@ def _start_server() -> None:
         forkserver.ensure_running()
     finally:
         # In this process the framework stays silent.
-        os.environ.update({name: value for name, value in level.items() if value is not None})
-        for name in level.keys() - {name for name, value in level.items() if value is not None}:
-            del os.environ[name]
+        for name, value in level.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
         for descriptor, copy in zip((1, 2), saved, strict=True):
             os.dup2(copy, descriptor)
             os.close(copy)
