@@ -1,11 +1,17 @@
-"""Ending processes for good."""
+"""What processes of ours do alike: end for good, end with their parent, keep quiet, and start without `__main__`."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 import time
-from contextlib import suppress
+import types
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from multiprocessing import parent_process
+from pathlib import Path
 
 import psutil
 
@@ -47,3 +53,78 @@ def _has_members(pgid: int) -> bool:
             if os.getpgid(pid) == pgid and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
                 return True
     return False
+
+
+def die_with_parent(*, group: bool = False) -> None:
+    """End this process once the one that started it is gone, however it went: a daemon thread waits for that.
+
+    Args:
+        group: whether all of this process's group ends with it; it must be the group's leader.
+    """
+    threading.Thread(target=_await_parent, args=(group,), daemon=True).start()
+
+
+def _await_parent(group: bool) -> None:
+    parent = parent_process()
+    if parent is None:
+        return
+    parent.join()
+    if group:
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+@contextmanager
+def redirected(*descriptors: int, to: Path | None = None) -> Iterator[None]:
+    """Send what this process, its libraries included, writes to `descriptors` (1, 2) to a file, for the block.
+
+    It holds for all threads: only for a program that does one thing at a time.
+
+    Args:
+        to: the file; None throws it away.
+    """
+    kept = {descriptor: os.dup(descriptor) for descriptor in descriptors}
+    try:
+        redirect(*descriptors, to=to)
+        yield
+    finally:
+        for descriptor, copy in kept.items():
+            os.dup2(copy, descriptor)
+            os.close(copy)
+
+
+def redirect(*descriptors: int, to: Path | None = None) -> None:
+    """Do what `redirected` does, for good."""
+    with open(os.devnull if to is None else to, "wb") as file:
+        for descriptor in descriptors:
+            os.dup2(file.fileno(), descriptor)
+
+
+@contextmanager
+def environment_set(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for the processes that are started within the block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def without_main() -> Iterator[None]:
+    """Let children that `multiprocessing` starts within the block leave this program's `__main__` alone.
+
+    They would import it again: seconds for a heavy one, a second run of a script without a guard, and in a notebook
+    there is none to import. What they are to call must therefore be importable from a module.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

@@ -18,22 +18,33 @@ FLOORS = (
     (
         "harness.errors",
         "harness.units",
-        "harness.records",
-        "harness.settings",
+        "harness.hashing",
+        "harness.files",
         "harness.processes",
+        "harness.workspace",
+        "harness.settings",
+        "harness.parallel",
+        "harness.download",
         "harness.keras_backend",
     ),
-    ("harness.audio",),
+    ("harness.records", "harness.events"),
     ("harness.scoring",),
+    ("harness.analysis",),
+    ("harness.audio", "harness.datasets", "harness.synthetic"),
+    ("harness.features",),
     ("harness.vram",),
     ("harness.models",),
     ("harness.families",),
     ("search_spaces",),
     ("reports",),
+    ("harness.preparation",),
     ("harness.trials",),
     ("harness.tracking",),
     ("harness.inference",),
     ("harness.search",),
+    ("harness.evaluation",),
+    ("harness.workflows",),
+    ("harness.testing",),
     ("harness.cli", "harness.console", "harness.doctor", "harness.inspection"),
 )
 # Packages that only these may import.
@@ -54,9 +65,27 @@ BANNED = {
     "harness.search": {"keras"},
 }
 # All of the project that these may import, besides themselves.
-REACH = {"reports": ("harness.records", "harness.units", "harness.errors", "harness.scoring")}
+REACH = {
+    "reports": (
+        "harness.records",
+        "harness.units",
+        "harness.errors",
+        "harness.files",
+        "harness.hashing",
+        "harness.scoring",
+        "harness.analysis",
+    )
+}
 # These import nothing of third parties but pydantic and numpy.
-LIGHT = ("harness.errors", "harness.units", "harness.records", "harness.settings")
+LIGHT = (
+    "harness.errors",
+    "harness.units",
+    "harness.hashing",
+    "harness.files",
+    "harness.workspace",
+    "harness.records",
+    "harness.settings",
+)
 LIGHT_PACKAGES = {*sys.stdlib_module_names, "pydantic", "pydantic_core", "numpy"}
 
 

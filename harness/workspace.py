@@ -1,0 +1,104 @@
+"""One folder with everything that a benchmark produced; this module alone knows what lies where in it.
+
+WORKSPACE/lock                  the process that owns it
+WORKSPACE/optuna.db             the studies, as Optuna keeps them
+WORKSPACE/results/              the ledger; see `harness.tracking.ledger`
+WORKSPACE/store/                features, waveforms and embeddings
+WORKSPACE/mlflow.db, artifacts/ MLflow's own store
+WORKSPACE/report/               RESULTS.md, scores.json, pictures/
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import WorkspaceError
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The layout of a workspace; making one touches nothing."""
+
+    root: Path
+
+    @property
+    def lock_file(self) -> Path:
+        return self.root / "lock"
+
+    @property
+    def results(self) -> Path:
+        """The ledger's folder."""
+        return self.root / "results"
+
+    @property
+    def store(self) -> Path:
+        """Features, waveforms and embeddings."""
+        return self.root / "store"
+
+    @property
+    def report(self) -> Path:
+        """The report in markdown; what belongs to it lies beside."""
+        return self.root / "report" / "RESULTS.md"
+
+    @property
+    def optuna_url(self) -> str:
+        """Where Optuna keeps the studies unless told otherwise."""
+        return f"sqlite:///{self.root.resolve() / 'optuna.db'}"
+
+    @property
+    def mlflow_file(self) -> Path:
+        """MLflow's own store, which keeps runs unless told otherwise."""
+        return self.root.resolve() / "mlflow.db"
+
+    @property
+    def mlflow_url(self) -> str:
+        return f"sqlite:///{self.mlflow_file}"
+
+    @property
+    def artifacts(self) -> Path:
+        """Where MLflow's own store keeps artifacts."""
+        return self.root.resolve() / "artifacts"
+
+    def check_results(self) -> None:
+        """Make sure that there are results; locking the workspace would make its folder.
+
+        Raises:
+            WorkspaceError: the folder holds none.
+        """
+        if not self.results.exists():
+            raise WorkspaceError(f"{self.root}: holds no results. Name another folder with --workspace.")
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Own the workspace while the block runs. The kernel lets go of it when the process ends, however it ends.
+
+        Raises:
+            WorkspaceError: another process owns it, or the folder cannot be written to.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            file = self.lock_file.open("a+")
+        except OSError as error:
+            raise WorkspaceError(
+                f"{self.root}: cannot be used as a workspace ({error}). Free the folder, or name another with "
+                "--workspace."
+            ) from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                owner = file.read().strip() or "unknown"
+                raise WorkspaceError(
+                    f"{self.root}: another run (process {owner}) owns this workspace. "
+                    "Wait for it to end, stop it, or name another folder with --workspace."
+                ) from error
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield
