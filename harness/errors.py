@@ -65,3 +65,8 @@ class UnusableGpuError(DeviceError):
 
 class TrackingError(HarnessError):
     """The tracking server, or its store, cannot be used."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message: what libraries append after it is for their authors."""
+    return str(error).strip().partition("\n")[0]

@@ -66,6 +66,9 @@ class Reading(Record):
     source: Source = Source.NONE
 
 
+NOT_MEASURED = Reading()
+
+
 class EpochRecord(Record):
     """One training epoch. `val_*` are over tracks (crops voted), the others over training crops.
 
@@ -82,23 +85,81 @@ class EpochRecord(Record):
     fold: int | None = None
 
 
+class BatchShape(Record):
+    """How a sampled batch is cut into passes: `accumulation` micro-batches make one update."""
+
+    micro_batch: int
+    accumulation: int
+
+
+class ValidationScores(Record):
+    """Scores of a trial over tracks (crops voted), as fractions; None where it did not get so far."""
+
+    valid_accuracy: float | None = None
+    valid_macro_f1: float | None = None
+    train_accuracy: float | None = None
+
+
+NO_SCORES = ValidationScores()
+
+
+class MemoryRecord(Record):
+    """What a training took of a device, and what it was predicted to take, in bytes; None where that is not known.
+
+    Attributes:
+        reading: what its processes held on the device at most, by NVML ("held").
+        series: what `reading` is the peak of: seconds since the start, bytes.
+        allocator_peak_bytes: the most that was in use in the framework's allocator ("needed"); without a GPU, of the
+            computer's own memory.
+        pool_bytes: the most that the framework's allocator had taken from the device: what was in use, and more.
+        footprint_bytes: the predicted peak, as it was when the trial was fitted into the budget.
+        model_footprint_bytes: the model's own footprint, before correction and without the device's overhead.
+        beside_bytes: what the process was estimated to hold on the device beside its allocator, as it was when the
+            trial was fitted into the budget.
+        cap_bytes: what the framework's allocator was allowed on the device; None where it had no cap.
+        device: the UUID of the GPU; None for the CPU.
+    """
+
+    reading: Reading = NOT_MEASURED
+    series: tuple[tuple[float, int], ...] = ()
+    allocator_peak_bytes: int | None = None
+    pool_bytes: int | None = None
+    footprint_bytes: int | None = None
+    model_footprint_bytes: int | None = None
+    beside_bytes: int | None = None
+    cap_bytes: int | None = None
+    device: str | None = None
+
+    @property
+    def predicted_need_bytes(self) -> int | None:
+        """The predicted footprint without what lies beside the allocator; None where there is no footprint."""
+        return None if self.footprint_bytes is None else self.footprint_bytes - (self.beside_bytes or 0)
+
+
+class TimingRecord(Record):
+    """When a training ran, and how long its parts took; None where it did not get so far.
+
+    Attributes:
+        train_seconds: all folds together, validation included.
+        epoch_seconds: median over its epochs.
+        inference_seconds: in which the trained model answers for 30 s of audio whose features are there.
+        started, ended: in UTC, ISO 8601.
+    """
+
+    train_seconds: float | None = None
+    epoch_seconds: float | None = None
+    inference_seconds: float | None = None
+    started: str = ""
+    ended: str = ""
+
+
 class TrialRecord(Record):
     """One trial as it ended.
 
     Attributes:
         params: the sampled hyperparameters by their names in the space.
-        reading: what its processes held on the device at most, by NVML ("held").
-        allocator_peak_bytes: the most that was in use in the framework's allocator ("needed"); without a GPU, of the
-            computer's own memory.
-        pool_bytes: the most that the framework's allocator had taken from the device: what was in use, and more.
-        device: the UUID of the GPU that it ran on; None for the CPU.
-        beside_bytes: what the process was estimated to hold on the device beside its allocator, as it was when the
-            trial was fitted into the budget.
-        vram_series: what `reading` is the peak of: seconds since the start, bytes.
-        footprint_bytes: the predicted peak, as it was when the trial was fitted into the budget.
-        reckoned_bytes: the model's own footprint, before correction and without the device's overhead.
-        cap_bytes: what the framework's allocator was allowed on the device; None where it had no cap.
-        track_seconds: in which the trained model answers for 30 s of audio whose features are there.
+        batch: None for a trial whose model could not be built.
+        parameters: number of weights.
         constraints: shares over (above 0) or under (below 0) a limit, by the limit's name.
     """
 
@@ -108,38 +169,18 @@ class TrialRecord(Record):
     outcome: Outcome
     params: dict[str, Value]
     message: str = ""
-    micro_batch: int | None = None
-    accumulation: int | None = None
     epochs: tuple[EpochRecord, ...] = ()
     best_epoch: int | None = None
-    valid_accuracy: float | None = None
-    valid_macro_f1: float | None = None
-    train_accuracy: float | None = None
-    reading: Reading = Reading()
-    allocator_peak_bytes: int | None = None
-    pool_bytes: int | None = None
-    device: str | None = None
-    beside_bytes: int | None = None
-    vram_series: tuple[tuple[float, int], ...] = ()
-    footprint_bytes: int | None = None
-    reckoned_bytes: int | None = None
-    cap_bytes: int | None = None
+    scores: ValidationScores = NO_SCORES
+    batch: BatchShape | None = None
     parameters: int | None = None
-    train_seconds: float | None = None
-    epoch_seconds: float | None = None
-    track_seconds: float | None = None
+    memory: MemoryRecord = MemoryRecord()
+    timing: TimingRecord = TimingRecord()
     constraints: dict[str, float] = {}
-    started: str = ""
-    ended: str = ""
 
     @property
     def completed(self) -> bool:
         return self.outcome is Outcome.COMPLETED
-
-    @property
-    def predicted_need_bytes(self) -> int | None:
-        """The predicted footprint without what lies beside the allocator; None where there is no footprint."""
-        return None if self.footprint_bytes is None else self.footprint_bytes - (self.beside_bytes or 0)
 
 
 class Published(Record):
@@ -222,9 +263,8 @@ class FinalRecord(Record):
     tracks: int = 0
     test_accuracy: float | None = None
     test_macro_f1: float | None = None
-    reading: Reading = Reading()
-    allocator_peak_bytes: int | None = None
-    train_seconds: float | None = None
+    memory: MemoryRecord = MemoryRecord()
+    timing: TimingRecord = TimingRecord()
 
     @property
     def key(self) -> str:
@@ -249,7 +289,7 @@ class EnsembleRecord(Record):
         tracks: how many were tested.
         peak_bytes: the most that the framework's allocator held while one process with all members loaded predicted;
             None where it cannot tell.
-        track_seconds: of all members, one after another, for one track whose features are there.
+        inference_seconds: of all members, one after another, for one track whose features are there.
     """
 
     name: str
@@ -258,7 +298,7 @@ class EnsembleRecord(Record):
     accuracy: float
     macro_f1: float
     peak_bytes: int | None
-    track_seconds: float
+    inference_seconds: float
 
 
 class FinalsRecord(Record):
@@ -360,7 +400,7 @@ class StudyResults:
     def best(self) -> TrialRecord | None:
         """The completed trial with the highest validation macro F1; of equals, the first."""
         completed = [trial for trial in self.trials if trial.completed]
-        return max(completed, key=lambda trial: (trial.valid_macro_f1 or 0.0, -trial.number), default=None)
+        return max(completed, key=lambda trial: (trial.scores.valid_macro_f1 or 0.0, -trial.number), default=None)
 
     @property
     def baseline(self) -> TrialRecord | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from harness.audio.crops import Example
 from harness.audio.store import Store
 from harness.families import Family, families
 from harness.models import Shapes
-from harness.trials.spec import Fold, TrialSpec
+from harness.records import BatchShape
+from harness.trials.job import JobKey, JobKind, TrainingSpec, TrialLimits, TrialSpec
+from harness.trials.local.backend import JobFiles
+from harness.trials.spec import Fold
 
 GENRES = 4
 FAMILY = families()["cnn2d-mfcc"]
@@ -55,27 +59,33 @@ def fold_of(store: Path, train: tuple[Example, ...], valid: tuple[Example, ...])
     return Fold(train, valid, {FAMILY.view: Store(store).moments(FAMILY.view, [track.digest for track in train])})
 
 
-def order_for(store: Path, tracks: tuple[Example, ...], folder: Path, **config: Any) -> TrialSpec:
-    """The order for a small trial of three epochs on every other track; keyword arguments change its configuration."""
-    return TrialSpec(
+def training_of(store: Path, tracks: tuple[Example, ...], **config: Any) -> TrainingSpec:
+    """A small training of three epochs on every other track; keyword arguments change its configuration."""
+    return TrainingSpec(
         family=FAMILY.name,
-        study="study",
-        number=3,
         config=small(FAMILY, patience=5) | config,
         view=FAMILY.view,
-        store=store,
         genres=("high", "low", "middle", "top"),
         folds=(fold_of(store, tracks[::2], tracks[1::2]),),
         epochs=3,
         seed=1,
-        micro_batch=2,
-        accumulation=1,
-        budget_bytes=2**30,
-        cap_bytes=None,
-        device_bytes=None,
-        time_limit_seconds=None,
+        batch=BatchShape(micro_batch=2, accumulation=1),
         deterministic=False,
         threads=1,
-        model=folder / "models" / "model.keras",
-        log=folder / "log",
     )
+
+
+def job_of(store: Path, tracks: tuple[Example, ...], number: int = 3, **config: Any) -> TrialSpec:
+    """The job of such a training."""
+    key = JobKey("study", JobKind.TRIAL, number)
+    return TrialSpec(key, training_of(store, tracks, **config), TrialLimits(budget_bytes=2**30))
+
+
+def files_in(folder: Path, store: Path) -> JobFiles:
+    """Put models and logs of jobs into a folder."""
+    return JobFiles(store, lambda key: folder / "models" / f"{key}.keras", lambda key: folder / f"{key}.log")
+
+
+def changed(spec: TrialSpec, **training: Any) -> TrialSpec:
+    """The same job of a training that differs in some fields."""
+    return replace(spec, training=replace(spec.training, **training))

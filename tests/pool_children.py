@@ -11,7 +11,6 @@ import multiprocessing
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,20 +40,24 @@ def trial_child() -> int:
 
 
 def main(store: str, folder: str, *tracks: str) -> None:
-    from model_helpers import order_for
+    from model_helpers import changed, files_in, job_of
 
     from harness.audio.crops import Example
-    from harness.trials.pool import Epoch, Pool
+    from harness.trials.backend import EpochReported
+    from harness.trials.local.backend import LocalBackend
+    from harness.trials.local.fork_server import ForkServer
+    from harness.vram.slots import CPU_SLOT
 
     examples = [Example(track, digest, int(label)) for track, digest, label in (text.split(":") for text in tracks)]
-    pool = Pool()
-    pool.start(replace(order_for(Path(store), tuple(examples), Path(folder), patience=10**6), epochs=10**6))
+    backend = LocalBackend(ForkServer.start(), files_in(Path(folder), Path(store)))
+    spec = changed(job_of(Path(store), tuple(examples), patience=10**6), epochs=10**6)
+    backend.start(spec, CPU_SLOT)
     while True:
-        for event in pool.events():
-            assert isinstance(event, Epoch), event
+        for event in backend.events():
+            assert isinstance(event, EpochReported), event
             if event.record.epoch == 1:
                 print(trial_child(), flush=True)
-            pool.reply(event.number, True)
+            backend.reply(event.key, True)
 
 
 if __name__ == "__main__":

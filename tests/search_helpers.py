@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,9 +19,11 @@ from harness.records import (
     ProtocolRecord,
     Provenance,
     StudyRecord,
-    TrialRecord,
+    ValidationScores,
 )
-from harness.trials.spec import Ended, Fold, TrialSpec
+from harness.trials.job import TrialSpec
+from harness.trials.report import TrialReport
+from harness.trials.spec import Fold
 from harness.units import GIB
 
 EPOCHS = 6
@@ -80,29 +81,14 @@ def score(config: Config) -> float:
     return round(float(np.exp(-distance)), 6)
 
 
-def completed(spec: TrialSpec, epochs: tuple[EpochRecord, ...] = (), **changes: Any) -> Ended:
-    end = Ended(
+def completed(spec: TrialSpec, epochs: tuple[EpochRecord, ...] = (), **changes: Any) -> TrialReport:
+    reached = score(spec.training.config)
+    report = TrialReport(
         Outcome.COMPLETED,
         epochs=epochs,
         best_epoch=EPOCHS,
-        valid_accuracy=score(spec.config),
-        valid_macro_f1=score(spec.config),
-        train_accuracy=1.0,
+        scores=ValidationScores(valid_accuracy=reached, valid_macro_f1=reached, train_accuracy=1.0),
         train_seconds=2.0,
         predictions=PREDICTIONS,
     )
-    return replace(end, **changes)
-
-
-class NoTracker:
-    """Hears everything, keeps nothing."""
-
-    def open_study(self, study: StudyRecord) -> None: ...
-
-    def trial_started(self, study: StudyRecord, number: int, params: Mapping[str, Any]) -> None: ...
-
-    def epoch(self, study: str, number: int, epoch: EpochRecord) -> None: ...
-
-    def trial_ended(self, trial: TrialRecord) -> None: ...
-
-    def study_ended(self, study: str) -> None: ...
+    return replace(report, **changes)

@@ -131,13 +131,13 @@ class Ledger:
         self._mark(Entry(study.study, None))
         return self.study(study.study)
 
-    def keep_files(self, study: str, files: Mapping[str, bytes]) -> None:
+    def write_study_files(self, study: str, files: Mapping[str, bytes]) -> None:
         """Keep `files`, by name, which describe the study as a whole, and mark the study for delivery."""
         for name, content in files.items():
             _write(self._folder(study) / "files" / name, content)
         self._mark(Entry(study, None))
 
-    def write(self, trial: TrialRecord, predictions: Predictions | None) -> None:
+    def write_trial(self, trial: TrialRecord, predictions: Predictions | None) -> None:
         """Store a trial that ended, durably, and mark it for delivery. After this returns, nothing can lose it."""
         path = self._trial_path(trial.study, trial.number)
         if predictions is not None:
@@ -208,7 +208,7 @@ class Ledger:
         paths = sorted((self._folder(study) / "files").glob("[!.]*"))
         return {path.name: path.read_bytes() for path in paths}
 
-    def keep_settings(self, study: str, settings: str) -> None:
+    def write_settings(self, study: str, settings: str) -> None:
         """Keep the settings of the latest run of `study`, as JSON; they hold paths, and are delivered to nobody."""
         _write(self._folder(study) / "settings.json", settings.encode())
 

@@ -29,12 +29,12 @@ class Answers(NamedTuple):
     Attributes:
         predictions: of each member, in order.
         peak_bytes: the most that the framework's allocator held with all members loaded; None where it cannot tell.
-        track_seconds: for all members, one after another, to answer for one track from its stored features.
+        inference_seconds: for all members, one after another, to answer for one track from its stored features.
     """
 
     predictions: list[Predictions]
     peak_bytes: int | None
-    track_seconds: float
+    inference_seconds: float
 
 
 def ask(members: Sequence[Member], store: Path, examples: Sequence[Example], genres: tuple[str, ...]) -> Answers:
@@ -47,7 +47,7 @@ def ask(members: Sequence[Member], store: Path, examples: Sequence[Example], gen
     # Registers the layers that a saved model may name.
     import harness.models.layers  # noqa: F401
     from harness.audio.store import Store
-    from harness.trials.train import predict_tracks
+    from harness.trials.training.predict import predict_tracks
 
     loaded = [(each.view, keras.models.load_model(each.model, compile=False)) for each in members]
     predictions = [predict_tracks(model, Store(store), view, examples, genres, BATCH) for view, model in loaded]

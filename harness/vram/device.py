@@ -17,6 +17,9 @@ from harness.vram import nvml
 
 WSL_DEVICE, NVIDIA_DEVICE = Path("/dev/dxg"), Path("/dev/nvidiactl")
 
+NO_GPU = "-1"
+"""What `CUDA_VISIBLE_DEVICES` names where there is nothing to see."""
+
 # Idle drivers move by a few MiB; the smallest CUDA context takes far more.
 _RETURN_TOLERANCE_BYTES = 16 * MIB
 
@@ -50,7 +53,7 @@ class Device:
 
     def environment(self) -> dict[str, str]:
         """Return the variables that make CUDA in a child see this device alone, or no GPU at all."""
-        return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": self.uuid or "-1"}
+        return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": self.uuid or NO_GPU}
 
 
 def resolve_device(choice: str, environ: Mapping[str, str]) -> Device:

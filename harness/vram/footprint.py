@@ -1,4 +1,4 @@
-"""The memory that training a model will take, reckoned from its layers before any of it is trained."""
+"""The memory that training a model will take, estimated from its layers before any of it is trained."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Footprint:
         return self.weights + copies * self.trainable + micro_batch * (self.activations + self.workspace)
 
 
-def footprint(model: Any, float_bytes: int = FLOAT_BYTES) -> Footprint:
-    """Reckon the footprint of a built `keras.Model` without running it.
+def estimate_footprint(model: Any, float_bytes: int = FLOAT_BYTES) -> Footprint:
+    """Estimate the footprint of a built `keras.Model` without running it.
 
     A tensor counts once if any layer's gradient needs it: a convolution its input, a ReLU its output, an addition
     nothing. An output that nothing needs is overwritten or given back, so it does not count.

@@ -6,13 +6,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
 
 import psutil
 
 from harness.records import Reading, Source
 from harness.vram import nvml
-from harness.vram.probes import GLANCE_SECONDS, LOOK_SECONDS, Probe, Unfit
+from harness.vram.probes import DEVICE_SECONDS, PROCESS_SECONDS, Probe, ProbeRejected
 
 STOP_SECONDS = 15.0
 
@@ -20,13 +19,13 @@ STOP_SECONDS = 15.0
 class Meter:
     """Measures a process tree from its start to its end, in a thread of its own.
 
-    It glances at device use every `interval`, and looks at the tree's own memory about once a second, whenever device
-    use rose since the last glance, at every `sample_now()`, and once more in `stop()`. So a peak that lasts one
+    It asks for device use every `interval`, and samples the tree's own memory about once a second, whenever device
+    use rose since it last asked, at every `sample_now()`, and once more in `stop()`. So a peak that lasts one
     interval is seen; a shorter one is, too, where the source is `accounting`.
 
-    When the GPU is lost, the peak so far stands and `lost` says what happened. When a stranger takes memory on a GPU
-    that is measured as a whole (`device_delta`), no figure of this trial can be trusted any more, earlier ones
-    included, since the stranger may have held memory before it was noticed. The reading becomes `none`, `disturbed`
+    When the GPU is lost, the peak so far stands and `lost` says what happened. When another process takes memory on a
+    GPU that is measured as a whole (`device_delta`), no figure of this trial can be trusted any more, earlier ones
+    included, since it may have held memory before it was noticed. The reading becomes `none`, `disturbed`
     says why, and the budget is no longer enforced: killing a trial for what another process took would be wrong.
 
     Attributes:
@@ -41,14 +40,14 @@ class Meter:
         budget_bytes: int,
         *,
         on_over_budget: Callable[[Reading], None],
-        interval: float = GLANCE_SECONDS,
+        interval: float = DEVICE_SECONDS,
     ) -> None:
         """Prepare to watch the process `pid` and its descendants.
 
         Args:
             budget_bytes: the most that they may hold together.
             on_over_budget: called once, at the first reading above the budget, from the thread that took it.
-            interval: seconds between two glances at device use.
+            interval: seconds between two questions for device use.
         """
         self.lost = ""
         self.disturbed = ""
@@ -64,22 +63,13 @@ class Meter:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name=f"meter-{pid}", daemon=True)
         self._started = time.monotonic()
-        self._looked = -LOOK_SECONDS
-        self._in_use = 0
+        self._sampled = -PROCESS_SECONDS
+        self._device_used = 0
         self._peak: int | None = None
         self._series: list[tuple[float, int]] = []
         self._over = False
         self._missed = 0
         self._missed_reason = ""
-
-    def __enter__(self) -> Meter:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Begin to watch; with nothing to measure, no thread is started."""
@@ -88,16 +78,16 @@ class Meter:
             self._thread.start()
 
     def stop(self) -> Reading:
-        """Look one last time, end the watch, and return the reading. More calls change nothing."""
+        """Sample one last time, end the watch, and return the reading. More calls change nothing."""
         self.sample_now()
         self._ended.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
-            # A look that hangs in the driver is not waited for.
+            # A sample that hangs in the driver is not waited for.
             self._thread.join(STOP_SECONDS)
         return self.reading
 
     def sample_now(self) -> None:
-        """Look at the tree's memory at once: at the end of an epoch, and right before the child exits."""
+        """Sample the tree's memory at once: at the end of an epoch, and right before the child exits."""
         self._sample(forced=True)
 
     @property
@@ -109,13 +99,13 @@ class Meter:
 
     @property
     def series(self) -> tuple[tuple[float, int], ...]:
-        """Every look: seconds since the start, and bytes; with the source `accounting`, the peak up to then."""
+        """Every sample: seconds since the start, and bytes; with the source `accounting`, the peak up to then."""
         return tuple(self._series)
 
     @property
     def message(self) -> str:
         """What a reader of the trial must know about its reading; empty when all went well."""
-        missed = f"{self._missed} looks at GPU memory failed: {self._missed_reason}." if self._missed else ""
+        missed = f"{self._missed} samples of GPU memory failed: {self._missed_reason}." if self._missed else ""
         return " ".join(part for part in (self.lost, self.disturbed, missed) if part)
 
     @property
@@ -129,7 +119,7 @@ class Meter:
 
     def _sample(self, *, forced: bool) -> None:
         with self._lock:
-            held = None if self._ended.is_set() else self._look(time.monotonic() - self._started, forced)
+            held = None if self._ended.is_set() else self._in_use_now(time.monotonic() - self._started, forced)
             if held is None:
                 return
             self._peak = max(held, self._peak or 0)
@@ -138,18 +128,18 @@ class Meter:
         if over:
             self._on_over_budget(self.reading)
 
-    def _look(self, seconds: float, forced: bool) -> int | None:
-        """Return what the tree holds; None when no look is due, or it showed nothing."""
+    def _in_use_now(self, seconds: float, forced: bool) -> int | None:
+        """Return what the tree holds; None when no sample is due, or it showed nothing."""
         try:
             if not self._is_due(seconds) and not forced:
                 return None
-            self._looked = seconds
-            held = self._probe.read(self._tree())
+            self._sampled = seconds
+            held = self._probe.process_used_bytes(self._tree())
         except nvml.Lost as error:
             self.lost = f"After {seconds:.1f} s: {error}. The peak up to then stands; see what `nvidia-smi` says."
             self._ended.set()
             return None
-        except Unfit as error:
+        except ProbeRejected as error:
             self.disturbed = f"After {seconds:.1f} s {error}, so this trial counts as not measured."
             self._ended.set()
             return None
@@ -162,8 +152,8 @@ class Meter:
         return held
 
     def _is_due(self, seconds: float) -> bool:
-        before, self._in_use = self._in_use, self._probe.glance() or 0
-        return self._in_use > before or seconds - self._looked >= LOOK_SECONDS
+        before, self._device_used = self._device_used, self._probe.device_used_bytes() or 0
+        return self._device_used > before or seconds - self._sampled >= PROCESS_SECONDS
 
     def _tree(self) -> set[int]:
         if self._root is not None:

@@ -181,13 +181,13 @@ def process_memory(uuid: str) -> dict[int, int | None]:
     """
     handle = _handle(uuid)
     # Drivers 535.43 to 535.86 answer _v3 with longer entries than any other driver, so the binding misreads them.
-    looks = [pynvml.nvmlDeviceGetComputeRunningProcesses_v3, pynvml.nvmlDeviceGetComputeRunningProcesses_v2]
+    versions = [pynvml.nvmlDeviceGetComputeRunningProcesses_v3, pynvml.nvmlDeviceGetComputeRunningProcesses_v2]
     if str(pynvml.nvmlSystemGetDriverVersion()).startswith("535."):
-        looks.reverse()
+        versions.reverse()
     try:
-        entries = looks[0](handle)
+        entries = versions[0](handle)
     except pynvml.NVMLError_FunctionNotFound:
-        entries = looks[1](handle)
+        entries = versions[1](handle)
     by_instance: dict[tuple[int, int, int], int | None] = {}
     for entry in entries:
         # In a container the driver may list a process once for each of its clients, always with all that it holds.

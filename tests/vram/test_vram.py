@@ -18,21 +18,20 @@ from nvml_stub import MIB, Driver, Holder, build, describe, holding
 from harness.errors import DeviceError, UsageError
 from harness.processes import kill_group
 from harness.records import Reading, Source
-from harness.vram.admission import Lane
 from harness.vram.device import Device, DeviceKind, memory_returned, memory_used, resolve_device
 from harness.vram.meter import Meter
 from harness.vram.nvml import compute_capability, cuda_version, is_exclusive, persistence_is_on, process_memory
 from harness.vram.probes import (
-    GLANCE_SECONDS,
+    DEVICE_SECONDS,
     AccountingProbe,
     DeviceDeltaProbe,
     NoProbe,
     Probe,
     ProcessProbe,
-    SelfTest,
-    choose_probe,
     has_returned,
 )
+from harness.vram.self_test import SelfTest, choose_probe
+from harness.vram.slots import DeviceSlot
 
 UUID = "GPU-0a1b2c3d-0000"
 CARD = f"card {UUID} 8589934592 Stub GPU"
@@ -105,25 +104,25 @@ class Watched:
 
 @dataclass
 class Scripted:
-    """A probe whose glances at the device are also the clock of a story: `story[n]` happens right before the n-th."""
+    """A probe whose questions for the device's use are the clock of a story: `story[n]` comes right before the n-th."""
 
     probe: Probe
     story: dict[int, object]
-    glances: int = 0
+    asked: int = 0
 
     @property
     def source(self) -> Source:
         return self.probe.source
 
-    def glance(self) -> int | None:
-        self.glances += 1
-        step = self.story.get(self.glances)
+    def device_used_bytes(self) -> int | None:
+        self.asked += 1
+        step = self.story.get(self.asked)
         if callable(step):
             step()
-        return self.probe.glance()
+        return self.probe.device_used_bytes()
 
-    def read(self, pids: Collection[int]) -> int | None:
-        return self.probe.read(pids)
+    def process_used_bytes(self, pids: Collection[int]) -> int | None:
+        return self.probe.process_used_bytes(pids)
 
 
 def figure(holder: Holder, how: str = "") -> str:
@@ -131,7 +130,7 @@ def figure(holder: Holder, how: str = "") -> str:
 
 
 def short_excursion() -> Watched:
-    """A trial within its budget of 40 MiB takes 30 MiB more for as long as one glance."""
+    """A trial within its budget of 40 MiB takes 30 MiB more for as long as one interval."""
     alarms: list[int | None] = []
     over, settled = threading.Event(), threading.Event()
     with holding(20) as trial:
@@ -142,9 +141,11 @@ def short_excursion() -> Watched:
             alarms.append(reading.peak_bytes)
             over.set()
 
-        with Meter(Scripted(ProcessProbe(UUID), story), trial.pid, 40 * MIB, on_over_budget=alarm) as meter:
-            over.wait(20)
-            settled.wait(20)
+        meter = Meter(Scripted(ProcessProbe(UUID), story), trial.pid, 40 * MIB, on_over_budget=alarm)
+        meter.start()
+        over.wait(20)
+        settled.wait(20)
+        meter.stop()
     return Watched(meter.reading, [held for _, held in meter.series], alarms, meter.message)
 
 
@@ -152,14 +153,14 @@ def watch_epochs(source: str, happening: str) -> Watched:
     """Sample a trial of 10 MiB after two epochs; between them it grows to 30 MiB and something happens."""
     alarms: list[int | None] = []
     probe: Probe = DeviceDeltaProbe(UUID, 0, lists_pids=True) if source == "device_delta" else ProcessProbe(UUID)
-    with holding(10, in_grandchild=happening == "grandchild") as trial, holding(64) as stranger:
+    with holding(10, in_grandchild=happening == "grandchild") as trial, holding(64) as other:
         describe(CARD, figure(trial))
         meter = Meter(probe, trial.root, 40 * MIB, on_over_budget=lambda reading: alarms.append(reading.peak_bytes))
         meter.sample_now()
         trial.hold(20)
         match happening:
-            case "stranger":
-                describe(CARD, figure(trial), figure(stranger))
+            case "other process":
+                describe(CARD, figure(trial), figure(other))
             case "lost":
                 describe(CARD, "fails all 15", figure(trial))
             case "silent":
@@ -187,7 +188,7 @@ def unseen_excursion() -> Watched:
 
 
 def read_through(source: str) -> list[int | None]:
-    """What a probe reads of nobody, of a child with 10 MiB, with 30 MiB, and ended; then a glance at the card."""
+    """What a probe reads of nobody, of a child with 10 MiB, with 30 MiB, and ended; then the card's use."""
     probes: dict[str, Probe] = {
         "accounting": AccountingProbe(UUID),
         "process": ProcessProbe(UUID),
@@ -197,14 +198,14 @@ def read_through(source: str) -> list[int | None]:
     probe = probes[source]
     card = [CARD, f"base {BASE}", "accounting"]
     describe(*card)
-    read = [probe.read([])]
+    read = [probe.process_used_bytes([])]
     with holding(10) as child:
         describe(*card, figure(child))
-        read.append(probe.read([child.pid]))
+        read.append(probe.process_used_bytes([child.pid]))
         child.hold(20)
-        read.append(probe.read([child.pid]))
-    read.append(probe.read([child.pid]))
-    return [*read, probe.glance()]
+        read.append(probe.process_used_bytes([child.pid]))
+    read.append(probe.process_used_bytes([child.pid]))
+    return [*read, probe.device_used_bytes()]
 
 
 def give_back() -> list[bool]:
@@ -273,7 +274,7 @@ def test_container_hides_its_pids(driver: Driver, listing: str) -> None:
     assert choice.probe == DeviceDeltaProbe(UUID, BASE, lists_pids=False)
     assert "process: not used, it shows 0 B where the self-test child" in choice.said
     assert "update the driver to 570 or later, or start the container with `--pid=host`" in choice.said
-    assert "a stranger may stay unnoticed" in choice.said
+    assert "another process may stay unnoticed" in choice.said
 
 
 def test_busy_card_is_not_measured_as_a_whole(driver: Driver) -> None:
@@ -284,7 +285,7 @@ def test_busy_card_is_not_measured_as_a_whole(driver: Driver) -> None:
     assert choice.said.endswith(NOT_MEASURED)
 
 
-def test_stranger_during_the_self_test_is_noticed_by_what_stays(driver: Driver) -> None:
+def test_another_process_during_the_self_test_is_noticed_by_what_stays(driver: Driver) -> None:
     choice = driver.run(choose, [CARD], "rss unlisted", {}, (f"base {BASE}",))
     assert choice.probe == NoProbe()
     assert "device_delta: not used, device use did not come back after the self-test" in choice.said
@@ -316,9 +317,9 @@ def test_a_card_that_shares_the_machines_memory_is_measured_by_process(driver: D
     choice = driver.run(choose, [CARD, "fails memory 3"], "rss", {})
     assert choice.probe == ProcessProbe(UUID)
     assert choice.device.total_bytes is None
-    lane = Lane(choice.device, choice.probe, choice.overhead_bytes, choice.idle_bytes)
-    assert lane.free_bytes is None
-    assert lane.room_bytes(8 * 2**30) == 8 * 2**30
+    slot = DeviceSlot(choice.device, choice.probe.source, choice.overhead_bytes, choice.idle_bytes)
+    assert slot.free_bytes is None
+    assert slot.room_bytes(8 * 2**30) == 8 * 2**30
 
 
 @pytest.mark.parametrize("other_driver", ["OLD_DRIVER"], indirect=True)
@@ -397,20 +398,20 @@ def test_device_in_no_known_form(choice: str) -> None:
 
 @pytest.mark.parametrize("source", ["accounting", "process", "device_delta", "none"])
 def test_every_probe_keeps_the_contract(driver: Driver, source: str) -> None:
-    nobody, held, grown, ended, glance = driver.run(read_through, source)
+    nobody, held, grown, ended, use = driver.run(read_through, source)
     if source == "none":
-        assert [nobody, held, grown, ended, glance] == [None] * 5
+        assert [nobody, held, grown, ended, use] == [None] * 5
         return
     assert nobody == 0
     assert held == 10 * MIB
     assert grown == 30 * MIB
     assert ended == (grown if source == "accounting" else 0)
-    assert glance == BASE
+    assert use == BASE
 
 
-def test_excursion_that_lasts_one_glance_is_over_budget(driver: Driver) -> None:
+def test_excursion_that_lasts_one_interval_is_over_budget(driver: Driver) -> None:
     watched = driver.run(short_excursion)
-    assert GLANCE_SECONDS < 0.3
+    assert DEVICE_SECONDS < 0.3
     assert watched.alarms == [50 * MIB]
     assert watched.reading == Reading(peak_bytes=50 * MIB, source=Source.PROCESS)
     assert watched.held[:2] == [20 * MIB, 50 * MIB]
@@ -425,7 +426,7 @@ def test_accounting_knows_a_peak_that_nobody_sampled(driver: Driver) -> None:
     assert watched.alarms == [watched.reading.peak_bytes]
 
 
-@pytest.mark.parametrize("happening", ["nothing", "stranger", "grandchild"])
+@pytest.mark.parametrize("happening", ["nothing", "other process", "grandchild"])
 def test_process_readings_are_the_trials_own(driver: Driver, happening: str) -> None:
     watched = driver.run(watch_epochs, "process", happening)
     assert watched.reading == Reading(peak_bytes=30 * MIB, source=Source.PROCESS)
@@ -434,9 +435,9 @@ def test_process_readings_are_the_trials_own(driver: Driver, happening: str) -> 
     assert watched.message == ""
 
 
-def test_stranger_makes_a_device_reading_void(driver: Driver) -> None:
+def test_another_process_makes_a_device_reading_void(driver: Driver) -> None:
     assert driver.run(watch_epochs, "device_delta", "nothing").reading.peak_bytes == 30 * MIB
-    watched = driver.run(watch_epochs, "device_delta", "stranger")
+    watched = driver.run(watch_epochs, "device_delta", "other process")
     assert watched.reading == Reading()
     assert watched.alarms == []
     assert "another process took memory on the GPU (pid" in watched.message
@@ -453,7 +454,7 @@ def test_gpu_lost_mid_trial_keeps_the_peak_so_far(driver: Driver) -> None:
 def test_looks_that_fail_are_counted(driver: Driver) -> None:
     watched = driver.run(watch_epochs, "process", "silent")
     assert watched.held == [10 * MIB, 30 * MIB]
-    assert watched.message == "1 looks at GPU memory failed: the driver answered: Unknown Error."
+    assert watched.message == "1 samples of GPU memory failed: the driver answered: Unknown Error."
 
 
 def test_memory_must_be_seen_returned(driver: Driver) -> None:

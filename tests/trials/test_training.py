@@ -15,14 +15,15 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from model_helpers import FAMILY, GENRES, ToneStore, fold_of, noise, order_for, shapes, small
+from model_helpers import FAMILY, GENRES, ToneStore, fold_of, noise, shapes, small, training_of
 from sklearn.utils.class_weight import compute_class_weight
 
 from harness.audio.crops import Example, crop, crop_starts, voting_batches
 from harness.audio.features import WAVEFORM_VIEW, InputView
 from harness.audio.store import Store
-from harness.records import EpochRecord, Outcome, Predictions
-from harness.trials.spec import Ended, TrialSpec
+from harness.records import BatchShape, EpochRecord, Outcome, Predictions
+from harness.trials.job import TrainingSpec
+from harness.trials.report import TrialReport
 
 ROWS = InputView("rows", "features", 2, 5, 10)
 
@@ -204,7 +205,7 @@ def test_a_rare_genre_weighs_what_scikit_learn_calls_balanced(batches: Batches) 
 @pytest.mark.slow
 def test_the_mean_over_its_crops_is_a_tracks_vote(keras: ModuleType) -> None:
     """Imports Keras."""
-    from harness.trials.train import predict_tracks
+    from harness.trials.training.predict import predict_tracks
 
     class Stub:
         """Answers with what the first value of a crop says."""
@@ -225,7 +226,7 @@ def test_the_mean_over_its_crops_is_a_tracks_vote(keras: ModuleType) -> None:
 @pytest.mark.slow
 def test_two_half_batches_update_as_the_whole_one_does(keras: ModuleType) -> None:
     """Trains: accumulation must give the weights of the large batch, with everything that counts steps switched on."""
-    from harness.trials.train import compile_model
+    from harness.trials.training.optimizer import compile_model
 
     config = small(
         FAMILY,
@@ -253,158 +254,176 @@ def test_two_half_batches_update_as_the_whole_one_does(keras: ModuleType) -> Non
     assert any(np.abs(a - b).max() > 1e-3 for a, b in zip(whole, start.get_weights(), strict=True))
 
 
-Spec = Callable[..., TrialSpec]
+Spec = Callable[..., TrainingSpec]
+
+
+@dataclass
+class Trainer:
+    """Trains in this process, on one store, and saves models into one file."""
+
+    store: Path
+    model: Path
+
+    def __call__(
+        self,
+        spec: TrainingSpec,
+        listen: Callable[[EpochRecord | Predictions], bool] = lambda message: True,
+        seconds: float | None = None,
+    ) -> TrialReport:
+        from harness.trials.training.train import train
+
+        return train(spec, FAMILY, Store(self.store), listen, seconds, self.model)
 
 
 @pytest.fixture
-def spec(tone_store: ToneStore, tmp_path: Path, keras: ModuleType) -> Spec:
-    """Make the order for a small trial on tones; keyword arguments change it."""
+def spec(tone_store: ToneStore, keras: ModuleType) -> Spec:
+    """Make a small training on tones; keyword arguments change its configuration."""
     keras.utils.set_random_seed(0)
-    return partial(order_for, *tone_store, tmp_path)
+    return partial(training_of, *tone_store)
 
 
-def run(
-    spec: TrialSpec,
-    report: Callable[[EpochRecord], bool] = lambda epoch: True,
-    fold_ended: Callable[[Predictions], bool] = lambda predictions: True,
-) -> Ended:
-    from harness.trials.train import train
-
-    return train(spec, FAMILY, report, fold_ended)
+@pytest.fixture
+def run(tone_store: ToneStore, tmp_path: Path) -> Trainer:
+    return Trainer(tone_store[0], tmp_path / "models" / "model.keras")
 
 
 @pytest.mark.slow
-def test_a_model_file_holds_the_weights_once_and_no_optimizer(spec: Spec) -> None:
+def test_a_model_file_holds_the_weights_once_and_no_optimizer(spec: Spec, run: Trainer) -> None:
     """Trains."""
-    order = spec()
-    ended = run(replace(order, epochs=1))
-    assert ended.parameters is not None
-    with zipfile.ZipFile(order.model) as archive, archive.open("model.weights.h5") as weights:
+    report = run(replace(spec(), epochs=1))
+    assert report.parameters is not None
+    with zipfile.ZipFile(run.model) as archive, archive.open("model.weights.h5") as weights:
         with h5py.File(io.BytesIO(weights.read())) as stored:
             numbers = []
             stored.visititems(lambda name, part: numbers.append((name, getattr(part, "size", 0))))
         configured = json.loads(archive.read("config.json"))
     assert not [name for name, _ in numbers if "optimizer" in name]
-    assert sum(size for _, size in numbers) == ended.parameters
+    assert sum(size for _, size in numbers) == report.parameters
     assert not configured.get("compile_config")
 
 
 @pytest.mark.slow
-def test_training_ends_early_with_the_weights_of_its_best_epoch(spec: Spec, keras: ModuleType) -> None:
+def test_training_ends_early_with_the_weights_of_its_best_epoch(spec: Spec, run: Trainer, keras: ModuleType) -> None:
     """Trains: validation labels that contradict the training ones make later epochs worse than early ones."""
     from harness.scoring.metrics import track_scores
-    from harness.trials.train import predict_tracks
+    from harness.trials.training.predict import predict_tracks
 
     order = replace(spec(patience=2), epochs=12)
     fold = order.folds[0]
     wrong = tuple(replace(track, label=(track.label + 1) % GENRES) for track in fold.valid)
     order = replace(order, folds=(replace(fold, valid=wrong),))
-    ended = run(order)
+    report = run(order)
 
-    assert ended.outcome is Outcome.COMPLETED
-    assert ended.best_epoch is not None
-    best = max(ended.epochs, key=lambda epoch: (epoch.val_macro_f1, -epoch.val_loss))
-    assert ended.best_epoch == best.epoch < len(ended.epochs) == best.epoch + 2 < 12
+    assert report.outcome is Outcome.COMPLETED
+    assert report.best_epoch is not None
+    best = max(report.epochs, key=lambda epoch: (epoch.val_macro_f1, -epoch.val_loss))
+    assert report.best_epoch == best.epoch < len(report.epochs) == best.epoch + 2 < 12
 
-    model = keras.models.load_model(order.model, compile=False)
-    again = predict_tracks(model, Store(order.store), FAMILY.view, order.folds[0].valid, order.genres, 8)
-    assert ended.predictions is not None
-    np.testing.assert_allclose(again.probabilities, ended.predictions.probabilities, atol=1e-6)
-    assert (best.val_accuracy, best.val_macro_f1) == track_scores(ended.predictions)
-    assert (ended.valid_accuracy, ended.valid_macro_f1) == track_scores(ended.predictions)
-    assert ended.track_seconds is not None
-    assert ended.track_seconds > 0
-    assert [path.name for path in order.model.parent.iterdir()] == ["model.keras"]
+    model = keras.models.load_model(run.model, compile=False)
+    again = predict_tracks(model, Store(run.store), FAMILY.view, order.folds[0].valid, order.genres, 8)
+    assert report.predictions is not None
+    np.testing.assert_allclose(again.probabilities, report.predictions.probabilities, atol=1e-6)
+    assert (best.val_accuracy, best.val_macro_f1) == track_scores(report.predictions)
+    assert (report.scores.valid_accuracy, report.scores.valid_macro_f1) == track_scores(report.predictions)
+    assert report.inference_seconds is not None
+    assert report.inference_seconds > 0
+    assert [path.name for path in run.model.parent.iterdir()] == ["model.keras"]
 
 
 @pytest.mark.slow
-def test_tones_are_told_apart(spec: Spec) -> None:
+def test_tones_are_told_apart(spec: Spec, run: Trainer) -> None:
     """Trains: the whole way from stored features to a vote must be able to learn something easy."""
     seen: list[EpochRecord] = []
 
-    def report(record: EpochRecord) -> bool:
+    def listen(record: EpochRecord | Predictions) -> bool:
+        assert isinstance(record, EpochRecord)
         seen.append(record)
         return True
 
-    ended = run(replace(spec(), epochs=10), report)
-    assert ended.epochs == tuple(seen)
-    assert ended.valid_accuracy == ended.train_accuracy == ended.valid_macro_f1 == 1.0
-    assert ended.parameters
+    report = run(replace(spec(), epochs=10), listen)
+    assert report.epochs == tuple(seen)
+    assert report.scores.valid_accuracy == report.scores.train_accuracy == report.scores.valid_macro_f1 == 1.0
+    assert report.parameters
 
 
 @pytest.mark.slow
-def test_a_trial_in_half_batches_is_the_trial_in_whole_ones(spec: Spec, keras: ModuleType) -> None:
+def test_a_trial_in_half_batches_is_the_trial_in_whole_ones(spec: Spec, run: Trainer, keras: ModuleType) -> None:
     """Trains twice: the halves of a batch must come one after the other."""
     answers = []
     for micro_batch, accumulation in ((4, 1), (2, 2)):
         keras.utils.set_random_seed(0)
-        ended = run(replace(spec(schedule="cosine", warmup=0.1), micro_batch=micro_batch, accumulation=accumulation))
-        assert ended.predictions is not None
-        answers.append(([epoch.loss for epoch in ended.epochs], ended.predictions.probabilities))
+        report = run(
+            replace(
+                spec(schedule="cosine", warmup=0.1),
+                batch=BatchShape(micro_batch=micro_batch, accumulation=accumulation),
+            )
+        )
+        assert report.predictions is not None
+        answers.append(([epoch.loss for epoch in report.epochs], report.predictions.probabilities))
     for one, other in zip(*answers, strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow
-def test_a_learning_rate_out_of_this_world_ends_as_diverged_in_its_first_epoch(spec: Spec) -> None:
+def test_a_learning_rate_out_of_this_world_ends_as_diverged_in_its_first_epoch(spec: Spec, run: Trainer) -> None:
     """Trains a few steps."""
     order = spec(learning_rate=1e38)
-    ended = run(order)
-    assert ended.outcome is Outcome.DIVERGED
-    assert "in epoch 1" in ended.message
-    assert ended.predictions is None
-    assert not order.model.exists()
+    report = run(order)
+    assert report.outcome is Outcome.DIVERGED
+    assert "in epoch 1" in report.message
+    assert report.predictions is None
+    assert not run.model.exists()
 
 
 @pytest.mark.slow
-def test_a_trial_that_would_take_too_long_says_how_long_and_stops(spec: Spec) -> None:
+def test_a_trial_that_would_take_too_long_says_how_long_and_stops(spec: Spec, run: Trainer) -> None:
     """Trains a few steps."""
-    ended = run(replace(spec(), epochs=1000, micro_batch=1, time_limit_seconds=0.5))
-    assert ended.outcome is Outcome.TIMEOUT
-    assert ended.projected_seconds is not None
-    assert ended.projected_seconds > 0.5
-    assert not ended.epochs
-    assert "over the limit of" in ended.message
+    report = run(replace(spec(), epochs=1000, batch=BatchShape(micro_batch=1, accumulation=1)), seconds=0.5)
+    assert report.outcome is Outcome.TIMEOUT
+    assert report.projected_seconds is not None
+    assert report.projected_seconds > 0.5
+    assert not report.epochs
+    assert "over the limit of" in report.message
 
 
 @pytest.mark.slow
-def test_the_parent_may_prune_after_any_epoch(spec: Spec) -> None:
+def test_the_parent_may_prune_after_any_epoch(spec: Spec, run: Trainer) -> None:
     """Trains two epochs."""
-    ended = run(spec(), lambda record: record.epoch < 2)
-    assert ended.outcome is Outcome.PRUNED
-    assert [record.epoch for record in ended.epochs] == [1, 2]
-    assert ended.predictions is None
+    report = run(spec(), lambda record: isinstance(record, EpochRecord) and record.epoch < 2)
+    assert report.outcome is Outcome.PRUNED
+    assert [record.epoch for record in report.epochs] == [1, 2]
+    assert report.predictions is None
 
 
 @pytest.mark.slow
-def test_a_trial_with_folds_scores_every_track_once(spec: Spec, tone_store: ToneStore) -> None:
+def test_a_trial_with_folds_scores_every_track_once(spec: Spec, run: Trainer, tone_store: ToneStore) -> None:
     """Trains twice: once to the end, once told to stop after the first fold."""
     order, (store, tracks) = spec(), tone_store
     order = replace(
         order, epochs=2, folds=(fold_of(store, tracks[::2], tracks[1::2]), fold_of(store, tracks[1::2], tracks[::2]))
     )
     halves: list[Predictions] = []
-    ended = run(order, fold_ended=lambda half: halves.append(half) is None)
-    assert ended.outcome is Outcome.COMPLETED
-    assert [(epoch.fold, epoch.epoch) for epoch in ended.epochs] == [(0, 1), (0, 2), (1, 1), (1, 2)]
-    assert ended.predictions is not None
-    assert ended.predictions.tracks == tuple(sorted(track.track for track in tracks))
+    report = run(order, lambda message: not isinstance(message, Predictions) or halves.append(message) is None)
+    assert report.outcome is Outcome.COMPLETED
+    assert [(epoch.fold, epoch.epoch) for epoch in report.epochs] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    assert report.predictions is not None
+    assert report.predictions.tracks == tuple(sorted(track.track for track in tracks))
     assert [half.tracks for half in halves] == [tuple(track.track for track in tracks[1::2])]
     labels = {track.track: track.label for track in tracks}
-    assert ended.predictions.labels.tolist() == [labels[track] for track in ended.predictions.tracks]
+    assert report.predictions.labels.tolist() == [labels[track] for track in report.predictions.tracks]
 
-    stopped = run(order, fold_ended=lambda half: False)
+    stopped = run(order, lambda message: not isinstance(message, Predictions))
     assert stopped.outcome is Outcome.PRUNED
     assert {epoch.fold for epoch in stopped.epochs} == {0}
 
 
 @pytest.mark.slow
-def test_folds_to_come_count_in_the_projection(spec: Spec, tone_store: ToneStore) -> None:
+def test_folds_to_come_count_in_the_projection(spec: Spec, run: Trainer, tone_store: ToneStore) -> None:
     """Trains a few steps."""
     order, (store, tracks) = spec(), tone_store
     fold = fold_of(store, tracks[::2], tracks[1::2])
-    one = run(replace(order, epochs=400, time_limit_seconds=0.5))
-    many = run(replace(order, epochs=400, time_limit_seconds=0.5, folds=(fold,) * 10))
+    one = run(replace(order, epochs=400), seconds=0.5)
+    many = run(replace(order, epochs=400, folds=(fold,) * 10), seconds=0.5)
     assert one.outcome is many.outcome is Outcome.TIMEOUT
     assert one.projected_seconds is not None
     assert many.projected_seconds is not None

@@ -11,34 +11,45 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
-from search_helpers import FAMILY, FOLDS, RECORD, NoTracker, completed
+from search_helpers import FAMILY, FOLDS, RECORD, completed
 
-from harness.audio.features import InputView
 from harness.errors import DeviceError
 from harness.families import Suggest
 from harness.models import Config
-from harness.records import EpochRecord, Outcome, Reading, Source, StudyRecord, StudyResults, TrialRecord
+from harness.records import (
+    EpochRecord,
+    Outcome,
+    Reading,
+    Source,
+    StudyRecord,
+    StudyResults,
+    TrialRecord,
+    ValidationScores,
+)
+from harness.search.config import StudyConfig
 from harness.search.events import Event, TrialStarted
-from harness.search.study import Plan, Study
+from harness.search.study import StudyRunner
+from harness.testing.backends import FakeBackend
+from harness.tracking.base import NullTracker
 from harness.tracking.ledger import Ledger
-from harness.trials.pool import End, Epoch
-from harness.trials.spec import Ended, TrialSpec
+from harness.trials.backend import BackendEvent
+from harness.trials.job import TrialSpec
+from harness.trials.report import TrialReport
 from harness.units import GIB, MIB
-from harness.vram.admission import CPU_LANE, RESERVE_BYTES, Lane
 from harness.vram.correction import Correction, Need
 from harness.vram.device import Device, DeviceKind
 from harness.vram.footprint import Footprint
-from harness.vram.probes import DeviceDeltaProbe, NoProbe, ProcessProbe
 from harness.vram.room import UNTAUGHT_SHARE
+from harness.vram.slots import CPU_SLOT, RESERVE_BYTES, DeviceSlot
 
 BATCH = 32
 EPOCH = EpochRecord(epoch=1, loss=1, accuracy=1, val_loss=1, val_accuracy=0.5, val_macro_f1=0.5, seconds=1)
-OOM = Ended(Outcome.OOM, "RESOURCE_EXHAUSTED")
+OOM = TrialReport(Outcome.OOM, "RESOURCE_EXHAUSTED")
 FOOTPRINT = Footprint(weights=0, trainable=40 * MIB, activations=MIB, workspace=MIB, parameters=1000)
 CONTEXT = 500 * MIB
-GPU = Lane(Device(DeviceKind.GPU, "GPU-a", "First", 8 * GIB), ProcessProbe("GPU-a"), CONTEXT)
-OTHER_GPU = Lane(Device(DeviceKind.GPU, "GPU-b", "Second", 16 * GIB), ProcessProbe("GPU-b"), CONTEXT // 2)
-UNMEASURED_GPU = replace(GPU, probe=NoProbe(), overhead_bytes=0)
+GPU = DeviceSlot(Device(DeviceKind.GPU, "GPU-a", "First", 8 * GIB), Source.PROCESS, CONTEXT)
+OTHER_GPU = DeviceSlot(Device(DeviceKind.GPU, "GPU-b", "Second", 16 * GIB), Source.PROCESS, CONTEXT // 2)
+UNMEASURED_GPU = replace(GPU, source=Source.NONE, overhead_bytes=0)
 # What a trial may take of a card of 8 GiB, and the allocator of the whole of a room until trials have taught more.
 ROOM = 8 * GIB - RESERVE_BYTES
 
@@ -52,9 +63,9 @@ def with_slack(size: int) -> int:
     return math.ceil(size / (1 - UNTAUGHT_SHARE))
 
 
-def done(spec: TrialSpec) -> Ended:
+def done(spec: TrialSpec) -> TrialReport:
     """How a trial ends that has memory enough. All score the same: no time goes into their importance."""
-    return completed(spec, valid_macro_f1=0.5)
+    return completed(spec, scores=ValidationScores(valid_macro_f1=0.5))
 
 
 def space(trial: Suggest, quick: bool) -> Config:
@@ -69,70 +80,46 @@ PLAIN = replace(FAMILY, space=space, baseline={"learning_rate": 1e-3, "width": 3
 
 
 @dataclass
-class Start:
-    """An attempt at a trial, and all whom it shared its device with as long as it ran."""
-
-    number: int
-    micro_batch: int
-    company: set[int] = field(default_factory=set)
-
-
-@dataclass
-class LastInFirstOut:
-    """A pool in which the youngest trial ends first, after one epoch.
+class LastInFirstOut(FakeBackend):
+    """A back end in which the youngest trial ends first, after one epoch.
 
     Attributes:
-        end: how an attempt ends.
+        finish: how an attempt ends.
         peak: what an attempt was seen to hold; None for no reading.
         pool: what its allocator took; None where it does not tell.
-        footprint: of every configuration.
-        specs, starts: the attempts so far.
+        epochs: that an attempt tells of at its end.
     """
 
-    end: Callable[[TrialSpec], Ended] = done
+    finish: Callable[[TrialSpec], TrialReport] = done
     peak: Callable[[TrialSpec], int | None] = lambda spec: None
     pool: Callable[[TrialSpec], int | None] = lambda spec: None
-    footprint: Footprint = FOOTPRINT
-    held: Mapping[int, int] = field(default_factory=dict)
-    specs: list[TrialSpec] = field(default_factory=list)
-    starts: list[Start] = field(default_factory=list)
-    running: list[tuple[TrialSpec, Lane, Start]] = field(default_factory=list)
-    has_reported: set[int] = field(default_factory=set)
+    source: Source = Source.PROCESS
+    epochs: tuple[EpochRecord, ...] = (EPOCH,)
 
-    def reckon(self, family: str, view: InputView, config: Config, genres: int) -> Footprint:
-        return self.footprint
+    def __post_init__(self) -> None:
+        self.youngest_first, self.most_epochs = True, 1
+        self.end = lambda spec, epochs: replace(self.finish(spec), epochs=self.epochs, pool_bytes=self.pool(spec))
+        self.reading = self.read
 
-    def start(self, spec: TrialSpec, lane: Lane) -> None:
-        start = Start(spec.number, spec.micro_batch)
-        for neighbour, where, other in self.running:
-            if where is lane:
-                start.company.add(neighbour.number)
-                other.company.add(spec.number)
-        self.specs.append(spec)
-        self.starts.append(start)
-        self.running.append((spec, lane, start))
-
-    def events(self) -> Iterator[Epoch | End]:
-        spec, _, _ = self.running[-1]
-        if spec.number not in self.has_reported:
-            self.has_reported.add(spec.number)
-            yield Epoch(spec.number, EPOCH)
-            return
-        self.running.pop()
-        self.has_reported.discard(spec.number)
+    def read(self, spec: TrialSpec) -> Reading:
         peak = self.peak(spec)
-        reading = Reading() if peak is None else Reading(peak_bytes=peak, source=Source.PROCESS)
-        yield End(spec, replace(self.end(spec), epochs=(EPOCH,)), reading, pool_bytes=self.pool(spec))
-
-    def reply(self, number: int, go_on: bool) -> None: ...
+        return Reading() if peak is None else Reading(peak_bytes=peak, source=self.source)
 
     def attempts(self, number: int) -> list[tuple[int, set[int]]]:
-        """The micro-batch and the company of each attempt at a trial."""
-        return [(start.micro_batch, start.company) for start in self.starts if start.number == number]
+        """The micro-batch and the neighbours of each attempt at a trial."""
+        return [
+            (job.spec.training.batch.micro_batch, {key.number for key in job.neighbours})
+            for job in self.started
+            if job.spec.key.number == number
+        ]
+
+
+def fake(finish: Callable[[TrialSpec], TrialReport] = done, **options: Any) -> LastInFirstOut:
+    return LastInFirstOut(finish=finish, footprint=lambda config: FOOTPRINT, **options)
 
 
 @dataclass
-class Tracker(NoTracker):
+class StartTracker(NullTracker):
     """Keeps which trials it was told of at their start."""
 
     started: list[int] = field(default_factory=list)
@@ -148,16 +135,17 @@ class Bench:
     folder: Path
     storage: optuna.storages.BaseStorage = field(default_factory=optuna.storages.InMemoryStorage)
     events: list[Event] = field(default_factory=list)
-    tracker: Tracker = field(default_factory=Tracker)
+    tracker: StartTracker = field(default_factory=StartTracker)
 
     def run(self, pool: LastInFirstOut, trials: int, *, budget: int = 8 * GIB, **changes: Any) -> StudyResults:
+        ledger = Ledger(self.folder)
+        record = ledger.open_study(RECORD.model_copy(update={"budget_bytes": budget}))
         options: dict[str, Any] = {
-            **{"family": PLAIN, "record": RECORD.model_copy(update={"budget_bytes": budget}), "trials": trials},
-            **{"folds": FOLDS, "store": self.folder, "min_micro_batch": 8, "jobs": 1},
-            **{"threads": 1, "deterministic": False, "time_limit_seconds": None, "trial_time_limit_seconds": None},
+            **{"family": PLAIN, "record": record, "trials": trials},
+            **{"folds": FOLDS, "min_micro_batch": 8, "jobs": 1, "threads": 1, "deterministic": False},
         }
-        plan = Plan(**(options | changes))
-        return Study(plan, self.storage, pool, Ledger(self.folder), self.tracker, self.events.append).run()
+        config = StudyConfig(**(options | changes))
+        return StudyRunner.open(config, self.storage, pool, ledger, self.tracker, self.events.append).run()
 
     @property
     def told(self) -> list[optuna.trial.FrozenTrial]:
@@ -172,9 +160,11 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     optuna.logging.set_verbosity(verbosity)
 
 
-def out_of_memory(numbers: Collection[int], at_least: int = 0) -> Callable[[TrialSpec], Ended]:
+def out_of_memory(numbers: Collection[int], at_least: int = 0) -> Callable[[TrialSpec], TrialReport]:
     """Let these trials run out of memory at every micro-batch that is large enough."""
-    return lambda spec: OOM if spec.number in numbers and spec.micro_batch >= at_least else done(spec)
+    return lambda spec: (
+        OOM if spec.key.number in numbers and spec.training.batch.micro_batch >= at_least else done(spec)
+    )
 
 
 def trial(results: StudyResults, number: int) -> TrialRecord:
@@ -182,12 +172,12 @@ def trial(results: StudyResults, number: int) -> TrialRecord:
 
 
 def test_a_trial_that_ran_by_itself_is_halved_down_to_the_floor_and_judged(bench: Bench) -> None:
-    pool = LastInFirstOut(out_of_memory([1]))
+    pool = fake(out_of_memory([1]))
     results = bench.run(pool, 3)
     assert pool.attempts(1) == [(32, set()), (16, set()), (8, set())]
     record = trial(results, 1)
     assert record.outcome is Outcome.OOM
-    assert (record.micro_batch, record.accumulation) == (8, 4)
+    assert (record.batch.micro_batch, record.batch.accumulation) == (8, 4)
     assert record.message == (
         "out of memory at micro-batch 32; tried again with 16; "
         "out of memory at micro-batch 16; tried again with 8; RESOURCE_EXHAUSTED"
@@ -198,8 +188,8 @@ def test_a_trial_that_ran_by_itself_is_halved_down_to_the_floor_and_judged(bench
     assert [record.outcome for record in results.trials] == [Outcome.COMPLETED, Outcome.OOM, Outcome.COMPLETED]
 
 
-def test_a_trial_that_had_company_is_tried_alone_before_it_is_halved(bench: Bench) -> None:
-    pool = LastInFirstOut(out_of_memory([1]))
+def test_a_trial_that_was_co_located_is_tried_alone_before_it_is_halved(bench: Bench) -> None:
+    pool = fake(out_of_memory([1]))
     record = trial(bench.run(pool, 2, jobs=2), 1)
     assert pool.attempts(1) == [(32, {0}), (32, set()), (16, set()), (8, set())]
     assert pool.attempts(0) == [(32, {1})]
@@ -216,11 +206,11 @@ def test_a_trial_that_had_company_is_tried_alone_before_it_is_halved(bench: Benc
 def test_a_trial_that_needed_only_to_be_alone_keeps_its_micro_batch(bench: Bench) -> None:
     attempts: list[int] = []
 
-    def end(spec: TrialSpec) -> Ended:
-        attempts.append(spec.number)
-        return OOM if spec.number == 1 and attempts.count(1) == 1 else done(spec)
+    def end(spec: TrialSpec) -> TrialReport:
+        attempts.append(spec.key.number)
+        return OOM if spec.key.number == 1 and attempts.count(1) == 1 else done(spec)
 
-    pool = LastInFirstOut(end)
+    pool = fake(end)
     record = trial(bench.run(pool, 2, jobs=2), 1)
     assert pool.attempts(1) == [(32, {0}), (32, set())]
     assert record.outcome is Outcome.COMPLETED
@@ -229,15 +219,15 @@ def test_a_trial_that_needed_only_to_be_alone_keeps_its_micro_batch(bench: Bench
     assert bench.told[1].state is TrialState.COMPLETE
 
 
-def test_whoever_was_joined_later_had_company_too(bench: Bench) -> None:
-    pool = LastInFirstOut(out_of_memory([0], at_least=32))
+def test_whoever_was_joined_later_was_co_located_too(bench: Bench) -> None:
+    pool = fake(out_of_memory([0], at_least=32))
     record = trial(bench.run(pool, 2, jobs=2), 0)
     assert pool.attempts(0) == [(32, {1}), (32, set()), (16, set())]
     assert record.outcome is Outcome.COMPLETED
 
 
 def test_two_that_ran_out_of_memory_together_are_both_tried_alone(bench: Bench) -> None:
-    pool = LastInFirstOut(out_of_memory([0, 1], at_least=32))
+    pool = fake(out_of_memory([0, 1], at_least=32))
     results = bench.run(pool, 2, jobs=2)
     assert len(results.trials) == 2
     for number, neighbour in ((0, 1), (1, 0)):
@@ -248,40 +238,40 @@ def test_two_that_ran_out_of_memory_together_are_both_tried_alone(bench: Bench) 
 
 
 def test_a_trial_that_is_tried_alone_stays_alone(bench: Bench) -> None:
-    pool = LastInFirstOut(out_of_memory([1], at_least=32))
+    pool = fake(out_of_memory([1], at_least=32))
     bench.run(pool, 4, jobs=2)
     assert pool.attempts(1) == [(32, {0}), (32, set()), (16, set())]
 
 
-def test_a_trial_on_another_gpu_is_no_company(bench: Bench) -> None:
-    pool = LastInFirstOut(out_of_memory([1], at_least=32))
-    bench.run(pool, 2, jobs=2, lanes=(GPU, OTHER_GPU))
-    assert {spec.number: spec.environment["CUDA_VISIBLE_DEVICES"] for spec in pool.specs[:2]} == {
-        0: "GPU-a",
-        1: "GPU-b",
-    }
+def test_a_trial_on_another_gpu_is_no_neighbour(bench: Bench) -> None:
+    pool = fake(out_of_memory([1], at_least=32))
+    bench.run(pool, 2, jobs=2, slots=(GPU, OTHER_GPU))
+    assert {job.spec.key.number: job.slot.device.uuid for job in pool.started[:2]} == {0: "GPU-a", 1: "GPU-b"}
     assert pool.attempts(1) == [(32, set()), (16, set())]
 
 
 def test_a_half_that_fits_ends_as_one_completed_trial(bench: Bench) -> None:
-    pool = LastInFirstOut(out_of_memory([0], at_least=32))
+    pool = fake(out_of_memory([0], at_least=32))
     results = bench.run(pool, 1)
     (record,) = results.trials
     assert record.outcome is Outcome.COMPLETED
-    assert (record.micro_batch, record.accumulation) == (16, 2)
-    assert record.footprint_bytes == record.reckoned_bytes == FOOTPRINT.peak(16, 2)
+    assert (record.batch.micro_batch, record.batch.accumulation) == (16, 2)
+    assert record.memory.footprint_bytes == record.memory.model_footprint_bytes == FOOTPRINT.peak(16, 2)
     assert record.message == "out of memory at micro-batch 32; tried again with 16"
-    assert [(spec.micro_batch, spec.accumulation) for spec in pool.specs] == [(32, 1), (16, 2)]
-    assert pool.specs[0].config == pool.specs[1].config
-    assert pool.specs[0].seed == pool.specs[1].seed
-    heard = [event.micro_batch for event in bench.events if isinstance(event, TrialStarted)]
-    assert heard == [32, 16]
+    assert [(spec.training.batch.micro_batch, spec.training.batch.accumulation) for spec in pool.specs] == [
+        (32, 1),
+        (16, 2),
+    ]
+    assert pool.specs[0].training.config == pool.specs[1].training.config
+    assert pool.specs[0].training.seed == pool.specs[1].training.seed
+    told = [event.micro_batch for event in bench.events if isinstance(event, TrialStarted)]
+    assert told == [32, 16]
     assert bench.tracker.started == [0]
 
 
-def test_optuna_hears_each_epoch_of_a_trial_once(bench: Bench) -> None:
+def test_optuna_is_told_each_epoch_of_a_trial_once(bench: Bench) -> None:
     # Another report of the same epoch would be a warning, which is an error here.
-    bench.run(LastInFirstOut(out_of_memory([0])), 1)
+    bench.run(fake(out_of_memory([0])), 1)
     assert bench.told[0].intermediate_values == {1: 0.5}
 
 
@@ -294,18 +284,18 @@ def test_halving_ends_at_the_floor_and_before_a_remainder(
     def of_this_batch(suggest: Suggest, quick: bool) -> Config:
         return {**space(suggest, quick), "batch_size": batch}
 
-    pool = LastInFirstOut(out_of_memory([0]))
+    pool = fake(out_of_memory([0]))
     (record,) = bench.run(pool, 1, min_micro_batch=floor, family=replace(PLAIN, space=of_this_batch)).trials
     assert [micro_batch for micro_batch, _ in pool.attempts(0)] == expected
     assert record.outcome is Outcome.OOM
-    assert record.micro_batch == expected[-1]
+    assert record.batch.micro_batch == expected[-1]
 
 
 @pytest.mark.parametrize(("held", "violation"), [(None, 0.01), (GIB, 0.01), (12 * GIB, 0.5)])
 def test_out_of_memory_breaks_the_budget_whatever_was_measured(
     bench: Bench, held: int | None, violation: float
 ) -> None:
-    (record,) = bench.run(LastInFirstOut(out_of_memory([0]), peak=lambda spec: held), 1).trials
+    (record,) = bench.run(fake(out_of_memory([0]), peak=lambda spec: held), 1).trials
     assert record.constraints == {"vram": pytest.approx(violation)}
     assert bench.told[0].constraints == record.constraints
 
@@ -313,68 +303,67 @@ def test_out_of_memory_breaks_the_budget_whatever_was_measured(
 def test_a_trial_is_sampled_when_it_can_start(bench: Bench) -> None:
     unfinished: list[int] = []
 
-    def end(spec: TrialSpec) -> Ended:
+    def end(spec: TrialSpec) -> TrialReport:
         unfinished.append(sum(told.state is TrialState.RUNNING for told in bench.told))
         return done(spec)
 
-    bench.run(LastInFirstOut(end), 3)
+    bench.run(fake(end), 3)
     assert unfinished == [1, 1, 1]
 
 
 def test_on_a_cpu_nothing_is_capped(bench: Bench) -> None:
-    pool = LastInFirstOut()
-    (record,) = bench.run(pool, 1, lanes=(CPU_LANE,)).trials
-    (spec,) = pool.specs
-    assert spec.cap_bytes is spec.device_bytes is record.cap_bytes is None
-    assert spec.environment["CUDA_VISIBLE_DEVICES"] == "-1"
+    pool = fake()
+    (record,) = bench.run(pool, 1, slots=(CPU_SLOT,)).trials
+    (job,) = pool.started
+    assert job.spec.limits.cap_bytes is record.memory.cap_bytes is None
+    assert job.slot is CPU_SLOT
 
 
 def test_the_allocator_may_take_the_budget_less_the_overhead_and_a_slack(bench: Bench) -> None:
-    pool = LastInFirstOut()
-    (record,) = bench.run(pool, 1, lanes=(GPU,), budget=2 * GIB).trials
+    pool = fake()
+    (record,) = bench.run(pool, 1, slots=(GPU,), budget=2 * GIB).trials
     (spec,) = pool.specs
-    assert spec.cap_bytes == record.cap_bytes == cap(2 * GIB)
-    assert spec.budget_bytes == 2 * GIB
-    assert spec.device_bytes == 8 * GIB
-    assert spec.environment["CUDA_VISIBLE_DEVICES"] == "GPU-a"
+    assert spec.limits.cap_bytes == record.memory.cap_bytes == cap(2 * GIB)
+    assert spec.limits.budget_bytes == 2 * GIB
+    assert pool.started[0].slot is GPU
 
 
 def test_each_gpu_has_its_own_limits(bench: Bench) -> None:
     small = replace(OTHER_GPU, device=replace(OTHER_GPU.device, total_bytes=2 * GIB))
-    pool = LastInFirstOut()
-    bench.run(pool, 2, lanes=(GPU, small), jobs=None)
-    caps = {spec.device_bytes: spec.cap_bytes for spec in pool.specs}
+    pool = fake()
+    bench.run(pool, 2, slots=(GPU, small), jobs=None)
+    caps = {job.slot.device.total_bytes: job.spec.limits.cap_bytes for job in pool.started}
     # Both may be shared, so each keeps to its own upper bound, which the card does not change.
     assert set(caps) == {8 * GIB, 2 * GIB}
     assert set(caps.values()) == {Correction().upper(FOOTPRINT.peak(32, 1))}
-    held = [LastInFirstOut() for _ in range(2)]
-    for pool, lane, room in zip(held, (GPU, small), (ROOM, 2 * GIB - RESERVE_BYTES), strict=True):
+    held = [fake() for _ in range(2)]
+    for pool, slot, room in zip(held, (GPU, small), (ROOM, 2 * GIB - RESERVE_BYTES), strict=True):
         bench.storage = optuna.storages.InMemoryStorage()
-        Bench(bench.folder / lane.device.name).run(pool, 1, lanes=(lane,))
-        assert pool.specs[0].cap_bytes == room - lane.overhead_bytes - round(UNTAUGHT_SHARE * room)
+        Bench(bench.folder / slot.device.name).run(pool, 1, slots=(slot,))
+        assert pool.specs[0].limits.cap_bytes == room - slot.overhead_bytes - round(UNTAUGHT_SHARE * room)
 
 
 def test_what_a_card_is_short_of_the_budget_is_told_where_it_refuses(bench: Bench) -> None:
     small = replace(GPU, device=replace(GPU.device, total_bytes=CONTEXT + RESERVE_BYTES + 10 * MIB))
-    record = bench.run(LastInFirstOut(), 1, lanes=(small,)).trials[0]
+    record = bench.run(fake(), 1, slots=(small,)).trials[0]
     assert record.outcome is Outcome.REFUSED
     assert record.message.endswith("over the 510 MiB that First has free")
 
 
 def test_the_overhead_counts_towards_the_budget(bench: Bench) -> None:
     smallest = FOOTPRINT.peak(8, 4)
-    fitting = bench.run(LastInFirstOut(), 1, lanes=(GPU,), budget=CONTEXT + smallest).trials[0]
-    assert (fitting.outcome, fitting.micro_batch) == (Outcome.COMPLETED, 8)
-    assert fitting.footprint_bytes == CONTEXT + smallest
-    assert fitting.beside_bytes == CONTEXT
-    assert fitting.reckoned_bytes == smallest
+    fitting = bench.run(fake(), 1, slots=(GPU,), budget=CONTEXT + smallest).trials[0]
+    assert (fitting.outcome, fitting.batch.micro_batch) == (Outcome.COMPLETED, 8)
+    assert fitting.memory.footprint_bytes == CONTEXT + smallest
+    assert fitting.memory.beside_bytes == CONTEXT
+    assert fitting.memory.model_footprint_bytes == smallest
     # At the floor, the slack is given up.
-    assert fitting.cap_bytes == smallest
+    assert fitting.memory.cap_bytes == smallest
 
 
 def test_a_trial_that_passes_the_budget_by_its_overhead_is_refused(bench: Bench) -> None:
-    pool = LastInFirstOut()
-    results = bench.run(pool, 1, lanes=(GPU,), budget=CONTEXT + Correction().lower(FOOTPRINT.peak(8, 4)) - 1)
+    pool = fake()
+    results = bench.run(pool, 1, slots=(GPU,), budget=CONTEXT + Correction().lower(FOOTPRINT.peak(8, 4)) - 1)
     assert pool.specs == []
     assert {record.outcome for record in results.trials} == {Outcome.REFUSED}
     assert results.trials[0].constraints["vram"] > 0
@@ -382,30 +371,36 @@ def test_a_trial_that_passes_the_budget_by_its_overhead_is_refused(bench: Bench)
 
 
 def test_measured_peaks_correct_what_comes_after_them(bench: Bench) -> None:
-    reckoned = FOOTPRINT.peak(32, 1)
-    first = bench.run(LastInFirstOut(peak=lambda spec: CONTEXT + 3 * reckoned), 1, lanes=(GPU,))
-    assert first.trials[0].footprint_bytes == CONTEXT + reckoned
+    footprint = FOOTPRINT.peak(32, 1)
+    first = bench.run(fake(peak=lambda spec: CONTEXT + 3 * footprint), 1, slots=(GPU,))
+    assert first.trials[0].memory.footprint_bytes == CONTEXT + footprint
     # What was learnt is read from the ledger, so it outlives the process.
-    pool = LastInFirstOut()
-    second = trial(bench.run(pool, 2, lanes=(GPU,)), 1)
-    assert [spec.number for spec in pool.specs] == [1]
-    assert second.footprint_bytes == CONTEXT + Correction.learn([Need(reckoned, 3 * reckoned)]).estimate(reckoned)
-    assert second.footprint_bytes > CONTEXT + reckoned
-    assert second.reckoned_bytes == reckoned
+    pool = fake()
+    second = trial(bench.run(pool, 2, slots=(GPU,)), 1)
+    assert [spec.key.number for spec in pool.specs] == [1]
+    assert second.memory.footprint_bytes == CONTEXT + Correction.learn([Need(footprint, 3 * footprint)]).estimate(
+        footprint
+    )
+    assert second.memory.footprint_bytes > CONTEXT + footprint
+    assert second.memory.model_footprint_bytes == footprint
 
 
 def test_what_was_learnt_makes_the_micro_batch_smaller(bench: Bench) -> None:
-    reckoned = FOOTPRINT.peak(32, 1)
+    footprint = FOOTPRINT.peak(32, 1)
     # Enough for the whole batch with the margin that nothing is known under, not with what will be known.
-    budget = with_slack(CONTEXT + Correction().upper(reckoned))
-    pool = LastInFirstOut(peak=lambda spec: CONTEXT + 2 * FOOTPRINT.peak(spec.micro_batch, spec.accumulation))
-    bench.run(pool, 1, lanes=(GPU,), budget=budget)
-    bench.run(pool, 2, lanes=(GPU,), budget=budget)
-    assert [spec.micro_batch for spec in pool.specs] == [32, 8]
+    budget = with_slack(CONTEXT + Correction().upper(footprint))
+    pool = fake(
+        peak=lambda spec: (
+            CONTEXT + 2 * FOOTPRINT.peak(spec.training.batch.micro_batch, spec.training.batch.accumulation)
+        )
+    )
+    bench.run(pool, 1, slots=(GPU,), budget=budget)
+    bench.run(pool, 2, slots=(GPU,), budget=budget)
+    assert [spec.training.batch.micro_batch for spec in pool.specs] == [32, 8]
 
 
 @pytest.mark.parametrize(
-    ("lane", "peak", "epochs"),
+    ("slot", "peak", "epochs"),
     [
         (UNMEASURED_GPU, 2 * GIB, (EPOCH,)),
         (GPU, None, (EPOCH,)),
@@ -415,37 +410,32 @@ def test_what_was_learnt_makes_the_micro_batch_smaller(bench: Bench) -> None:
     ids=["no probe", "no reading", "nothing above the overhead", "no epoch"],
 )
 def test_a_trial_that_tells_nothing_about_its_peak_teaches_nothing(
-    bench: Bench, lane: Lane, peak: int | None, epochs: tuple[EpochRecord, ...]
+    bench: Bench, slot: DeviceSlot, peak: int | None, epochs: tuple[EpochRecord, ...]
 ) -> None:
-    class Silent(LastInFirstOut):
-        def events(self) -> Iterator[Epoch | End]:
-            for event in super().events():
-                yield replace(event, ended=replace(event.ended, epochs=epochs)) if isinstance(event, End) else event
-
-    bench.run(Silent(peak=lambda spec: peak), 1, lanes=(lane,))
-    second = trial(bench.run(LastInFirstOut(), 2, lanes=(lane,)), 1)
-    assert second.footprint_bytes == lane.overhead_bytes + FOOTPRINT.peak(32, 1)
+    bench.run(fake(peak=lambda spec: peak, epochs=epochs), 1, slots=(slot,))
+    second = trial(bench.run(fake(), 2, slots=(slot,)), 1)
+    assert second.memory.footprint_bytes == slot.overhead_bytes + FOOTPRINT.peak(32, 1)
 
 
 def test_unmeasured_runs_keep_the_margin_that_nothing_is_known_under(bench: Bench) -> None:
     budget = with_slack(Correction().upper(FOOTPRINT.peak(32, 1)))
-    pools = LastInFirstOut(), LastInFirstOut()
+    pools = fake(), fake()
     for pool, less in zip(pools, (0, 2), strict=True):
         bench.storage = optuna.storages.InMemoryStorage()
-        Bench(bench.folder / str(less)).run(pool, 1, lanes=(UNMEASURED_GPU,), budget=budget - less)
-    assert [spec.micro_batch for pool in pools for spec in pool.specs] == [32, 8]
+        Bench(bench.folder / str(less)).run(pool, 1, slots=(UNMEASURED_GPU,), budget=budget - less)
+    assert [spec.training.batch.micro_batch for pool in pools for spec in pool.specs] == [32, 8]
 
 
 def test_measured_runs_keep_a_margin_from_the_first_trial_on(bench: Bench) -> None:
     budget = CONTEXT + FOOTPRINT.peak(32, 1)
-    pool = LastInFirstOut()
-    bench.run(pool, 1, lanes=(GPU,), budget=budget)
-    assert [spec.micro_batch for spec in pool.specs] == [8]
+    pool = fake()
+    bench.run(pool, 1, slots=(GPU,), budget=budget)
+    assert [spec.training.batch.micro_batch for spec in pool.specs] == [8]
 
 
 def test_over_budget_breaks_the_budget_even_where_its_reading_is_void(bench: Bench) -> None:
-    pool = LastInFirstOut(lambda spec: Ended(Outcome.OVER_BUDGET, "held too much; a stranger took memory after that"))
-    (record,) = bench.run(pool, 1, lanes=(GPU,)).trials
+    pool = fake(lambda spec: TrialReport(Outcome.OVER_BUDGET, "held too much; another process took memory after that"))
+    (record,) = bench.run(pool, 1, slots=(GPU,)).trials
     assert record.constraints["vram"] > 0
     assert bench.told[0].state is TrialState.PRUNED
 
@@ -456,23 +446,25 @@ def test_a_trial_whose_allocator_kept_to_its_cap_gets_a_second_attempt(bench: Be
     budget, grown = 2 * GIB, CONTEXT + 200 * MIB
 
     def pool_of(spec: TrialSpec) -> int:
-        assert spec.cap_bytes is not None
-        return spec.cap_bytes
+        assert spec.limits.cap_bytes is not None
+        return spec.limits.cap_bytes
 
     def is_over(spec: TrialSpec) -> bool:
-        return pool_of(spec) + grown > spec.budget_bytes
+        return pool_of(spec) + grown > spec.limits.budget_bytes
 
     def held(spec: TrialSpec) -> int:
-        return spec.budget_bytes + 4 * MIB if is_over(spec) else pool_of(spec) + grown
+        return spec.limits.budget_bytes + 4 * MIB if is_over(spec) else pool_of(spec) + grown
 
-    pool = LastInFirstOut(
-        lambda spec: Ended(Outcome.OVER_BUDGET, "killed") if is_over(spec) else done(spec), peak=held, pool=pool_of
+    pool = fake(
+        lambda spec: TrialReport(Outcome.OVER_BUDGET, "killed") if is_over(spec) else done(spec),
+        peak=held,
+        pool=pool_of,
     )
     # A footprint that asks for all that there is, so that a cap of its own does not come before the room's.
-    pool.footprint = Footprint(weights=0, trainable=0, activations=180 * MIB, workspace=0, parameters=1)
-    results = bench.run(pool, 3, lanes=(GPU,), budget=budget, jobs=jobs)
+    pool.footprint = lambda config: Footprint(0, 0, activations=180 * MIB, workspace=0, parameters=1)
+    results = bench.run(pool, 3, slots=(GPU,), budget=budget, jobs=jobs)
     assert [record.outcome for record in results.trials] == [Outcome.COMPLETED] * 3
-    assert [spec.number for spec in pool.specs] == [0, 0, 1, 2]
+    assert [spec.key.number for spec in pool.specs] == [0, 0, 1, 2]
     first, second, *later = [pool_of(spec) for spec in pool.specs]
     assert second < first - 200 * MIB
     assert (
@@ -483,46 +475,40 @@ def test_a_trial_whose_allocator_kept_to_its_cap_gets_a_second_attempt(bench: Be
 
 
 def test_a_trial_whose_allocator_passed_its_cap_gets_none(bench: Bench) -> None:
-    pool = LastInFirstOut(
-        lambda spec: Ended(Outcome.OVER_BUDGET, "killed"),
-        peak=lambda spec: spec.budget_bytes + MIB,
-        pool=lambda spec: round(1.1 * (spec.cap_bytes or 0)),
+    pool = fake(
+        lambda spec: TrialReport(Outcome.OVER_BUDGET, "killed"),
+        peak=lambda spec: spec.limits.budget_bytes + MIB,
+        pool=lambda spec: round(1.1 * (spec.limits.cap_bytes or 0)),
     )
-    bench.run(pool, 1, lanes=(GPU,))
+    bench.run(pool, 1, slots=(GPU,))
     assert len(pool.specs) == 1
 
 
 def test_a_pool_that_the_log_rounds_up_above_its_cap_is_within_it(bench: Bench) -> None:
     def hundredths_of_a_gib(spec: TrialSpec) -> int:
-        assert spec.cap_bytes is not None
-        return math.ceil(spec.cap_bytes / GIB * 100) * GIB // 100
+        assert spec.limits.cap_bytes is not None
+        return math.ceil(spec.limits.cap_bytes / GIB * 100) * GIB // 100
 
-    pool = LastInFirstOut(
-        lambda spec: Ended(Outcome.OVER_BUDGET, "killed"),
-        peak=lambda spec: spec.budget_bytes + MIB,
+    pool = fake(
+        lambda spec: TrialReport(Outcome.OVER_BUDGET, "killed"),
+        peak=lambda spec: spec.limits.budget_bytes + MIB,
         pool=hundredths_of_a_gib,
     )
-    bench.run(pool, 1, lanes=(GPU,))
+    bench.run(pool, 1, slots=(GPU,))
     assert len(pool.specs) == 2
 
 
 def test_what_a_desktop_took_teaches_nothing_where_the_whole_card_is_read(bench: Bench) -> None:
-    class Whole(LastInFirstOut):
-        def events(self) -> Iterator[Epoch | End]:
-            for event in super().events():
-                if isinstance(event, End):
-                    reading = event.reading.model_copy(update={"source": Source.DEVICE_DELTA})
-                    event = replace(event, reading=reading)
-                yield event
-
-    pool = Whole(peak=lambda spec: 3 * GIB, pool=lambda spec: GIB)
-    results = bench.run(pool, 4, lanes=(replace(GPU, probe=DeviceDeltaProbe("GPU-a", 0, lists_pids=True)),))
-    assert {record.beside_bytes for record in results.trials} == {CONTEXT}
+    pool = fake(peak=lambda spec: 3 * GIB, pool=lambda spec: GIB, source=Source.DEVICE_DELTA)
+    results = bench.run(pool, 4, slots=(replace(GPU, source=Source.DEVICE_DELTA),))
+    assert {record.memory.beside_bytes for record in results.trials} == {CONTEXT}
 
 
 def test_a_trial_that_goes_over_its_budget_again_is_judged(bench: Bench) -> None:
-    pool = LastInFirstOut(lambda spec: Ended(Outcome.OVER_BUDGET, "killed"), peak=lambda spec: spec.budget_bytes + MIB)
-    (record,) = bench.run(pool, 1, lanes=(GPU,)).trials
+    pool = fake(
+        lambda spec: TrialReport(Outcome.OVER_BUDGET, "killed"), peak=lambda spec: spec.limits.budget_bytes + MIB
+    )
+    (record,) = bench.run(pool, 1, slots=(GPU,)).trials
     assert record.outcome is Outcome.OVER_BUDGET
     assert len(pool.specs) == 2
     assert bench.told[0].state is TrialState.PRUNED
@@ -531,27 +517,27 @@ def test_a_trial_that_goes_over_its_budget_again_is_judged(bench: Bench) -> None
 def test_corrections_learn_the_need_and_not_the_allocators_staircase(bench: Bench) -> None:
     """The process holds twice what its network needs, which is what was predicted."""
     need = FOOTPRINT.peak(32, 1)
-    pool = LastInFirstOut(
+    pool = fake(
         lambda spec: replace(done(spec), allocator_peak_bytes=need),
         peak=lambda spec: CONTEXT + 2 * need,
         pool=lambda spec: 2 * need,
     )
-    last = trial(bench.run(pool, 6, lanes=(GPU,)), 5)
-    assert last.footprint_bytes == pytest.approx(CONTEXT + need, rel=0.02)
+    last = trial(bench.run(pool, 6, slots=(GPU,)), 5)
+    assert last.memory.footprint_bytes == pytest.approx(CONTEXT + need, rel=0.02)
     assert last.constraints["vram"] == pytest.approx((CONTEXT + need) / ROOM - 1)
 
 
-def test_a_trial_that_may_get_company_keeps_to_its_upper_bound_and_is_tried_with_more_alone(bench: Bench) -> None:
+def test_a_trial_that_others_may_join_keeps_to_its_upper_bound_and_is_tried_with_more_alone(bench: Bench) -> None:
     attempts: list[int] = []
 
-    def end(spec: TrialSpec) -> Ended:
-        attempts.append(spec.number)
-        return replace(OOM, allocator_peak_bytes=spec.cap_bytes) if attempts == [0] else done(spec)
+    def end(spec: TrialSpec) -> TrialReport:
+        attempts.append(spec.key.number)
+        return replace(OOM, allocator_peak_bytes=spec.limits.cap_bytes) if attempts == [0] else done(spec)
 
-    pool = LastInFirstOut(end)
-    (record,) = bench.run(pool, 1, lanes=(GPU,), jobs=None).trials
+    pool = fake(end)
+    (record,) = bench.run(pool, 1, slots=(GPU,), jobs=None).trials
     assert record.outcome is Outcome.COMPLETED
-    assert [spec.cap_bytes for spec in pool.specs] == [Correction().upper(FOOTPRINT.peak(32, 1)), cap(ROOM)]
+    assert [spec.limits.cap_bytes for spec in pool.specs] == [Correction().upper(FOOTPRINT.peak(32, 1)), cap(ROOM)]
     assert record.message == (
         "out of memory at micro-batch 32 under a cap of what it was predicted to need; tried again alone"
     )
@@ -560,29 +546,29 @@ def test_a_trial_that_may_get_company_keeps_to_its_upper_bound_and_is_tried_with
 class Lost(LastInFirstOut):
     """A pool whose GPU is gone when the second trial starts."""
 
-    def events(self) -> Iterator[Epoch | End]:
-        if self.running[-1][0].number == 1:
+    def events(self) -> Iterator[BackendEvent]:
+        if self.specs[-1].key.number == 1:
             raise DeviceError("First, in trial 1: the framework cannot use the GPU any more")
         yield from super().events()
 
 
 def test_a_gpu_that_is_lost_in_a_study_costs_no_trial(bench: Bench) -> None:
     with pytest.raises(DeviceError, match="cannot use the GPU any more"):
-        bench.run(Lost(), 3, lanes=(GPU,))
+        bench.run(Lost(footprint=lambda config: FOOTPRINT), 3, slots=(GPU,))
     assert [record.number for record in Ledger(bench.folder).trials(RECORD.study)] == [0]
     undone = bench.told[1].params
-    results = bench.run(LastInFirstOut(), 3, lanes=(GPU,))
+    results = bench.run(fake(), 3, slots=(GPU,))
     assert [record.number for record in results.trials] == [0, 1, 2]
     assert trial(results, 1).params == undone
     assert {record.outcome for record in results.trials} == {Outcome.COMPLETED}
 
 
 def test_what_lies_beside_an_allocator_is_learnt_for_each_gpu(bench: Bench) -> None:
-    pool = LastInFirstOut(
-        peak=lambda spec: (900 if spec.gpu == "GPU-a" else 300) * MIB + GIB,
+    pool = fake(
+        peak=lambda spec: (900 if pool.started[-1].slot is GPU else 300) * MIB + GIB,
         pool=lambda spec: GIB,
     )
-    for trials, lane in enumerate((GPU, OTHER_GPU, GPU), start=1):
-        results = bench.run(pool, trials, lanes=(lane,))
-    assert [record.beside_bytes for record in results.trials] == [CONTEXT, CONTEXT // 2, 900 * MIB]
-    assert [record.device for record in results.trials] == ["GPU-a", "GPU-b", "GPU-a"]
+    for trials, slot in enumerate((GPU, OTHER_GPU, GPU), start=1):
+        results = bench.run(pool, trials, slots=(slot,))
+    assert [record.memory.beside_bytes for record in results.trials] == [CONTEXT, CONTEXT // 2, 900 * MIB]
+    assert [record.memory.device for record in results.trials] == ["GPU-a", "GPU-b", "GPU-a"]

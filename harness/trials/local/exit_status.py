@@ -1,4 +1,4 @@
-"""How the end of a child becomes an outcome."""
+"""How the exit of a child becomes the end of its trial."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from pathlib import Path
 
 from harness.records import EpochRecord, Outcome
 from harness.trials import symptoms
-from harness.trials.spec import Ended
+from harness.trials.report import TrialReport
 
 # How a process dies in a library that gets no memory, and does not say so by an error.
 _OWN_FAULT = (-signal.SIGABRT, -signal.SIGSEGV)
 
 
 @dataclass(frozen=True)
-class Kill:
+class KillReason:
     """Why the parent ended a child."""
 
     outcome: Outcome
     message: str
 
 
-def judge(
-    ended: Ended | None,
-    kill: Kill | None,
+def classify_exit(
+    report: TrialReport | None,
+    killed: KillReason | None,
     exit_code: int | None,
     log: Path,
     epochs: Sequence[EpochRecord] = (),
     on_gpu: bool = False,
-) -> Ended:
+) -> TrialReport:
     """Return the end of a trial.
 
     What the parent did counts before what the child said: a child that is being killed may still speak.
 
     Args:
-        ended: the child's last message, if it sent one.
-        kill: why the parent ended the child, if it did.
+        report: the child's last message, if it sent one.
+        killed: why the parent ended the child, if it did.
         exit_code: of the child; negative for a signal.
         log: where the child's output is, for the message.
         epochs: what the child reported on its way.
         on_gpu: whether the child computed on a GPU, whose libraries abort the process where memory runs out in them.
     """
-    if kill is not None:
-        return Ended(kill.outcome, kill.message, epochs=tuple(epochs))
-    if ended is not None:
-        return ended
+    if killed is not None:
+        return TrialReport(killed.outcome, killed.message, epochs=tuple(epochs))
+    if report is not None:
+        return report
     outcome, message = Outcome.CRASHED, f"exited with status {exit_code} before it had ended; its log is {log}"
     if exit_code == -signal.SIGKILL:
         # Nobody here sent it; on Linux that is nearly always the kernel's out-of-memory killer.
@@ -57,4 +57,4 @@ def judge(
         outcome, message = Outcome.OOM, f"out of device memory: died of {name} where it got none; its log is {log}"
     elif exit_code is not None and exit_code < 0:
         message = f"died of {signal.Signals(-exit_code).name}; its log is {log}"
-    return Ended(outcome, message, epochs=tuple(epochs))
+    return TrialReport(outcome, message, epochs=tuple(epochs))

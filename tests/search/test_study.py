@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,21 +14,24 @@ import optuna
 import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
-from search_helpers import EPOCHS, FAMILY, FOLDS, RECORD, TRACKS, NoTracker, completed, score
+from search_helpers import EPOCHS, FAMILY, FOLDS, RECORD, TRACKS, completed, score
 
 from harness.audio.crops import Example
-from harness.audio.features import MFCC_VIEW, InputView
+from harness.audio.features import MFCC_VIEW
 from harness.errors import HarnessError, ProtocolError
 from harness.models import Config
-from harness.records import EpochRecord, Outcome, Predictions, Reading, StudyRecord, StudyResults, TrialRecord
-from harness.search.benchmark import open_storage
+from harness.records import EpochRecord, Outcome, StudyRecord, StudyResults, TrialRecord
+from harness.search.storage import open_storage
+from harness.search.config import StudyConfig
 from harness.search.events import Event, StudyEnded, StudyStarted, TrialEnded
-from harness.search.study import REFUSED_PER_TRIAL, Plan, Study
+from harness.search.study import REFUSED_PER_TRIAL, StudyRunner
+from harness.testing.backends import FakeBackend, FoldFakeBackend
+from harness.tracking.base import NullTracker
 from harness.tracking.ledger import Ledger
-from harness.trials.pool import End, Epoch, FoldEnd
-from harness.trials.spec import Ended, Fold, TrialSpec
+from harness.trials.job import JobKey, TrialSpec
+from harness.trials.report import TrialReport
+from harness.trials.spec import Fold
 from harness.units import GIB, MIB
-from harness.vram.admission import Lane
 from harness.vram.footprint import Footprint
 
 
@@ -36,58 +39,13 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing of the harness catches it."""
 
 
-@dataclass
-class FakePool:
-    """A pool whose trials end at once, at the score of their configuration.
+def fake(**options: Any) -> FakeBackend:
+    """A back end whose trials climb to the score of their configuration."""
 
-    Attributes:
-        end: makes the end of a trial that was not pruned.
-        footprint: of every configuration.
-        stop_at: the event, counted over all trials, in whose place the user interrupts the run; None for never.
-        started: the orders so far.
-    """
+    def reached(spec: TrialSpec, epoch: int) -> float:
+        return score(spec.training.config) * epoch / spec.training.epochs
 
-    end: Callable[..., Ended] = completed
-    footprint: Callable[[Config], Footprint] = lambda config: Footprint(MIB, MIB, MIB, MIB, 1000)
-    stop_at: int | None = None
-    started: list[TrialSpec] = field(default_factory=list)
-    count: int = 0
-    go_on: bool = True
-    waiting: list[TrialSpec] = field(default_factory=list)
-    epochs: list[EpochRecord] = field(default_factory=list)
-    held: Mapping[int, int] = field(default_factory=dict)
-
-    def reckon(self, family: str, view: InputView, config: Config, genres: int) -> Footprint:
-        return self.footprint(config)
-
-    def start(self, spec: TrialSpec, lane: Lane) -> None:
-        self.started.append(spec)
-        self.waiting.append(spec)
-        self.epochs, self.go_on = [], True
-
-    def events(self) -> Iterator[Epoch | End]:
-        if self.stop_at == self.count:
-            raise KeyboardInterrupt
-        self.count += 1
-        spec, number = self.waiting[0], len(self.epochs) + 1
-        if self.go_on and number <= spec.epochs:
-            reached = score(spec.config) * number / spec.epochs
-            epoch = EpochRecord(
-                epoch=number, loss=1, accuracy=1, val_loss=1, val_accuracy=reached, val_macro_f1=reached, seconds=1
-            )
-            self.epochs.append(epoch)
-            yield Epoch(spec.number, epoch)
-        else:
-            self.waiting.pop(0)
-            epochs = tuple(self.epochs)
-            pruned = Ended(Outcome.PRUNED, f"behind after epoch {len(epochs)}", epochs)
-            spec.model.parent.mkdir(parents=True, exist_ok=True)
-            spec.model.touch()
-            yield End(spec, self.end(spec, epochs) if self.go_on else pruned, Reading())
-
-    def reply(self, number: int, go_on: bool) -> None:
-        assert number == self.waiting[0].number
-        self.go_on = go_on
+    return FakeBackend(**({"end": completed, "score": reached} | options))
 
 
 TWENTY = tuple(Example(f"f{number:02}", f"digest of f{number:02}", number % 2) for number in range(20))
@@ -101,36 +59,14 @@ FIVE_FOLDS = tuple(
 )
 
 
-@dataclass
-class FoldPool(FakePool):
-    """A pool whose trials go through folds, and are as sure of every track's genre as their score is high."""
+def fold_fake(**options: Any) -> FoldFakeBackend:
+    """A back end whose trials go through folds, and are as sure of every track's genre as their score is high."""
 
-    folds: int = 0
-
-    def start(self, spec: TrialSpec, lane: Lane) -> None:
-        super().start(spec, lane)
-        self.folds = 0
-
-    def events(self) -> Iterator[Epoch | FoldEnd | End]:
-        if self.stop_at == self.count:
-            raise KeyboardInterrupt
-        self.count += 1
-        spec = self.waiting[0]
-        self.folds += 1
-        if self.go_on and self.folds < len(spec.folds):
-            yield FoldEnd(spec.number, self.predict(spec, self.folds - 1))
-            return
-        self.waiting.pop(0)
-        pruned = Ended(Outcome.PRUNED, f"behind after fold {self.folds - 1}")
-        yield End(spec, self.end(spec) if self.go_on else pruned, Reading())
-
-    def predict(self, spec: TrialSpec, fold: int) -> Predictions:
-        tracks = spec.folds[fold].valid
-        labels = np.array([track.label for track in tracks])
+    def certainty(spec: TrialSpec, track: str) -> float:
         # Tracks differ in how hard they are, the same for every trial.
-        sure = 0.5 + 0.4 * score(spec.config) + np.array([int(track.track[1:]) / 300 for track in tracks])
-        probabilities = np.where(labels[:, None] == np.arange(2), sure[:, None], 1 - sure[:, None])
-        return Predictions(tuple(track.track for track in tracks), ("blues", "rock"), labels, probabilities)
+        return 0.5 + 0.4 * score(spec.training.config) + int(track[1:]) / 300
+
+    return FoldFakeBackend(**({"end": completed, "certainty": certainty} | options))
 
 
 @dataclass
@@ -154,15 +90,15 @@ class Bench:
         database = self.folder / "optuna.db"
         return open_storage(f"sqlite:///{database}") if database.exists() else self.memory
 
-    def study(self, pool: FakePool, trials: int, record: StudyRecord = RECORD, **plan: Any) -> Study:
+    def study(self, pool: FakeBackend, trials: int, record: StudyRecord = RECORD, **plan: Any) -> StudyRunner:
         options: dict[str, Any] = {
-            **{"family": FAMILY, "record": record, "trials": trials, "folds": FOLDS},
-            **{"store": self.folder, "min_micro_batch": 8, "jobs": 1, "threads": 1, "deterministic": False},
-            **{"time_limit_seconds": None, "trial_time_limit_seconds": None},
+            **{"family": FAMILY, "record": self.ledger.open_study(record), "trials": trials, "folds": FOLDS},
+            **{"min_micro_batch": 8, "jobs": 1, "threads": 1, "deterministic": False},
         }
-        return Study(Plan(**(options | plan)), self.storage, pool, self.ledger, NoTracker(), self.events.append)
+        config = StudyConfig(**(options | plan))
+        return StudyRunner.open(config, self.storage, pool, self.ledger, NullTracker(), self.events.append)
 
-    def run(self, pool: FakePool, trials: int, **options: Any) -> StudyResults:
+    def run(self, pool: FakeBackend, trials: int, **options: Any) -> StudyResults:
         return self.study(pool, trials, **options).run()
 
     @property
@@ -190,36 +126,36 @@ def durable(tmp_path: Path, empty: Path) -> Bench:
 
 def essence(trial: TrialRecord) -> dict[str, Any]:
     """A trial without its clocks."""
-    return trial.model_dump(exclude={"started", "ended"})
+    return trial.model_dump(exclude={"timing": {"started", "ended"}})
 
 
 def test_the_baseline_comes_first_and_the_best_is_found(bench: Bench) -> None:
-    pool = FakePool()
+    pool = fake()
     results = bench.run(pool, 5)
     assert [trial.number for trial in results.trials] == [0, 1, 2, 3, 4]
     assert results.trials[0].params == FAMILY.baseline
-    assert pool.started[0].config == FAMILY.baseline
+    assert pool.specs[0].training.config == FAMILY.baseline
     assert len({json.dumps(trial.params, sort_keys=True) for trial in results.trials}) == 5
     assert results.best is not None
-    assert results.best.valid_macro_f1 == max(trial.valid_macro_f1 or 0 for trial in results.trials)
+    assert results.best.scores.valid_macro_f1 == max(trial.scores.valid_macro_f1 or 0 for trial in results.trials)
     assert set(results.predictions) == {trial.number for trial in results.trials if trial.completed}
 
 
-def test_optuna_hears_what_the_ledger_holds(bench: Bench) -> None:
-    results = bench.run(FakePool(), 5)
+def test_optuna_is_told_what_the_ledger_holds(bench: Bench) -> None:
+    results = bench.run(fake(), 5)
     assert [(trial.number, trial.params) for trial in bench.told] == [
         (trial.number, trial.params) for trial in results.trials
     ]
     for told, kept in zip(bench.told, results.trials, strict=True):
-        assert told.value == kept.valid_macro_f1 if kept.completed else told.state is TrialState.PRUNED
+        assert told.value == kept.scores.valid_macro_f1 if kept.completed else told.state is TrialState.PRUNED
         assert told.intermediate_values == {epoch.epoch: epoch.val_macro_f1 for epoch in kept.epochs}
 
 
 def test_a_trial_is_proposed_once_the_one_before_has_been_told(bench: Bench) -> None:
-    pool = FakePool()
+    pool = fake()
     states: list[list[TrialState]] = []
 
-    def end(spec: TrialSpec, epochs: tuple[EpochRecord, ...]) -> Ended:
+    def end(spec: TrialSpec, epochs: tuple[EpochRecord, ...]) -> TrialReport:
         states.append([trial.state for trial in bench.told])
         return completed(spec, epochs)
 
@@ -229,50 +165,50 @@ def test_a_trial_is_proposed_once_the_one_before_has_been_told(bench: Bench) -> 
 
 
 def test_more_trials_later_are_those_that_there_would_have_been(durable: Bench, bench: Bench) -> None:
-    durable.run(FakePool(), 4)
-    later = durable.run(FakePool(), 8)
-    assert [essence(trial) for trial in later.trials] == [essence(trial) for trial in bench.run(FakePool(), 8).trials]
+    durable.run(fake(), 4)
+    later = durable.run(fake(), 8)
+    assert [essence(trial) for trial in later.trials] == [essence(trial) for trial in bench.run(fake(), 8).trials]
 
 
-def test_listeners_hear_of_every_trial_and_of_the_end(bench: Bench) -> None:
-    bench.run(FakePool(), 2)
+def test_listeners_are_told_of_every_trial_and_of_the_end(bench: Bench) -> None:
+    bench.run(fake(), 2)
     assert isinstance(bench.events[0], StudyStarted)
     assert [event.trial.number for event in bench.events if isinstance(event, TrialEnded)] == [0, 1]
     assert isinstance(bench.events[-1], StudyEnded)
 
 
 def test_the_number_of_trials_is_a_total(durable: Bench) -> None:
-    first = durable.run(FakePool(), 3)
+    first = durable.run(fake(), 3)
 
-    again = FakePool()
+    again = fake()
     assert durable.run(again, 3).trials == first.trials
-    assert again.started == []
+    assert again.specs == []
 
-    more = FakePool()
+    more = fake()
     assert durable.run(more, 4).trials[:3] == first.trials
-    assert [spec.number for spec in more.started] == [3]
+    assert [spec.key.number for spec in more.specs] == [3]
 
 
 def test_the_model_of_every_completed_trial_is_kept_for_ensembles(bench: Bench) -> None:
-    results = bench.run(FakePool(), 6)
-    kept = {path.name for path in (bench.folder / "results" / RECORD.study / "models").iterdir()}
-    assert kept >= {f"trial-{trial.number:05d}.keras" for trial in results.trials if trial.completed}
+    kept: list[JobKey] = []
+    results = bench.run(fake(keep_model=kept.append), 6)
+    assert [key.number for key in kept] == [trial.number for trial in results.trials if trial.completed]
 
 
 def test_every_trial_has_a_seed_of_its_own(bench: Bench) -> None:
-    pool = FakePool()
+    pool = fake()
     bench.run(pool, 3)
-    assert len({spec.seed for spec in pool.started}) == 3
+    assert len({spec.training.seed for spec in pool.specs}) == 3
 
 
 def test_refused_trials_do_not_count(bench: Bench) -> None:
-    pool = FakePool(footprint=lambda config: Footprint(0, 0, (64 if config["width"] > 40 else 1) * 10 * MIB, 0, 1000))
+    pool = fake(footprint=lambda config: Footprint(0, 0, (64 if config["width"] > 40 else 1) * 10 * MIB, 0, 1000))
     record = RECORD.model_copy(update={"budget_bytes": 1 * GIB, "seed": 1})
     results = bench.run(pool, 6, record=record)
     refused = [trial for trial in results.trials if trial.outcome is Outcome.REFUSED]
     assert refused
     assert len(results.trials) - len(refused) == 6
-    assert {spec.number for spec in pool.started}.isdisjoint(trial.number for trial in refused)
+    assert {spec.key.number for spec in pool.specs}.isdisjoint(trial.number for trial in refused)
     for trial in refused:
         told = bench.told[trial.number]
         assert told.state is TrialState.PRUNED
@@ -284,9 +220,9 @@ def test_refused_trials_do_not_count(bench: Bench) -> None:
 
 
 def test_a_budget_that_nothing_fits_ends_the_study(bench: Bench) -> None:
-    pool = FakePool(footprint=lambda config: Footprint(9 * GIB, 0, 0, 0, 1000))
+    pool = fake(footprint=lambda config: Footprint(9 * GIB, 0, 0, 0, 1000))
     results = bench.run(pool, 2)
-    assert pool.started == []
+    assert pool.specs == []
     assert [trial.outcome for trial in results.trials] == [Outcome.REFUSED] * 2 * REFUSED_PER_TRIAL
     assert results.best is None
     # Another run with the same budget refuses no more of them.
@@ -294,29 +230,29 @@ def test_a_budget_that_nothing_fits_ends_the_study(bench: Bench) -> None:
 
 
 def test_a_batch_that_does_not_fit_is_accumulated(bench: Bench) -> None:
-    pool = FakePool(footprint=lambda config: Footprint(0, 0, 60 * MIB, 0, 1000))
+    pool = fake(footprint=lambda config: Footprint(0, 0, 60 * MIB, 0, 1000))
     bench.run(pool, 6, record=RECORD.model_copy(update={"budget_bytes": 1 * GIB}))
-    assert {spec.config["batch_size"] for spec in pool.started} > {8}
-    for spec in pool.started:
-        assert spec.micro_batch * spec.accumulation == spec.config["batch_size"]
-        assert spec.micro_batch == min(16, spec.config["batch_size"])
+    assert {spec.training.config["batch_size"] for spec in pool.specs} > {8}
+    for spec in pool.specs:
+        assert spec.training.batch.micro_batch * spec.training.batch.accumulation == spec.training.config["batch_size"]
+        assert spec.training.batch.micro_batch == min(16, spec.training.config["batch_size"])
 
 
 @pytest.mark.parametrize(
     ("ended", "state", "constraint"),
     [
-        (Ended(Outcome.TIMEOUT, "slow", projected_seconds=90.0), TrialState.PRUNED, ("seconds", 0.5)),
-        (Ended(Outcome.OOM, "out of memory"), TrialState.PRUNED, ("vram", 0.01)),
-        (Ended(Outcome.OVER_BUDGET, "held too much"), TrialState.PRUNED, None),
-        (Ended(Outcome.DIVERGED, "nan"), TrialState.PRUNED, None),
-        (Ended(Outcome.CRASHED, "broken"), TrialState.FAIL, None),
-        (Ended(Outcome.HOST_OOM, "killed"), TrialState.FAIL, None),
+        (TrialReport(Outcome.TIMEOUT, "slow", projected_seconds=90.0), TrialState.PRUNED, ("seconds", 0.5)),
+        (TrialReport(Outcome.OOM, "out of memory"), TrialState.PRUNED, ("vram", 0.01)),
+        (TrialReport(Outcome.OVER_BUDGET, "held too much"), TrialState.PRUNED, None),
+        (TrialReport(Outcome.DIVERGED, "nan"), TrialState.PRUNED, None),
+        (TrialReport(Outcome.CRASHED, "broken"), TrialState.FAIL, None),
+        (TrialReport(Outcome.HOST_OOM, "killed"), TrialState.FAIL, None),
     ],
 )
 def test_a_trial_that_ends_badly_is_kept_told_and_counted(
-    bench: Bench, ended: Ended, state: TrialState, constraint: tuple[str, float] | None
+    bench: Bench, ended: TrialReport, state: TrialState, constraint: tuple[str, float] | None
 ) -> None:
-    pool = FakePool(end=lambda spec, epochs: ended if spec.number == 1 else completed(spec, epochs))
+    pool = fake(end=lambda spec, epochs: ended if spec.key.number == 1 else completed(spec, epochs))
     results = bench.run(pool, 3, trial_time_limit_seconds=60.0)
     assert [trial.outcome for trial in results.trials] == [Outcome.COMPLETED, ended.outcome, Outcome.COMPLETED]
     assert ended.message in results.trials[1].message
@@ -332,22 +268,22 @@ def test_a_trial_that_ends_badly_is_kept_told_and_counted(
 def test_a_model_that_cannot_be_built_costs_one_trial(bench: Bench) -> None:
     def footprint(config: Config) -> Footprint:
         if config != FAMILY.baseline:
-            raise HarnessError("reckon failed in a child process: ValueError: negative dimension.")
+            raise HarnessError("estimate_footprints failed in a child process: ValueError: negative dimension.")
         return Footprint(MIB, MIB, MIB, MIB, 1000)
 
-    pool = FakePool(footprint=footprint)
+    pool = fake(footprint=footprint)
     results = bench.run(pool, 3)
     assert [trial.outcome for trial in results.trials] == [Outcome.COMPLETED, Outcome.CRASHED, Outcome.CRASHED]
     assert "negative dimension" in results.trials[1].message
     assert [trial.state for trial in bench.told] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
-    assert [spec.number for spec in pool.started] == [0]
+    assert [spec.key.number for spec in pool.specs] == [0]
 
 
 def test_a_hopeless_trial_is_pruned(bench: Bench) -> None:
-    results = bench.run(FakePool(), 12)
+    results = bench.run(fake(), 12)
     pruned = [trial for trial in results.trials if trial.outcome is Outcome.PRUNED]
     assert pruned
-    best = max(trial.valid_macro_f1 or 0 for trial in results.trials)
+    best = max(trial.scores.valid_macro_f1 or 0 for trial in results.trials)
     for trial in pruned:
         assert 3 <= len(trial.epochs) < EPOCHS
         assert trial.epochs[-1].val_macro_f1 < best * len(trial.epochs) / EPOCHS
@@ -355,26 +291,26 @@ def test_a_hopeless_trial_is_pruned(bench: Bench) -> None:
 
 
 def test_the_importance_of_hyperparameters_is_kept(bench: Bench) -> None:
-    bench.run(FakePool(), 12)
+    bench.run(fake(), 12)
     shares = json.loads(bench.ledger.files(RECORD.study)["importance.json"])
     assert sum(shares.values()) == pytest.approx(1)
     assert set(shares) <= set(bench.told[0].params)
 
 
 def test_no_trial_starts_when_time_is_up(bench: Bench) -> None:
-    pool = FakePool()
+    pool = fake()
     assert bench.run(pool, 3, time_limit_seconds=0.0).trials == ()
-    assert pool.started == []
+    assert pool.specs == []
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyResults, int]:
     """A run that nobody interrupts, and how many events it had."""
     bench = Bench(tmp_path_factory.mktemp("undisturbed"))
-    pool = FakePool()
+    pool = fake()
     results = bench.run(pool, 7)
     assert {trial.outcome for trial in results.trials} == {Outcome.COMPLETED, Outcome.PRUNED}
-    return results, pool.count
+    return results, pool.events_so_far
 
 
 def test_an_interrupted_study_goes_on_as_if_nothing_had_been(
@@ -385,11 +321,11 @@ def test_an_interrupted_study_goes_on_as_if_nothing_had_been(
     for stop_at in range(0, count, 4):
         bench = Bench(tmp_path / str(stop_at))
         with pytest.raises(KeyboardInterrupt):
-            bench.run(FakePool(stop_at=stop_at), 7)
+            bench.run(fake(stop_at=stop_at), 7)
         finished = {trial.number for trial in bench.ledger.trials(RECORD.study)}
-        pool = FakePool()
+        pool = fake()
         resumed = bench.run(pool, 7)
-        assert {spec.number for spec in pool.started} == set(range(7)) - finished
+        assert {spec.key.number for spec in pool.specs} == set(range(7)) - finished
         assert [essence(trial) for trial in resumed.trials] == [essence(trial) for trial in results.trials], stop_at
 
 
@@ -401,10 +337,8 @@ def test_a_trial_that_is_cut_off_while_it_is_pruned_is_pruned_at_the_same_epoch_
     # Every epoch is an event, and so is every end; the last event left out is the end of the pruned trial.
     events = sum(len(trial.epochs) + 1 for trial in results.trials[: first + 1])
     with pytest.raises(KeyboardInterrupt):
-        durable.run(FakePool(stop_at=events - 1), 7)
-    assert [essence(trial) for trial in durable.run(FakePool(), 7).trials] == [
-        essence(trial) for trial in results.trials
-    ]
+        durable.run(fake(stop_at=events - 1), 7)
+    assert [essence(trial) for trial in durable.run(fake(), 7).trials] == [essence(trial) for trial in results.trials]
 
 
 def test_a_study_that_is_cut_off_again_and_again_ends_all_the_same(
@@ -412,11 +346,11 @@ def test_a_study_that_is_cut_off_again_and_again_ends_all_the_same(
 ) -> None:
     started: list[int] = []
     for stop_at in (3, 0, 9, 2, 17, 5, None):
-        pool = FakePool(stop_at=stop_at)
+        pool = fake(stop_at=stop_at)
         try:
             resumed = durable.run(pool, 7)
         except KeyboardInterrupt:
-            started += [spec.number for spec in pool.started]
+            started += [spec.key.number for spec in pool.specs]
     assert len(started) > 6
     assert [essence(trial) for trial in resumed.trials] == [essence(trial) for trial in undisturbed[0].trials]
 
@@ -435,13 +369,13 @@ def test_a_study_that_is_cut_off_again_and_again_ends_all_the_same(
 def test_killed_around_the_end_of_a_trial_nothing_is_lost_or_repeated(
     durable: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, outcome: Outcome
 ) -> None:
-    def end(spec: TrialSpec, epochs: tuple[EpochRecord, ...] = ()) -> Ended:
-        return completed(spec, epochs) if spec.number != 1 else completed(spec, epochs, outcome=outcome)
+    def end(spec: TrialSpec, epochs: tuple[EpochRecord, ...]) -> TrialReport:
+        return completed(spec, epochs) if spec.key.number != 1 else completed(spec, epochs, outcome=outcome)
 
     limit = {"trial_time_limit_seconds": 60.0}
-    whole = Bench(tmp_path / "whole").run(FakePool(end=end), 4, **limit)
+    whole = Bench(tmp_path / "whole").run(fake(end=end), 4, **limit)
 
-    study = durable.study(FakePool(end=end), 4, **limit)
+    study = durable.study(fake(end=end), 4, **limit)
     ends: list[int] = []
 
     def kill_at_second(original: Callable[..., Any], *, after: bool = False) -> Callable[..., Any]:
@@ -458,9 +392,9 @@ def test_killed_around_the_end_of_a_trial_nothing_is_lost_or_repeated(
 
     with monkeypatch.context() as patch:
         if moment == "before the ledger":
-            patch.setattr(study.ledger, "write", kill_at_second(study.ledger.write))
+            patch.setattr(study.ledger, "write_trial", kill_at_second(study.ledger.write_trial))
         elif moment == "before Optuna":
-            patch.setattr(study.ledger, "write", kill_at_second(study.ledger.write, after=True))
+            patch.setattr(study.ledger, "write_trial", kill_at_second(study.ledger.write_trial, after=True))
         elif moment == "in between constraints":
             # The first trial sets two of them, so this is after the first of the second trial's.
             ends.append(-1)
@@ -473,14 +407,15 @@ def test_killed_around_the_end_of_a_trial_nothing_is_lost_or_repeated(
 
             patch.setattr(optuna.Trial, "set_constraint", cut)
         else:
-            patch.setattr(study.optuna, "tell", kill_at_second(study.optuna.tell, after=True))
+            told = study.proposals.study
+            patch.setattr(told, "tell", kill_at_second(told.tell, after=True))
         with pytest.raises(Killed):
             study.run()
 
-    pool = FakePool(end=end)
+    pool = fake(end=end)
     resumed = durable.run(pool, 4, **limit)
-    assert {1, 2, 3} >= {spec.number for spec in pool.started} >= {2, 3}
-    assert (1 in {spec.number for spec in pool.started}) == (moment == "before the ledger")
+    assert {1, 2, 3} >= {spec.key.number for spec in pool.specs} >= {2, 3}
+    assert (1 in {spec.key.number for spec in pool.specs}) == (moment == "before the ledger")
     assert [essence(trial) for trial in resumed.trials] == [essence(trial) for trial in whole.trials]
     assert [trial.state for trial in durable.told].count(TrialState.RUNNING) == 0
     assert durable.told[1].constraints == resumed.trials[1].constraints
@@ -495,21 +430,21 @@ def test_killed_around_the_end_of_a_trial_nothing_is_lost_or_repeated(
 
 
 def test_studies_of_other_seeds_try_other_things(bench: Bench) -> None:
-    one = bench.run(FakePool(), 3)
-    other = bench.run(FakePool(), 3, record=RECORD.model_copy(update={"seed": 8, "study": "made-up-ffffffff"}))
+    one = bench.run(fake(), 3)
+    other = bench.run(fake(), 3, record=RECORD.model_copy(update={"seed": 8, "study": "made-up-ffffffff"}))
     assert one.trials[0].params == other.trials[0].params
     assert one.trials[1].params != other.trials[1].params
 
 
 def test_with_folds_a_hopeless_trial_ends_before_the_last(bench: Bench) -> None:
-    results = bench.run(FoldPool(), 12, folds=FIVE_FOLDS)
+    results = bench.run(fold_fake(), 12, folds=FIVE_FOLDS)
     pruned = [trial for trial in results.trials if trial.outcome is Outcome.PRUNED]
     assert results.best is not None
     assert pruned
     for trial in pruned:
         reports = bench.told[trial.number].intermediate_values
         assert len(reports) in (4, 8, 12, 16)  # whole folds
-        assert score(bench.told[trial.number].params) < (results.best.valid_macro_f1 or 0)
+        assert score(bench.told[trial.number].params) < (results.best.scores.valid_macro_f1 or 0)
 
 
 @pytest.mark.parametrize("stop_at", [2, 7, 12])
@@ -522,8 +457,8 @@ def test_an_interrupted_study_with_folds_ends_like_an_undisturbed_one(
         bench = Bench(folder)
         if stop is not None:
             with pytest.raises(KeyboardInterrupt):
-                bench.run(FoldPool(stop_at=stop), 8, folds=FIVE_FOLDS)
-        bench.run(FoldPool(), 8, folds=FIVE_FOLDS)
+                bench.run(fold_fake(stop_at=stop), 8, folds=FIVE_FOLDS)
+        bench.run(fold_fake(), 8, folds=FIVE_FOLDS)
         return [(trial.params, trial.state, trial.value, trial.intermediate_values) for trial in bench.told]
 
     assert reports("interrupted", stop_at) == reports("undisturbed", None)

@@ -1,0 +1,180 @@
+"""A study in Optuna's storage: the only module that knows how Optuna keeps and resumes trials.
+
+What it relies on beyond Optuna's promises is named and tested in `tests/test_assumptions.py`: a trial that a killed
+process left RUNNING is taken up through the constructor of `optuna.Trial`, and the sampler of a study may be set
+between `ask` and the first suggestion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import optuna
+
+from harness.errors import WorkspaceError
+from harness.families import Suggest
+from harness.models import Config
+from harness.records import Outcome, StudyRecord, TrialRecord, Value
+from harness.search.sampler import pruner, sampler
+
+# Told as PRUNED: samplers ignore failed trials, and would propose the same again.
+_PRUNED = {
+    Outcome.PRUNED,
+    Outcome.REFUSED,
+    Outcome.OVER_BUDGET,
+    Outcome.OOM,
+    Outcome.TIMEOUT,
+    Outcome.DIVERGED,
+}
+
+
+class OpenTrial:
+    """A trial that Optuna waits to be told of.
+
+    Reports are write-once: steps that an interrupted or an earlier attempt reported are not reported again.
+    """
+
+    def __init__(self, study: optuna.Study, trial: optuna.Trial) -> None:
+        self._study, self._trial = study, trial
+        self._reported: frozenset[int] = frozenset()
+        self._passed: set[int] = set()
+
+    @property
+    def number(self) -> int:
+        return self._trial.number
+
+    @property
+    def params(self) -> dict[str, Value]:
+        """What has been sampled so far, by name."""
+        return self._trial.params
+
+    def begin_attempt(self) -> None:
+        """Count steps anew; those that were reported before stay reported."""
+        self._reported = frozenset(_frozen(self._study, self.number).intermediate_values)
+        self._passed = set()
+
+    def report(self, values: Mapping[int, float]) -> bool:
+        """Report what the running attempt reached, by step, and return whether the trial should go on."""
+        self._passed.update(values)
+        for step, value in values.items():
+            if step not in self._reported:
+                self._trial.report(value, step)
+        # Before the last step that an earlier attempt reported, the pruner would judge by that one.
+        return not (self._reported <= self._passed and self._trial.should_prune())
+
+    def tell(self, record: TrialRecord) -> None:
+        """Tell how the trial ended; constraints first, for nothing can be set on a trial that has ended."""
+        already = _frozen(self._study, self.number).constraints
+        for name, value in record.constraints.items():
+            if name not in already:
+                self._trial.set_constraint(name, value)
+        if record.completed:
+            self._study.tell(self._trial, record.scores.valid_macro_f1)
+        elif record.outcome in _PRUNED:
+            self._study.tell(self._trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            self._study.tell(self._trial, state=optuna.trial.TrialState.FAIL)
+
+    def sample(self, space: Callable[[Suggest, bool], Config], quick: bool) -> Config:
+        """Return the configuration that the study's sampler chooses from a space."""
+        return space(self._trial, quick)
+
+
+@dataclass(frozen=True)
+class OptunaStudy:
+    """One study in Optuna's storage; `open` makes it where it is not there."""
+
+    record: StudyRecord
+    trials: int
+    study: optuna.Study
+
+    @classmethod
+    def open(cls, record: StudyRecord, trials: int, folds: int, storage: optuna.storages.BaseStorage) -> OptunaStudy:
+        """Open a study.
+
+        Args:
+            trials: total that it is to have.
+            folds: trainings of a trial.
+        """
+        study = optuna.create_study(
+            study_name=record.study,
+            storage=storage,
+            pruner=pruner(record.epochs, folds),
+            direction="maximize",
+            load_if_exists=True,
+        )
+        return cls(record, trials, study)
+
+    def check_ownership(self, workspace: str, ended: Mapping[int, TrialRecord]) -> None:
+        """Make sure that Optuna's storage and a workspace tell of the same study, and that it stays so.
+
+        Args:
+            workspace: its id.
+            ended: the trials that it holds, by number.
+
+        Raises:
+            WorkspaceError: another workspace made the study in this storage, or the storage lost trials.
+        """
+        name, trials = self.record.study, self.study.get_trials(deepcopy=False)
+        known = {trial.number for trial in trials}
+        finished = {trial.number for trial in trials if trial.state.is_finished()}
+        if self.study.user_attrs.get("workspace", workspace) != workspace or not finished <= ended.keys():
+            raise WorkspaceError(
+                f"Optuna's storage holds trials of {name} that another workspace made. Go on there, or name another "
+                "--storage."
+            )
+        if not ended.keys() <= known:
+            raise WorkspaceError(
+                f"Optuna's storage does not know {len(ended.keys() - known)} trials of {name} that this workspace "
+                "holds. Name the --storage that they were made with, put it back, or start a new --workspace."
+            )
+        self.study.set_user_attr("workspace", workspace)
+
+    def resume(self, ended: Mapping[int, TrialRecord], baseline: Config) -> list[OpenTrial]:
+        """Tell Optuna of trials that ended and that it was not told of, and return those that were cut off.
+
+        Args:
+            ended: the trials that are on record, by number.
+            baseline: the first trial of a new study.
+        """
+        frozen_trials = self.study.get_trials(deepcopy=False)
+        if not frozen_trials:
+            self.study.enqueue_trial(dict(baseline))
+        unfinished = []
+        for frozen in frozen_trials:
+            if frozen.state is not optuna.trial.TrialState.RUNNING:
+                continue
+            self._set_sampler(frozen.number)
+            trial = OpenTrial(self.study, optuna.Trial(self.study, frozen._trial_id))
+            if frozen.number in ended:
+                trial.tell(ended[frozen.number])
+            else:
+                unfinished.append(trial)
+        return unfinished
+
+    def ask(self) -> OpenTrial:
+        """Return a new trial."""
+        return OpenTrial(self.study, self.study.ask())
+
+    def sample(self, trial: OpenTrial, space: Callable[[Suggest, bool], Config]) -> Config:
+        """Return the configuration of a trial; one that was cut off while it was sampled keeps what it has."""
+        # Sampling happens when the space asks for values, so the sampler may be set after the ask.
+        self._set_sampler(trial.number)
+        trial.begin_attempt()
+        return trial.sample(space, self.record.quick)
+
+    def importance(self, ended: Mapping[int, TrialRecord]) -> dict[str, float]:
+        """Return each hyperparameter's share of the variance of the score (fANOVA); empty with too few trials."""
+        completed = [trial for trial in ended.values() if trial.completed]
+        if len({trial.scores.valid_macro_f1 for trial in completed}) < 2:
+            return {}
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=self.record.seed)
+        return optuna.importance.get_param_importances(self.study, evaluator=evaluator)
+
+    def _set_sampler(self, number: int) -> None:
+        self.study.sampler = sampler(self.record.seed, number, self.trials)
+
+
+def _frozen(study: optuna.Study, number: int) -> optuna.trial.FrozenTrial:
+    return study.get_trials(deepcopy=False)[number]

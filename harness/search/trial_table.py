@@ -1,0 +1,78 @@
+"""The trials of a study in progress: each in one phase, which its entry is the proof of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from enum import Enum
+
+from harness.records import TrialRecord
+from harness.search.attempt import Attempt, RunningAttempt
+from harness.search.optuna_study import OpenTrial
+from harness.trials.job import JobKey
+from harness.vram.placement import Placed
+
+Entry = OpenTrial | Attempt | RunningAttempt | TrialRecord
+
+
+class TrialPhase(Enum):
+    """Where a trial stands; the values are the types of its entries."""
+
+    UNFINISHED = OpenTrial
+    """An earlier run was cut off in it."""
+    WAITING = Attempt
+    """It is sampled, and waits for a device."""
+    RUNNING = RunningAttempt
+    ENDED = TrialRecord
+
+
+class TrialTable:
+    """All trials of a study that are known, by number."""
+
+    def __init__(self, ended: Iterable[TrialRecord]) -> None:
+        self._entries: dict[int, Entry] = {trial.number: trial for trial in ended}
+
+    def phase(self, number: int) -> TrialPhase:
+        return TrialPhase(type(self._entries[number]))
+
+    @property
+    def ended(self) -> dict[int, TrialRecord]:
+        return {number: entry for number, entry in self._entries.items() if isinstance(entry, TrialRecord)}
+
+    @property
+    def running(self) -> dict[int, RunningAttempt]:
+        return {number: entry for number, entry in self._entries.items() if isinstance(entry, RunningAttempt)}
+
+    @property
+    def next_waiting(self) -> Attempt | None:
+        """The attempt whose turn is next: one that was tried before goes first, then the oldest."""
+        waiting = [entry for entry in self._entries.values() if isinstance(entry, Attempt)]
+        return min(waiting, key=lambda attempt: (attempt.number == 0, attempt.trial.number), default=None)
+
+    @property
+    def next_unfinished(self) -> OpenTrial | None:
+        """The oldest trial that an earlier run was cut off in."""
+        return next((entry for entry in self._entries.values() if isinstance(entry, OpenTrial)), None)
+
+    def add_unfinished(self, trials: Iterable[OpenTrial]) -> None:
+        self._entries.update({trial.number: trial for trial in trials})
+
+    def wait(self, attempt: Attempt) -> None:
+        """Let an attempt wait for a device."""
+        self._entries[attempt.trial.number] = attempt
+
+    def start(self, attempt: Attempt, placed: Placed) -> None:
+        """Let an attempt run; it and those that run on the same slot are co-located from now on."""
+        neighbours = [number for number, running in self.running.items() if running.placed.slot == placed.slot]
+        for number in neighbours:
+            self._entries[number] = replace(self.running[number], co_located=True)
+        self._entries[attempt.trial.number] = RunningAttempt(attempt, placed, co_located=bool(neighbours))
+
+    def end(self, record: TrialRecord) -> None:
+        """Keep how a trial ended, for good."""
+        self._entries[record.number] = record
+
+    def placed(self, in_use: Mapping[JobKey, int | None]) -> list[Placed]:
+        """Return where trials run, with what each was seen to hold."""
+        by_number = {key.number: held for key, held in in_use.items()}
+        return [replace(entry.placed, in_use_bytes=by_number.get(number)) for number, entry in self.running.items()]

@@ -1,0 +1,1 @@
+"""Fakes, and the tests that every implementation of a contract must pass; for tests, benchmarks and plug-ins."""

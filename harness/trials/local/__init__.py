@@ -1,0 +1,1 @@
+"""Trials in children of one warm server on this machine."""

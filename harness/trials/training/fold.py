@@ -1,0 +1,90 @@
+"""Training on one fold: epochs, validation by vote, early stopping."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import keras
+
+from harness.audio.augment import VARIANTS
+from harness.audio.batches import TrainingCrops
+from harness.audio.crops import Example
+from harness.audio.store import Store
+from harness.hashing import nth_seed
+from harness.records import EpochRecord, Predictions
+from harness.scoring.metrics import track_scores
+from harness.trials.job import TrainingSpec
+from harness.trials.training.callback import Schedule, TimeLimit, TrialCallback
+from harness.trials.training.optimizer import compile_model
+from harness.trials.training.predict import evenly_spaced_subset, predict_tracks
+
+
+@dataclass(frozen=True)
+class TrainedFold:
+    """What one fold left."""
+
+    best: EpochRecord
+    predictions: Predictions
+    train_accuracy: float
+    test_predictions: Predictions | None
+    seconds: float
+
+
+def train_fold(
+    model: keras.Model,
+    spec: TrainingSpec,
+    number: int,
+    store: Store,
+    report: Callable[[EpochRecord], bool],
+    time_limit: TimeLimit,
+) -> TrainedFold:
+    """Train on one fold and leave `model` with the weights of its best epoch.
+
+    Args:
+        model: built for the fold.
+        number: of the fold, from 0.
+        store: holds the tracks.
+        report: told of every epoch; answers whether to go on.
+
+    Raises:
+        StopTraining: training must not go on.
+    """
+    started = time.perf_counter()
+    fold = spec.folds[number]
+    crops = _crops(spec, number, store)
+    compile_model(model, spec.config, crops.updates * spec.epochs, spec.batch.accumulation)
+
+    def predict(examples: Sequence[Example]) -> Predictions:
+        return predict_tracks(model, store, spec.view, examples, spec.genres, max(spec.batch.micro_batch, 8))
+
+    schedule = Schedule(spec.epochs, len(crops), spec.config["patience"], fold=number if len(spec.folds) > 1 else None)
+    callback = TrialCallback(lambda: predict(fold.valid), report, schedule, time_limit)
+    # Keras would shuffle whole micro-batches, and mix those of one update with another's.
+    model.fit(crops, epochs=spec.epochs, shuffle=False, callbacks=[callback], verbose=0)
+    best = callback.best
+    assert best is not None  # an epoch ended, or `fit` raised
+    model.set_weights(best.weights)
+    train_accuracy, _ = track_scores(predict(evenly_spaced_subset(fold.train, len(fold.valid))))
+    test = predict(fold.test) if fold.test else None
+    return TrainedFold(best.record, best.predictions, train_accuracy, test, time.perf_counter() - started)
+
+
+def _crops(spec: TrainingSpec, number: int, store: Store) -> TrainingCrops:
+    config = spec.config
+    return TrainingCrops(
+        store,
+        spec.view,
+        spec.folds[number].train,
+        len(spec.genres),
+        micro_batch=spec.batch.micro_batch,
+        accumulation=spec.batch.accumulation,
+        window=config["window"],
+        crops_per_track=config.get("crops_per_track", 1),
+        mixup=config["mixup"],
+        weighted=config["class_weights"],
+        variant_share=config.get("variant_share", 0.0),
+        variants=VARIANTS,
+        seed=nth_seed(spec.seed, number),
+    )

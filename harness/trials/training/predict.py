@@ -1,0 +1,57 @@
+"""What a model answers for whole tracks, and how quickly."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from harness.audio.crops import Example, voting_batches
+from harness.audio.features import InputView
+from harness.audio.store import Store
+from harness.records import Predictions
+from harness.scoring.metrics import vote
+
+TIMED_SECONDS, TIMED_ANSWERS = 30.0, 3
+"""The track that a trained model is timed on, in seconds of audio, and how often; the median counts."""
+
+
+def predict_tracks(
+    model: keras.Model, store: Store, view: InputView, examples: Sequence[Example], genres: tuple[str, ...], size: int
+) -> Predictions:
+    """Let every crop of every track vote; `size` crops go through the model at once."""
+    probabilities, owners = [], []
+    for inputs, batch_owners in voting_batches(store, view, examples, size):
+        real = batch_owners >= 0
+        probabilities.append(np.asarray(model.predict_on_batch(inputs))[real])
+        owners.append(batch_owners[real])
+    return Predictions(
+        tracks=tuple(example.track for example in examples),
+        genres=genres,
+        labels=np.array([example.label for example in examples], np.int64),
+        probabilities=vote(np.concatenate(probabilities), np.concatenate(owners), len(examples)),
+    )
+
+
+def evenly_spaced_subset(examples: Sequence[Example], count: int) -> tuple[Example, ...]:
+    """Return `count` examples at even distances (all, if there are fewer): genres come in nearly their own shares."""
+    ordered = sorted(examples, key=lambda example: (example.label, example.track))
+    if len(ordered) <= count:
+        return tuple(ordered)
+    return tuple(ordered[place] for place in np.linspace(0, len(ordered) - 1, count).round().astype(int))
+
+
+def measure_inference_seconds(model: keras.Model, view: InputView) -> float:
+    """Return the seconds in which `model` answers for a track of `TIMED_SECONDS` whose features are there."""
+    inputs = np.zeros((math.ceil(TIMED_SECONDS / view.seconds), *view.shape), np.float32)
+    model.predict_on_batch(inputs)  # traces
+    seconds = []
+    for _ in range(TIMED_ANSWERS):
+        started = time.perf_counter()
+        model.predict_on_batch(inputs)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
