@@ -137,6 +137,11 @@ class TrialRecord(Record):
         return self.outcome is Outcome.COMPLETED
 
     @property
+    def counted(self) -> bool:
+        """Whether it counts toward the trials of its study; one that was refused never trained."""
+        return self.outcome is not Outcome.REFUSED
+
+    @property
     def predicted_need_bytes(self) -> int | None:
         """The predicted footprint without what lies beside the allocator; None where there is no footprint."""
         return None if self.footprint_bytes is None else self.footprint_bytes - (self.beside_bytes or 0)
@@ -229,7 +234,12 @@ class FinalRecord(Record):
     @property
     def key(self) -> str:
         """Identifies it among those of its opening."""
-        return f"{self.role}-{self.seed}" + ("" if self.fold is None else f"-{self.fold}")
+        return final_key(self.role, self.seed, self.fold)
+
+
+def final_key(role: Role, seed: int, fold: int | None) -> str:
+    """Return what identifies the training of a role's configuration with a seed among those of an opening."""
+    return f"{role}-{seed}" + ("" if fold is None else f"-{fold}")
 
 
 class OpeningRecord(Record):
@@ -291,7 +301,7 @@ class StudyRecord(Record):
     """All that defines one study: the trials of one family under one protocol, budget, epochs, seed and space.
 
     Attributes:
-        embeddings: fingerprints of the frozen networks that the family heard with, by name.
+        embeddings: fingerprints of the frozen networks whose embeddings the family saw, by name.
     """
 
     family: str
@@ -309,6 +319,12 @@ class StudyRecord(Record):
     published: Published | None
     provenance: Provenance
     embeddings: dict[str, str] = {}
+
+    @property
+    def comparable_key(self) -> tuple[str, str, int, int, int, bool]:
+        """Equal for studies whose scores may be compared: one set of tracks, split, budget, epochs, seed and space."""
+        data, split = self.dataset.fingerprint, self.protocol.fingerprint
+        return data, split, self.budget_bytes, self.epochs, self.seed, self.quick
 
 
 @dataclass(frozen=True, eq=False)
@@ -361,6 +377,11 @@ class StudyResults:
         """The completed trial with the highest validation macro F1; of equals, the first."""
         completed = [trial for trial in self.trials if trial.completed]
         return max(completed, key=lambda trial: (trial.valid_macro_f1 or 0.0, -trial.number), default=None)
+
+    @property
+    def counted_trials(self) -> tuple[TrialRecord, ...]:
+        """Those that count toward the study's trials: all but the refused ones."""
+        return tuple(trial for trial in self.trials if trial.counted)
 
     @property
     def baseline(self) -> TrialRecord | None:

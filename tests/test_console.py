@@ -22,10 +22,7 @@ from terminal import frames, in_terminal
 from harness import cli
 from harness.console import LiveView, receiving
 from harness.console.lines import Lines
-from harness.families import families
-from harness.inspection import families_page
-from harness.records import EpochRecord, Outcome, Reading, Source
-from harness.search.events import (
+from harness.events import (
     EpochEnded,
     Event,
     Note,
@@ -35,7 +32,10 @@ from harness.search.events import (
     TrialEnded,
     TrialStarted,
 )
+from harness.families import families
+from harness.records import EpochRecord, Outcome, Reading, Source
 from harness.units import GIB
+from harness.workflows.list_families import families_page
 
 ROOT = Path(__file__).parent.parent
 COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-8]|4[0-8]|9[0-7])[0-9;]*m")
@@ -193,7 +193,7 @@ def test_a_download_in_a_pipe_is_told_by_tenths(capsys: pytest.CaptureFixture[st
 WORK = """
 from pathlib import Path
 from harness.console import LiveView, watching
-from harness.search.events import Note, Progress
+from harness.events import Note, Progress
 
 with watching(False, LiveView(1, Path("work"))) as notify:
     for done in range(11):

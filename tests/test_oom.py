@@ -15,10 +15,10 @@ from search_helpers import FAMILY, FOLDS, RECORD, NoTracker, completed
 
 from harness.audio.features import InputView
 from harness.errors import DeviceError
+from harness.events import Event, TrialStarted
 from harness.families import Suggest
 from harness.models import Config
 from harness.records import EpochRecord, Outcome, Reading, Source, StudyRecord, StudyResults, TrialRecord
-from harness.search.events import Event, TrialStarted
 from harness.search.study import Plan, Study
 from harness.tracking.ledger import Ledger
 from harness.trials.pool import End, Epoch

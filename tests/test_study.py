@@ -19,10 +19,10 @@ from search_helpers import EPOCHS, FAMILY, FOLDS, RECORD, TRACKS, NoTracker, com
 from harness.audio.crops import Example
 from harness.audio.features import MFCC_VIEW, InputView
 from harness.errors import HarnessError, ProtocolError
+from harness.events import Event, StudyEnded, StudyStarted, TrialEnded
 from harness.models import Config
 from harness.records import EpochRecord, Outcome, Predictions, Reading, StudyRecord, StudyResults, TrialRecord
-from harness.search.benchmark import open_storage
-from harness.search.events import Event, StudyEnded, StudyStarted, TrialEnded
+from harness.search.storage import open_storage
 from harness.search.study import REFUSED_PER_TRIAL, Plan, Study
 from harness.tracking.ledger import Ledger
 from harness.trials.pool import End, Epoch, FoldEnd

@@ -12,7 +12,7 @@ from rich.progress import Progress as Bars
 
 from harness.console.lines import Lines
 from harness.console.live import LiveView
-from harness.search.events import EpochEnded, Event, Notify
+from harness.events import EpochEnded, Event, Notify
 from harness.units import format_size
 
 __all__ = ["LiveView", "counting", "receiving", "watching"]

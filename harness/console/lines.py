@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
+from harness.events import Event, FinalEnded, Note, Progress, StudyEnded, StudyStarted, TrialEnded
 from harness.records import Outcome, TrialRecord
-from harness.search.events import Event, FinalEnded, Note, Progress, StudyEnded, StudyStarted, TrialEnded
 from harness.units import format_duration
 
 

@@ -14,8 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.console.lines import plain
-from harness.records import Outcome, Source
-from harness.search.events import (
+from harness.events import (
     EpochEnded,
     Event,
     Note,
@@ -25,6 +24,7 @@ from harness.search.events import (
     TrialEnded,
     TrialStarted,
 )
+from harness.records import Outcome, Source
 from harness.units import format_duration, format_size
 
 _BAR = 14

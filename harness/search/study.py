@@ -16,6 +16,7 @@ import optuna
 
 from harness.audio.features import InputView
 from harness.errors import HarnessError, WorkspaceError
+from harness.events import EpochEnded, Notify, StudyEnded, StudyStarted, TrialEnded, TrialStarted
 from harness.families import Family
 from harness.models import Config
 from harness.records import (
@@ -29,7 +30,6 @@ from harness.records import (
     Value,
 )
 from harness.scoring.metrics import log_likelihoods
-from harness.search.events import EpochEnded, Notify, StudyEnded, StudyStarted, TrialEnded, TrialStarted
 from harness.search.fitting import Fitter, Limits
 from harness.search.sampler import pruner, sampler, seed_for
 from harness.tracking.ledger import Ledger

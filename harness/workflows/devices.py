@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 
 from harness.errors import DeviceError
+from harness.events import Note, Notify
+from harness.keras_backend import check_backend
 from harness.records import Source
-from harness.search.events import Note, Notify
 from harness.settings import RunSettings
 from harness.trials.pool import Pool
 from harness.units import format_size
@@ -16,6 +19,58 @@ from harness.vram import nvml
 from harness.vram.admission import CPU_LANE, Lane
 from harness.vram.device import Device, resolve_device, visible_gpus
 from harness.vram.probes import Choice, choose_probe
+from harness.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where the trials of a run are trained: the pool that starts them, and the devices that it may use."""
+
+    pool: Pool
+    lanes: tuple[Lane, ...]
+
+
+@contextmanager
+def trial_pool() -> Iterator[Pool]:
+    """Hold the pool that starts trials, for as long as the block runs."""
+    with closing(Pool()) as pool:
+        yield pool
+
+
+@contextmanager
+def computing(settings: RunSettings, notify: Notify) -> Iterator[Compute]:
+    """Own the workspace of a run and all that trials are trained with, for as long as the block runs.
+
+    Raises:
+        UsageError: the Keras back end cannot serve.
+        WorkspaceError: another process owns the workspace, or it cannot be written to.
+        DeviceError: the GPU that was asked for is of no use.
+    """
+    check_backend()
+    with Workspace(settings.workspace).lock(), trial_pool() as pool:
+        # Before the data: that a GPU cannot be used is not to be learnt after minutes. Without one, the server of the
+        # children imports the framework while the data is read.
+        yield Compute(pool, lanes_for(settings, pool, notify))
+
+
+@dataclass(frozen=True)
+class ProvenDevices:
+    """The devices of studies that are tested one after another; each is proven once."""
+
+    pool: Pool
+    notify: Notify
+    _proven: dict[str, tuple[Lane, ...]] = field(default_factory=dict)
+
+    def of(self, settings: RunSettings) -> tuple[Lane, ...]:
+        """Return the device that a study asked for, for one trial at a time.
+
+        Raises:
+            DeviceError: it is of no use.
+        """
+        if settings.device not in self._proven:
+            alone = settings.model_copy(update={"jobs": 1})
+            self._proven[settings.device] = lanes_for(alone, self.pool, self.notify)
+        return self._proven[settings.device]
 
 
 def lanes_for(settings: RunSettings, pool: Pool, notify: Notify) -> tuple[Lane, ...]:
@@ -44,7 +99,7 @@ def _proven(settings: RunSettings, device: Device, pool: Pool, notify: Notify) -
     if settings.device != "auto":
         lane, choice = prove(device, pool)
         notify(Note(choice.sentences[-1]))
-        _say_what_is_there(lane, settings, notify)
+        _warn_of_less(lane, settings, notify)
         return [lane]
     visible = sorted(visible_gpus(os.environ), key=lambda each: -(each.total_bytes or 0))
     lanes: list[Lane] = []
@@ -56,7 +111,7 @@ def _proven(settings: RunSettings, device: Device, pool: Pool, notify: Notify) -
             continue
         lanes.append(lane)
         notify(Note(choice.sentences[-1]))
-        _say_what_is_there(lane, settings, notify)
+        _warn_of_less(lane, settings, notify)
         if settings.jobs == 1:
             break
     if not lanes:
@@ -64,7 +119,8 @@ def _proven(settings: RunSettings, device: Device, pool: Pool, notify: Notify) -
     return lanes
 
 
-def _say_what_is_there(lane: Lane, settings: RunSettings, notify: Notify) -> None:
+def _warn_of_less(lane: Lane, settings: RunSettings, notify: Notify) -> None:
+    """Say so where a device has less free than the budget."""
     if lane.free_bytes is not None and lane.free_bytes < settings.vram_budget:
         budget, free = format_size(settings.vram_budget), format_size(lane.free_bytes)
         text = f"{lane.device.name}: {budget} asked for, {free} there for a trial; that is its limit."

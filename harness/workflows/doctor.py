@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import TypeVar
 from harness import keras_backend
 from harness.errors import DeviceError, UnusableGpuError
 from harness.records import Source
-from harness.search.devices import prove, worthwhile
 from harness.search.fitting import room_of
 from harness.settings import RunSettings
 from harness.trials.pool import Pool
@@ -21,6 +19,7 @@ from harness.units import format_size
 from harness.vram import nvml
 from harness.vram.admission import Lane
 from harness.vram.device import Device, is_wsl, memory_used, resolve_device, visible_gpus
+from harness.workflows.devices import prove, trial_pool, worthwhile
 
 Answer = TypeVar("Answer")
 
@@ -71,7 +70,7 @@ def diagnose(choice: str) -> Iterator[Finding]:
     yield _device(device)
     backend, versions = keras_backend.check_backend(), keras_backend.versions()
     trains = f"Keras {versions.get('keras')} on {backend} {versions.get(keras_backend.BACKENDS[backend], '')}"
-    with closing(Pool()) as pool:
+    with trial_pool() as pool:
         pool.check()
         if device.uuid is None:
             yield Finding("framework", Status.OK, f"{trains} computes on the CPU.")

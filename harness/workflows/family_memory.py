@@ -5,25 +5,31 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import harness
 from harness.families import Family
+from harness.files import write_atomically
+from harness.hashing import short_hash
 from harness.keras_backend import versions
-from harness.records import short_hash
 from harness.search.space import points, space_hash
 from harness.settings import cache
 from harness.trials.pool import Pool
+from harness.units import GIB, format_size
 
 MICRO_BATCH = 8
 CHUNK = 10
-"""Configurations that one child looks at."""
+"""Configurations whose footprints one child estimates."""
 
 GENRES = 10
 """As many classes as GTZAN has; a softmax more or less weighs nothing."""
+
+CARDS = tuple(size * GIB for size in (2, 4, 8, 24))
+"""Memory of the graphics cards that a space is held against, in bytes."""
 
 
 def space_footprints(
@@ -31,12 +37,15 @@ def space_footprints(
 ) -> list[int]:
     """Return the footprints of random configurations at a micro-batch of `MICRO_BATCH` crops, in bytes.
 
-    They are reckoned once, which takes a minute or two for a space of large networks.
+    They are estimated once, which takes a minute or two for a space of large networks.
 
     Args:
         samples: how many configurations.
-        pool: gives the children that reckon; not called for what is known.
-        progress: told the number of configurations looked at, and of all.
+        pool: gives the children that estimate them; not called for what is known.
+        progress: told of how many configurations footprints are known, and of all.
+
+    Raises:
+        HarnessError: a model cannot be built.
     """
     file = cache() / "footprints" / f"{family.name}-{samples}-{_identity(family)}.json"
     if file.exists():
@@ -49,15 +58,26 @@ def space_footprints(
         for found in executor.map(lambda chunk: reckon_all(family.name, family.view, chunk, GENRES), chunks):
             sizes += [footprint.peak(MICRO_BATCH, accumulation=1) for footprint in found]
             progress(len(sizes), samples)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps(sizes), encoding="utf-8")
-    partial.replace(file)
+    write_atomically(file, json.dumps(sizes))
     return sizes
 
 
+def describe_footprints(sizes: Sequence[int]) -> str:
+    """Return what a space asks of memory, against the sizes that graphics cards have, for a reader.
+
+    Args:
+        sizes: footprints of random configurations, in bytes.
+    """
+    smallest, median, largest = map(format_size, (min(sizes), statistics.median(sizes), max(sizes)))
+    over = [f"{sum(size > card for size in sizes) / len(sizes):.0%} over {card // GIB} GiB" for card in CARDS]
+    return (
+        f"    footprint at micro-batch {MICRO_BATCH}: {smallest} to {largest}, median {median}; {', '.join(over)} "
+        f"({len(sizes)} random configurations)\n"
+    )
+
+
 def _identity(family: Family) -> str:
-    """Return a hash of all that the footprints depend on: the space, and the code that builds and reckons."""
+    """Return a hash of all that the footprints depend on: the space, and the code that builds and estimates."""
     here = Path(harness.__file__).parent
     built_by = Path(sys.modules[family.build.__module__].__file__ or "")
     code = hashlib.sha256()
