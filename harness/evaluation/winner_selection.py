@@ -56,7 +56,7 @@ def smaller_search(
     plan = Plan(
         family=study.family,
         record=ledger.open_study(study.record),
-        trials=max(2, len(study.results.counted_trials) // SMALLER),
+        trials=max(2, study.results.counted_trials // SMALLER),
         folds=(replace(study.folds[number], test=()),),
         store=study.prepared.store.root,
         min_micro_batch=study.settings.min_micro_batch,
