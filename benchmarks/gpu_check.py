@@ -29,7 +29,6 @@ from harness import keras_backend
 from harness.errors import HarnessError, UnusableGpuError
 from harness.families import GROUP, Family, families, select
 from harness.records import Outcome, Source
-from harness.search.devices import prove
 from harness.search.fitting import room_of
 from harness.trials import worker
 from harness.trials.pool import RETURN_SECONDS, Pool
@@ -40,6 +39,7 @@ from harness.vram.device import Device, memory_returned, memory_used, resolve_de
 from harness.vram.footprint import Footprint
 from harness.vram.probes import NoProbe
 from harness.vram.room import UNTAUGHT_SHARE
+from harness.workflows.devices import prove
 
 FULL, HALF, LEAST = 32, 16, 8
 BUDGET_BYTES = 8 * GIB

@@ -38,13 +38,13 @@ from harness.families import Family, select  # noqa: E402
 from harness.keras_backend import STAND_IN  # noqa: E402
 from harness.models import Config  # noqa: E402
 from harness.records import Outcome  # noqa: E402
-from harness.search.devices import prove  # noqa: E402
 from harness.search.space import points  # noqa: E402
 from harness.trials.pool import Pool  # noqa: E402
 from harness.units import GIB, MIB, format_size  # noqa: E402
 from harness.vram.admission import Lane  # noqa: E402
 from harness.vram.device import resolve_device  # noqa: E402
 from harness.vram.probes import ProcessProbe  # noqa: E402
+from harness.workflows.devices import prove  # noqa: E402
 
 BUDGET = 768 * MIB
 TRIALS, DRAWN = 10, 40

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from harness.errors import DataError, HarnessError, UsageError
+from harness.errors import DataError, HarnessError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 data_app = typer.Typer(no_args_is_help=True)
@@ -83,7 +83,7 @@ def run(
     embedding: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FILE|musicnn", help="What `pretrained` hears with: YAMNet's .tflite, a SavedModel's folder, …"
+            metavar="FILE|musicnn", help="What `pretrained` embeds with: YAMNet's .tflite, a SavedModel's folder, …"
         ),
     ] = None,
     quick: Annotated[bool | None, typer.Option("--quick", help="Small spaces, few epochs, for two cores.")] = None,
@@ -100,8 +100,9 @@ def run(
     """
     from harness.console import LiveView, watching
     from harness.families import select
-    from harness.search import benchmark, preview
     from harness.settings import run_settings
+    from harness.workflows.dry_run import dry_run as show_plan
+    from harness.workflows.run import run as run_benchmark
 
     options: dict[str, Any] = {
         **{"families": tuple(families), "data": data, "protocol": protocol, "groups": groups, "trials": trials},
@@ -112,13 +113,14 @@ def run(
         "embedding": embedding or None,
     }
     settings = run_settings(options, config)
-    view = LiveView(len(select(settings.families)), settings.workspace, settings.time_limit)
+    chosen = select(settings.families)
+    view = LiveView(len(chosen), settings.workspace, settings.time_limit)
     try:
         with watching(as_json, view) as notify:
             if settings.dry_run:
-                preview.dry_run(settings, notify)
+                show_plan(settings, chosen, notify)
                 return
-            results = benchmark.run(settings, notify)
+            results = run_benchmark(settings, chosen, notify)
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on from here", err=True)
         raise typer.Exit(INTERRUPTED) from None
@@ -152,11 +154,11 @@ def final(
         harness final cnn2d-fusion --final-seeds 5
     """
     from harness.console import watching
-    from harness.search import final as opening
+    from harness.workflows.final_test import final_test
 
     try:
         with watching(as_json) as notify:
-            results = opening.final(workspace, families or [], final_seeds, reopen_test, notify)
+            results = final_test(workspace, families or [], final_seeds, reopen_test, notify)
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on from here", err=True)
         raise typer.Exit(INTERRUPTED) from None
@@ -192,16 +194,10 @@ def report(
 
         harness report --tracking-uri http://localhost:5000 --output RESULTS.md
     """
-    from reports import render
+    from harness.workflows.report import ReportOutputs, write_reports
 
-    studies = stored_studies(workspace, tracking_uri)
-    if inject is not None:
-        typer.echo(render.inject_into(inject, studies))
-    if html is not None:
-        typer.echo(render.write_page(studies, html, run_links(tracking_uri)))
-    if (inject is None and html is None) or output is not None:
-        for path in render.write(studies, output or workspace / "report" / "RESULTS.md"):
-            typer.echo(path)
+    for path in write_reports(workspace, tracking_uri, ReportOutputs(output, inject, html)):
+        typer.echo(path)
 
 
 @app.command()
@@ -305,21 +301,21 @@ def sync(
 
         harness sync --tracking-uri http://localhost:5000
     """
-    from harness.search.benchmark import deliver
+    from harness.workflows import publish
 
-    delivered = deliver(workspace, tracking_uri)
+    delivered = publish.sync(workspace, tracking_uri)
     typer.echo(f"delivered {delivered} results")
 
 
 @app.command()
 def families(
-    samples: Annotated[int, typer.Option(min=1, help="Configurations of a family whose memory is reckoned.")] = 200,
+    samples: Annotated[int, typer.Option(min=1, help="Configurations of a family whose memory is estimated.")] = 200,
     markdown: Annotated[bool, typer.Option("--markdown", help="A page of documentation, without the memory.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Show every family with its input, its baseline, its space, and the GPU memory that the space asks for.
 
-    The memory is reckoned from sampled configurations. The first time takes a few minutes; Ctrl-C does no harm.
+    The memory is estimated from sampled configurations. The first time takes a few minutes; Ctrl-C does no harm.
 
     Examples:
 
@@ -328,12 +324,12 @@ def families(
         harness families --markdown
     """
     from harness.console import counting
-    from harness.inspection import describe_families, families_page
+    from harness.workflows.list_families import describe_families, families_page
 
     if markdown:
         typer.echo(families_page(), nl=False)
         return
-    with counting("reckoning footprints") as progress:
+    with counting("estimating footprints") as progress:
         for text in describe_families(as_json, samples, progress):
             typer.echo(text)
 
@@ -353,7 +349,7 @@ def doctor(
     """
     from dataclasses import asdict
 
-    from harness.doctor import diagnose
+    from harness.workflows.doctor import diagnose
 
     for finding in diagnose(device):
         typer.echo(json.dumps(asdict(finding)) if as_json else finding)
@@ -387,7 +383,7 @@ def data_make(
     """
     from harness.audio import demo
     from harness.console import LiveView, watching
-    from harness.search.events import Progress
+    from harness.events import counter
 
     with watching(False, LiveView(0, directory)) as notify:
         demo.make(
@@ -396,7 +392,7 @@ def data_make(
             tracks=tracks,
             seconds=seconds,
             seed=seed,
-            progress=lambda done, total: notify(Progress("making tracks", done, total)),
+            progress=counter(notify, "making tracks"),
         )
     typer.echo(directory)
 
@@ -416,7 +412,7 @@ def data_check(
         harness data check ~/music --groups artists.csv
     """
     from harness.console import counting
-    from harness.inspection import check_data
+    from harness.workflows.check_data import check_data
 
     with counting("reading tracks") as progress:
         for line in check_data(directory, groups, seed, progress):
@@ -439,41 +435,13 @@ def data_fetch(
     """
     from harness.audio import fetch
     from harness.console import counting, receiving
-    from harness.inspection import check_fetched
+    from harness.workflows.check_data import check_fetched
 
     with receiving(f"downloading {name}") as progress:
         fetch.fetch(directory, url or fetch.MIRROR, progress)
     with counting("reading tracks") as counted:
         for line in check_fetched(directory, counted):
             typer.echo(line)
-
-
-def run_links(tracking_uri: str | None) -> Any:
-    """Return where each tracked run is found on the web; nothing where records are read from a workspace."""
-    if tracking_uri is None:
-        return {}
-    from harness.tracking.mlflow import links
-
-    return links.run_links(tracking_uri)
-
-
-def stored_studies(workspace: Path, tracking_uri: str | None) -> Any:
-    """Return all studies with at least one ended trial, from a workspace or from an MLflow server."""
-    if tracking_uri is not None:
-        from harness.tracking.mlflow.reading import read_studies
-
-        studies = read_studies(tracking_uri)
-        where = tracking_uri
-    else:
-        from harness.tracking.ledger import Ledger
-
-        ledger = Ledger(workspace)
-        studies = tuple(ledger.results(study.study) for study in ledger.studies())
-        where = str(workspace)
-    found = [study for study in studies if study.trials]
-    if not found:
-        raise UsageError(f"{where}: holds no finished trial. Make some with: harness run all --quick")
-    return found
 
 
 def main() -> None:

@@ -45,13 +45,15 @@ class Family:
         description: one line for readers.
         view: the part of the stored features, or the waveform, that a crop holds; of a family on embeddings, an
             example of those that may be at hand.
-        space: suggests every hyperparameter; `quick=True` asks for the small space of `--quick`, which
-            lies within the full one, and still contains the baseline. That of a family on embeddings takes the names
-            of those at hand as `embeddings`, and suggests one of them as `embedding`.
+        space: suggests every hyperparameter and returns them by name, nothing else; `quick=True` asks for the small
+            space of `--quick`, which lies within the full one, and still contains the baseline. That of a family on
+            embeddings takes the names of those available as `embeddings`, and suggests one of them as `embedding`.
         baseline: the original author's configuration, a point of both spaces; always trial 0.
         build: configuration and shapes to an uncompiled `keras.Model` that answers with probabilities.
         published: the original author's scores, if there are any.
         optional: left out of `run all`.
+        uses_variants: whether its full space suggests `variant_share`, so that it trains on augmented copies of tracks,
+            which must be extracted before; the small space of `--quick` never does.
         embeddings: the views that `embedding` chooses among, by name.
     """
 
@@ -63,6 +65,7 @@ class Family:
     build: Callable[[Config, Shapes], keras.Model]
     published: Published | None = None
     optional: bool = False
+    uses_variants: bool = False
     embeddings: Mapping[str, InputView] = field(default_factory=dict)
 
     @property

@@ -14,11 +14,11 @@ from matplotlib.image import imread
 from mlflow_helpers import PREDICTIONS, STUDY, trial
 
 from harness.records import Outcome
-from harness.search.benchmark import artifacts, describe
 from harness.settings import default_artifact_root, default_tracking_uri
 from harness.tracking.ledger import Ledger
 from harness.tracking.mlflow.delivery import sync
 from harness.tracking.mlflow.views import BEST_TRIALS, FAMILIES
+from harness.workflows.publish import artifacts, describe
 
 pytestmark = pytest.mark.slow  # starts a server and a browser
 

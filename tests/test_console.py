@@ -22,20 +22,20 @@ from terminal import frames, in_terminal
 from harness import cli
 from harness.console import LiveView, receiving
 from harness.console.lines import Lines
-from harness.families import families
-from harness.inspection import families_page
-from harness.records import EpochRecord, Outcome, Reading, Source
-from harness.search.events import (
-    EpochEnded,
+from harness.events import (
+    EpochFinished,
     Event,
     Note,
     Progress,
-    StudyEnded,
+    StudyFinished,
     StudyStarted,
-    TrialEnded,
+    TrialFinished,
     TrialStarted,
 )
+from harness.families import families
+from harness.records import EpochRecord, Outcome, Reading, Source
 from harness.units import GIB
+from harness.workflows.list_families import families_page
 
 ROOT = Path(__file__).parent.parent
 COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-8]|4[0-8]|9[0-7])[0-9;]*m")
@@ -69,9 +69,9 @@ def shown(view: LiveView, events: Iterable[Event], width: int = 80) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", console.file.getvalue())
 
 
-def completed(number: int, score: float, held: int | None = None) -> TrialEnded:
+def completed(number: int, score: float, held: int | None = None) -> TrialFinished:
     reading = Reading(peak_bytes=held, source=Source.PROCESS) if held else Reading()
-    return TrialEnded(make_trial(number, valid_accuracy=score, valid_macro_f1=score, reading=reading))
+    return TrialFinished(make_trial(number, valid_accuracy=score, valid_macro_f1=score, reading=reading))
 
 
 def bar(text: str) -> float:
@@ -86,7 +86,7 @@ def view() -> LiveView:
 
 
 def test_a_running_trial_has_one_line_with_epoch_score_and_memory(view: LiveView) -> None:
-    events = [StudyStarted(FUSION.study, 20, 0, None), started(7), EpochEnded("cnn2d-fusion", 7, epoch(12, 0.712))]
+    events = [StudyStarted(FUSION.study, 20, 0, None), started(7), EpochFinished("cnn2d-fusion", 7, epoch(12, 0.712))]
     text = shown(view, events)
     (line,) = (line for line in text.splitlines() if "cnn2d-fusion 7" in line)
     assert re.search(r"12/20 +0\.712 +━━━╸ +2\.00 GiB predicted", line)
@@ -99,7 +99,7 @@ def test_memory_that_was_measured_takes_the_place_of_the_prediction(view: LiveVi
     before = shown(view, begun)
     assert "not measured" not in before  # not yet
     assert "2.00 GiB predicted" in before
-    text = shown(view, [EpochEnded("cnn2d-fusion", 7, epoch(1, 0.5), held_bytes=6 * GIB)])
+    text = shown(view, [EpochFinished("cnn2d-fusion", 7, epoch(1, 0.5), held_bytes=6 * GIB)])
     assert "VRAM, of 8.00 GiB" in text
     assert "6.00 GiB" in text
     assert "predicted" not in text
@@ -113,7 +113,7 @@ def test_memory_that_was_measured_takes_the_place_of_the_prediction(view: LiveVi
 def test_trials_side_by_side_have_a_line_each(view: LiveView) -> None:
     text = shown(view, [StudyStarted(FUSION.study, 20, 0, None), started(3), started(4)])
     assert [int(number) for number in re.findall(r"cnn2d-fusion (\d) ", text)] == [3, 4]
-    text = shown(view, [completed(3, 0.5), EpochEnded("cnn2d-fusion", 4, epoch(2, 0.4, fold=1))])
+    text = shown(view, [completed(3, 0.5), EpochFinished("cnn2d-fusion", 4, epoch(2, 0.4, fold=1))])
     assert "cnn2d-fusion 3 " not in text
     assert "fold 2 · 2/20" in text
 
@@ -127,8 +127,8 @@ def test_the_panel_tells_the_best_the_outcomes_the_time_left_and_where_to_look()
     ends = [
         completed(1, 0.61),
         completed(2, 0.58),
-        TrialEnded(make_trial(3, Outcome.REFUSED)),
-        TrialEnded(make_trial(4, Outcome.PRUNED, valid_macro_f1=0.9)),
+        TrialFinished(make_trial(3, Outcome.REFUSED)),
+        TrialFinished(make_trial(4, Outcome.PRUNED, valid_macro_f1=0.9)),
     ]
     text = shown(view, ends)
     assert re.search(r"cnn2d-fusion +0\.610 +4 of 4 trials", text)
@@ -164,14 +164,14 @@ def test_lines_above_the_view_tell_what_ended(view: LiveView) -> None:
     assert view.see(Progress("reading tracks", 1, 2)) == ""
     assert "20 trials" in view.see(StudyStarted(FUSION.study, 20, 0, None))
     assert view.see(started(0)) == ""
-    assert view.see(EpochEnded("cnn2d-fusion", 0, epoch(1, 0.5))) == ""
-    assert "trial 0 · oom" in view.see(TrialEnded(make_trial(0, Outcome.OOM)))
-    assert "best is trial 2" in view.see(StudyEnded(FUSION))
+    assert view.see(EpochFinished("cnn2d-fusion", 0, epoch(1, 0.5))) == ""
+    assert "trial 0 · oom" in view.see(TrialFinished(make_trial(0, Outcome.OOM)))
+    assert "best is trial 2" in view.see(StudyFinished(FUSION))
 
 
 def test_a_pipe_gets_lines(capsys: pytest.CaptureFixture[str]) -> None:
     lines = Lines(Console(highlight=False), as_json=False)
-    events = [*(Progress("reading tracks", done, 3) for done in range(4)), StudyEnded(make_results(None))]
+    events = [*(Progress("reading tracks", done, 3) for done in range(4)), StudyFinished(make_results(None))]
     for event in events:
         lines(event)
     assert capsys.readouterr().out.splitlines() == [
@@ -193,7 +193,7 @@ def test_a_download_in_a_pipe_is_told_by_tenths(capsys: pytest.CaptureFixture[st
 WORK = """
 from pathlib import Path
 from harness.console import LiveView, watching
-from harness.search.events import Note, Progress
+from harness.events import Note, Progress
 
 with watching(False, LiveView(1, Path("work"))) as notify:
     for done in range(11):

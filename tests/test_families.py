@@ -21,7 +21,7 @@ from optuna.trial import FixedTrial
 import harness.families as families_module
 from harness.errors import FamilyError
 from harness.families import Family, families, select
-from harness.search.space import distributions, space_hash
+from harness.search.space import distributions, points, space_hash
 
 FAMILIES = families()
 every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
@@ -55,6 +55,22 @@ def test_the_quick_space_lies_within_the_full_one(family: Family) -> None:
             assert isinstance(wide, FloatDistribution | IntDistribution)
             assert isinstance(narrow, FloatDistribution | IntDistribution)
             assert wide.low <= narrow.low <= narrow.high <= wide.high, name
+
+
+@every_family
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_configuration_is_what_was_suggested(family: Family, quick: bool) -> None:
+    # A trial's parameters are all that is stored of it, and a final training needs no more.
+    for config, _ in points(family, quick, count=20):
+        trial = FixedTrial(dict(config))
+        assert family.space(trial, quick) == config
+        assert trial.params == config
+
+
+@every_family
+def test_it_says_whether_it_trains_on_variants(family: Family) -> None:
+    assert ("variant_share" in distributions(family, quick=False)) is family.uses_variants
+    assert "variant_share" not in distributions(family, quick=True)
 
 
 @every_family

@@ -34,6 +34,7 @@ from harness.audio.embeddings import NETWORK_RATE, extractors, yamnet
 from harness.audio.features import MFCC_VIEW, SAMPLE_RATE, WAVEFORM_VIEW, InputView, extract
 from harness.audio.store import FULL_SCALE, quantised
 from harness.errors import DataError, HarnessError, TrackingError, UsageError
+from harness.events import Note
 from harness.inference import choice
 from harness.inference.bundle import export, write_bundle
 from harness.inference.card import facts, introduction, model_card
@@ -41,7 +42,6 @@ from harness.inference.pipeline import BATCH, Classifier, Heard, crop_spans, qui
 from harness.inference.text import line, timeline
 from harness.processes import kill_group
 from harness.records import DatasetRecord, Outcome, StudyResults, TrialRecord
-from harness.search.events import Note
 from harness.settings import default_tracking_uri
 from harness.tracking.ledger import Ledger
 from harness.tracking.mlflow.connection import connect

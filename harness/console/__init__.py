@@ -12,7 +12,7 @@ from rich.progress import Progress as Bars
 
 from harness.console.lines import Lines
 from harness.console.live import LiveView
-from harness.search.events import EpochEnded, Event, Notify
+from harness.events import EpochFinished, Event, Notify
 from harness.units import format_size
 
 __all__ = ["LiveView", "counting", "receiving", "watching"]
@@ -38,7 +38,7 @@ def watching(as_json: bool, view: LiveView | None = None) -> Iterator[Notify]:
             if line:
                 live.console.print(line, markup=False)
             # What a watcher waits for is shown at once, for a short epoch is over before the next redrawing.
-            live.update(view.render(), refresh=isinstance(event, EpochEnded))
+            live.update(view.render(), refresh=isinstance(event, EpochFinished))
 
         yield notify
 

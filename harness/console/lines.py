@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
+from harness.events import Event, FinalFinished, Note, Progress, StudyFinished, StudyStarted, TrialFinished
 from harness.records import Outcome, TrialRecord
-from harness.search.events import Event, FinalEnded, Note, Progress, StudyEnded, StudyStarted, TrialEnded
 from harness.units import format_duration
 
 
@@ -46,15 +46,15 @@ def plain(event: Event) -> str:
         case StudyStarted(study, trials, ended, _):
             kept = f", {ended} of them ended before" if ended else ""
             return f"{study.family}: study {study.study}, {trials} trials{kept}"
-        case TrialEnded(trial):
+        case TrialFinished(trial):
             return f"{trial.family} · trial {trial.number} · {_ending(trial)}"
-        case FinalEnded(family, run):
+        case FinalFinished(family, run):
             where = "" if run.fold is None else f", outer fold {run.fold + 1}"
             score = run.message or run.outcome
             if run.test_accuracy is not None and run.test_macro_f1 is not None:
                 score = f"accuracy {run.test_accuracy:.3f}, macro F1 {run.test_macro_f1:.3f} on {run.tracks} tracks"
             return f"{family} · {run.role} (trial {run.trial}), seed {run.seed + 1}{where} · {score}"
-        case StudyEnded(results):
+        case StudyFinished(results):
             best = results.best
             if best is None or best.valid_macro_f1 is None:
                 return f"{results.study.family}: no trial completed"
@@ -65,7 +65,7 @@ def plain(event: Event) -> str:
 def json_line(event: Event) -> dict[str, Any] | None:
     """Return the object that `--json` prints for an event, or None."""
     match event:
-        case TrialEnded(trial):
+        case TrialFinished(trial):
             return {
                 "event": "trial",
                 "family": trial.family,
@@ -82,9 +82,9 @@ def json_line(event: Event) -> dict[str, Any] | None:
                 "train_seconds": trial.train_seconds,
                 "params": trial.params,
             }
-        case FinalEnded(family, run):
+        case FinalFinished(family, run):
             return {"event": "final", "family": family, **run.model_dump(mode="json")}
-        case StudyEnded(results):
+        case StudyFinished(results):
             best = results.best
             return {
                 "event": "study",

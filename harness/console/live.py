@@ -14,17 +14,17 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.console.lines import plain
-from harness.records import Outcome, Source
-from harness.search.events import (
-    EpochEnded,
+from harness.events import (
+    EpochFinished,
     Event,
     Note,
     Progress,
-    StudyEnded,
+    StudyFinished,
     StudyStarted,
-    TrialEnded,
+    TrialFinished,
     TrialStarted,
 )
+from harness.records import Outcome, Source
 from harness.units import format_duration, format_size
 
 _BAR = 14
@@ -86,12 +86,12 @@ class LiveView:
             case TrialStarted(family, number, _, _, _, footprint):
                 within = self._seen[family]
                 self._running[family, number] = _Running(within.epochs, within.budget, footprint)
-            case EpochEnded(family, number, epoch, held):
+            case EpochFinished(family, number, epoch, held):
                 trial = self._running[family, number]
                 fold = "" if epoch.fold is None else f"fold {epoch.fold + 1} · "
                 trial.epoch, trial.score, trial.held = f"{fold}{epoch.epoch}", epoch.val_macro_f1, held
                 self.measured = self.measured or held is not None
-            case TrialEnded(record):
+            case TrialFinished(record):
                 self._running.pop((record.family, record.number), None)
                 self._outcomes[record.outcome] += 1
                 within = self._seen[record.family]
@@ -100,7 +100,7 @@ class LiveView:
                     within.best = max(within.best or 0.0, record.valid_macro_f1)
                 if record.epochs:
                     self.measured = self.measured or record.reading.source is not Source.NONE
-            case StudyEnded() | Note():
+            case StudyFinished() | Note():
                 pass
         return plain(event)
 

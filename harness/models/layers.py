@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -205,3 +206,8 @@ def probabilities(x: Any, genres: int) -> Any:
 def filters(width: int, block: int) -> int:
     """Number of filters of a block: `width` doubled `block` times, up to `MAX_FILTERS`."""
     return int(min(width * 2**block, MAX_FILTERS))
+
+
+def load_model(path: Path) -> keras.Model:
+    """Load a trained model that was saved as `.keras`, uncompiled; importing this module registered its layers."""
+    return keras.models.load_model(path, compile=False)

@@ -11,13 +11,12 @@ from functools import partial
 import optuna
 
 from harness.errors import HarnessError
+from harness.events import EpochFinished, Notify, StudyFinished, StudyStarted, TrialFinished, TrialStarted
 from harness.models import Config
 from harness.records import Outcome, Predictions, StudyResults, TrialRecord
 from harness.scoring.metrics import log_likelihoods
 from harness.search.attempt import Attempt, next_attempt
 from harness.search.config import StudyConfig
-from harness.search.events import EpochEnded, Notify, StudyEnded, StudyStarted, TrialStarted
-from harness.search.events import TrialEnded as TrialEndedNote
 from harness.search.memory_limits import Fitter, Limits
 from harness.search.optuna_study import OpenTrial, OptunaStudy
 from harness.search.trial_record import now, observation, trial_record
@@ -196,7 +195,7 @@ class StudyRunner:
         number, epoch = event.key.number, event.record
         self.tracker.epoch_ended(self.record.study, number, epoch)
         in_use = self.backend.memory_in_use().get(event.key)
-        self.notify(EpochEnded(self.record.family, number, epoch, in_use))
+        self.notify(EpochFinished(self.record.family, number, epoch, in_use))
         # Epochs of different folds saw different tracks; with folds, the pruner is told of tracks instead.
         proceed = len(self.config.folds) > 1 or self._report(number, {epoch.epoch: epoch.val_macro_f1})
         self.backend.reply(event.key, proceed)
@@ -235,12 +234,12 @@ class StudyRunner:
         self.trials.end(record)
         trial.tell(record)
         self.tracker.trial_ended(record)
-        self.notify(TrialEndedNote(record))
+        self.notify(TrialFinished(record))
 
     def _finish(self) -> StudyResults:
         importance = json.dumps(self.proposals.importance(self.trials.ended), indent=2) + "\n"
         self.ledger.write_study_files(self.record.study, {"importance.json": importance.encode()})
         self.tracker.study_ended(self.record.study)
         results = self.ledger.results(self.record.study)
-        self.notify(StudyEnded(results))
+        self.notify(StudyFinished(results))
         return results

@@ -252,9 +252,9 @@ class Ledger:
         """Return where trial `number` stores its trained model."""
         return self._folder(study) / "models" / f"trial-{number:05d}.keras"
 
-    def log_path(self, study: str, number: int) -> Path:
-        """Return where what trial `number` prints goes."""
-        return self._folder(study) / "logs" / f"trial-{number:05d}.log"
+    def log_path(self, study: str, job: str) -> Path:
+        """Return where what a job prints goes; see `JobKey`."""
+        return self._folder(study) / "logs" / f"{job}.log"
 
     def outer_folder(self, study: str, fold: str) -> Path:
         """Return the folder of the smaller search without an outer fold; it has a ledger of its own."""

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from search_helpers import FAMILY, FOLDS, RECORD, completed
 
 from harness.errors import DeviceError
+from harness.events import Event, TrialStarted
 from harness.families import Suggest
 from harness.models import Config
 from harness.records import (
@@ -27,7 +28,6 @@ from harness.records import (
     ValidationScores,
 )
 from harness.search.config import StudyConfig
-from harness.search.events import Event, TrialStarted
 from harness.search.study import StudyRunner
 from harness.testing.backends import FakeBackend
 from harness.tracking.base import NullTracker

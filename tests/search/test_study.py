@@ -19,11 +19,11 @@ from search_helpers import EPOCHS, FAMILY, FOLDS, RECORD, TRACKS, completed, sco
 from harness.audio.crops import Example
 from harness.audio.features import MFCC_VIEW
 from harness.errors import HarnessError, ProtocolError
+from harness.events import Event, StudyFinished, StudyStarted, TrialFinished
 from harness.models import Config
 from harness.records import EpochRecord, Outcome, StudyRecord, StudyResults, TrialRecord
 from harness.search.storage import open_storage
 from harness.search.config import StudyConfig
-from harness.search.events import Event, StudyEnded, StudyStarted, TrialEnded
 from harness.search.study import REFUSED_PER_TRIAL, StudyRunner
 from harness.testing.backends import FakeBackend, FoldFakeBackend
 from harness.tracking.base import NullTracker
@@ -173,8 +173,8 @@ def test_more_trials_later_are_those_that_there_would_have_been(durable: Bench, 
 def test_listeners_are_told_of_every_trial_and_of_the_end(bench: Bench) -> None:
     bench.run(fake(), 2)
     assert isinstance(bench.events[0], StudyStarted)
-    assert [event.trial.number for event in bench.events if isinstance(event, TrialEnded)] == [0, 1]
-    assert isinstance(bench.events[-1], StudyEnded)
+    assert [event.trial.number for event in bench.events if isinstance(event, TrialFinished)] == [0, 1]
+    assert isinstance(bench.events[-1], StudyFinished)
 
 
 def test_the_number_of_trials_is_a_total(durable: Bench) -> None:

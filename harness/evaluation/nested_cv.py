@@ -1,23 +1,38 @@
-"""Outer folds: what takes the place of a test set where the protocol has none."""
+"""Nested cross-validation: outer folds take the place of a test set where the protocol has none."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from harness.audio.features import InputView
 from harness.audio.protocols import Partition, Split, assign
 from harness.audio.tracks import Dataset
 from harness.errors import ProtocolError
-from harness.records import StudyRecord
-from harness.search.data import Prepared
+from harness.preparation import PreparedData
+from harness.records import Predictions, StudyRecord
 from harness.trials.spec import Fold
 
 OUTER_FOLDS, FEWEST_FOLDS = 5, 3
 """Outer folds where the protocol has none of its own, and the fewest: one tests, one stops, one trains."""
 
 
-def outer_folds(prepared: Prepared, study: StudyRecord, views: Sequence[InputView]) -> list[Fold]:
+def folds_to_test(prepared: PreparedData, study: StudyRecord, views: Sequence[InputView]) -> tuple[Fold, ...]:
+    """Return the trainings whose test tracks are scored: the search's own with the test set, or one an outer fold.
+
+    Raises:
+        ProtocolError: there is no test set, and no outer folds can take its place.
+    """
+    tracks = prepared.split.tracks(Partition.TEST)
+    if not tracks:
+        return outer_folds(prepared, study, views)
+    (fold,) = prepared.folds(views)
+    return (replace(fold, test=prepared.examples(tracks)),)
+
+
+def outer_folds(prepared: PreparedData, study: StudyRecord, views: Sequence[InputView]) -> tuple[Fold, ...]:
     """Return folds that test every track of a study once; the next fold stops the training, the others train.
 
     Raises:
@@ -35,10 +50,17 @@ def outer_folds(prepared: Prepared, study: StudyRecord, views: Sequence[InputVie
         stops = (number + 1) % len(parts)
         train = [track for other, tracks in enumerate(parts) if other not in (number, stops) for track in tracks]
         folds.append(prepared.fold(views, sorted(train), parts[stops], part))
-    return folds
+    return tuple(folds)
 
 
-def _drawn(prepared: Prepared, study: StudyRecord) -> Split:
+def restricted(predictions: Predictions, tracks: frozenset[str], *, keep: bool = True) -> Predictions:
+    """Return the predictions of `tracks` alone, or, with `keep=False`, of all others."""
+    shown = np.array([(track in tracks) is keep for track in predictions.tracks])
+    names = tuple(track for track, is_shown in zip(predictions.tracks, shown, strict=True) if is_shown)
+    return Predictions(names, predictions.genres, predictions.labels[shown], predictions.probabilities[shown])
+
+
+def _drawn(prepared: PreparedData, study: StudyRecord) -> Split:
     """Return as many folds as the data set can fill, up to `OUTER_FOLDS`."""
     reason = ""
     for folds in range(OUTER_FOLDS, FEWEST_FOLDS - 1, -1):
@@ -49,7 +71,7 @@ def _drawn(prepared: Prepared, study: StudyRecord) -> Split:
     raise ProtocolError(f"{study.study} has no test set, and outer folds cannot take its place: {reason}")
 
 
-def _searched(prepared: Prepared) -> Dataset:
+def _searched(prepared: PreparedData) -> Dataset:
     """Return the data set without the tracks that the protocol excludes."""
     dataset, left_out = prepared.dataset, frozenset(prepared.split.tracks(Partition.EXCLUDED))
     return replace(

@@ -21,20 +21,21 @@ from harness.audio.features import InputView
 from harness.audio.store import Store
 from harness.audio.tracks import scan
 from harness.errors import UsageError, WorkspaceError
+from harness.evaluation.ensemble_predict import Member, MemberPredictions
+from harness.events import Event, Note
+from harness.families import select
 from harness.models import Config
 from harness.records import EpochRecord, Outcome, Predictions, Reading, Role, StudyResults
 from harness.scoring.metrics import joined, track_scores
-from harness.search import benchmark
-from harness.search.events import Event, Note
-from harness.search.final import final
 from harness.settings import RunSettings, cache
 from harness.tracking.ledger import Ledger
-from harness.trials.members import Answers, Member
 from harness.trials.pool import End, Epoch, FoldEnd
 from harness.trials.spec import Ended, Fold, TrialSpec
 from harness.units import MIB
 from harness.vram.admission import Lane
 from harness.vram.footprint import Footprint
+from harness.workflows.final_test import final_test
+from harness.workflows.run import run
 
 GENRES = ("high", "low", "middle", "top")
 
@@ -99,8 +100,10 @@ class FakePool:
         )
         yield End(spec, ended, Reading())
 
-    def call(self, function: Any, members: list[Member], store: Path, tracks: Any, genres: Any, **_: Any) -> Answers:
-        return Answers([answers(tracks, lambda example: True) for _ in members], MIB, 0.01)
+    def call(
+        self, function: Any, members: list[Member], store: Path, tracks: Any, genres: Any, **_: Any
+    ) -> MemberPredictions:
+        return MemberPredictions([answers(tracks, lambda example: True) for _ in members], MIB, 0.01)
 
 
 class Untracked(NoTracker):
@@ -130,10 +133,10 @@ class Bench:
             workspace=self.workspace,
             **options,
         )
-        return benchmark.run(settings, self.events.append)
+        return run(settings, select(settings.families), self.events.append)
 
     def finals(self, seeds: int = 2, reopen: bool = False, families: Sequence[str] = ()) -> tuple[StudyResults, ...]:
-        return final(self.workspace, families, seeds, reopen, self.events.append)
+        return final_test(self.workspace, families, seeds, reopen, self.events.append)
 
     def final(self, seeds: int = 2, reopen: bool = False) -> StudyResults:
         (results,) = self.finals(seeds, reopen)
@@ -148,18 +151,17 @@ def bench(tmp_path: Path, tones: Path, tone_store: ToneStore, monkeypatch: pytes
     groups.write_text("track,artist\n" + "".join(f"{track},artist {track}\n" for track in tracks))
     # Databases take longer to make than all the rest; a champion without weights could not be logged.
     storages: dict[str, InMemoryStorage] = defaultdict(InMemoryStorage)
-    for module in ("benchmark", "final"):
-        monkeypatch.setattr(f"harness.search.{module}.open_storage", storages.__getitem__)
+    for module in ("workflows.run", "evaluation.winner_selection"):
+        monkeypatch.setattr(f"harness.{module}.open_storage", storages.__getitem__)
     monkeypatch.setattr("harness.tracking.mlflow.live.Tracker", lambda *about, **options: Untracked())
-    monkeypatch.setattr("harness.search.benchmark._crown", lambda *about: None)
-    monkeypatch.setattr("harness.search.final.send", lambda *about: 0)
+    monkeypatch.setattr("harness.workflows.run.register_best_model", lambda *about: None)
+    monkeypatch.setattr("harness.workflows.final_test.deliver", lambda *about: 0)
     monkeypatch.setattr("reports.figures.svg", lambda *about: b"")  # nobody looks at the pictures
     monkeypatch.setattr(FakePool, "specs", [])
     monkeypatch.setattr(FakePool, "stop_at", None)
     # The baseline knows the first two genres, every other trial one more.
     monkeypatch.setattr(FakePool, "skill", lambda spec, example: example.label < 2 + (spec.number > 0), raising=False)
-    for module in ("benchmark", "final"):
-        monkeypatch.setattr(f"harness.search.{module}.Pool", FakePool)
+    monkeypatch.setattr("harness.workflows.devices.Pool", FakePool)
     return Bench(tmp_path / "workspace", tones, groups)
 
 
@@ -364,14 +366,14 @@ def test_other_audio_than_was_searched_on_is_refused(bench: Bench, tmp_path: Pat
 
 def test_a_workspace_without_results_is_said_and_not_made(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="holds no results"):
-        final(tmp_path / "none", [], 1, False, lambda event: None)
+        final_test(tmp_path / "none", [], 1, False, lambda event: None)
     assert not (tmp_path / "none").exists()
 
 
 def test_results_without_a_completed_trial_are_said(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     with pytest.raises(UsageError, match="no completed trial"):
-        final(tmp_path, [], 1, False, lambda event: None)
+        final_test(tmp_path, [], 1, False, lambda event: None)
 
 
 def test_a_configuration_hears_with_the_network_that_it_names(
@@ -412,5 +414,5 @@ def test_a_configuration_hears_with_the_network_that_it_names(
     # Other weights under the same name make another study.
     (other,) = bench.run("kfold:4", family="pretrained", embedding=named)
     assert other.study.study != study.study
-    with pytest.raises(UsageError, match="hear with none"):
+    with pytest.raises(UsageError, match="take no embeddings"):
         bench.run("kfold:4", embedding=named)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,14 +12,14 @@ from typing import TypeVar
 from harness import keras_backend
 from harness.errors import DeviceError, UnusableGpuError
 from harness.records import Source
-from harness.search.devices import prove, worthwhile
-from harness.search.fitting import room_of
+from harness.search.memory_limits import room_of
 from harness.settings import RunSettings
-from harness.trials.pool import Pool
+from harness.trials.local.fork_server import ForkServer
 from harness.units import format_size
 from harness.vram import nvml
-from harness.vram.admission import Lane
 from harness.vram.device import Device, is_wsl, memory_used, resolve_device, visible_gpus
+from harness.vram.slots import DeviceSlot
+from harness.workflows.devices import prove, worthwhile
 
 Answer = TypeVar("Answer")
 
@@ -71,18 +70,18 @@ def diagnose(choice: str) -> Iterator[Finding]:
     yield _device(device)
     backend, versions = keras_backend.check_backend(), keras_backend.versions()
     trains = f"Keras {versions.get('keras')} on {backend} {versions.get(keras_backend.BACKENDS[backend], '')}"
-    with closing(Pool()) as pool:
-        pool.check()
-        if device.uuid is None:
-            yield Finding("framework", Status.OK, f"{trains} computes on the CPU.")
-            yield Finding(
-                "measured",
-                Status.NOTE,
-                "GPU memory is not measured, because there is no GPU to measure: reports say 'not measured'. The "
-                "budget is held against the predicted footprint instead.",
-            )
-        else:
-            yield from _on_gpu(device, trains, pool, settings)
+    server = ForkServer.start()
+    server.check()
+    if device.uuid is None:
+        yield Finding("framework", Status.OK, f"{trains} computes on the CPU.")
+        yield Finding(
+            "measured",
+            Status.NOTE,
+            "GPU memory is not measured, because there is no GPU to measure: reports say 'not measured'. The "
+            "budget is held against the predicted footprint instead.",
+        )
+    else:
+        yield from _on_gpu(device, trains, server, settings)
     if variables:
         yield Finding(
             "variables",
@@ -102,11 +101,11 @@ def _device(device: Device) -> Finding:
     return Finding("device", Status.NOTE if device.notes else Status.OK, text, " ".join(device.notes))
 
 
-def _on_gpu(device: Device, trains: str, pool: Pool, settings: RunSettings) -> Iterator[Finding]:
+def _on_gpu(device: Device, trains: str, server: ForkServer, settings: RunSettings) -> Iterator[Finding]:
     assert device.uuid is not None
-    lane, measured = None, []
+    slot, measured = None, []
     try:
-        lane, choice = prove(device, pool)
+        slot, choice = prove(device, server)
     except UnusableGpuError as error:
         what = "trials run on the CPU" if settings.device == "auto" else "no trial runs"
         yield Finding("framework", Status.PROBLEM, f"{trains}: {error.what}, so {what}.", f"{error.advice}.")
@@ -115,10 +114,10 @@ def _on_gpu(device: Device, trains: str, pool: Pool, settings: RunSettings) -> I
         yield Finding("framework", Status.OK, computes)
         measured = choice.sentences
     yield from _driver()
-    yield from _card(device, works=lane is not None)
-    yield from _memory(device, lane, settings)
-    if lane is not None:
-        status = Status.NOTE if lane.probe.source is Source.NONE else Status.OK
+    yield from _card(device, works=slot is not None)
+    yield from _memory(device, slot, settings)
+    if slot is not None:
+        status = Status.NOTE if slot.source is Source.NONE else Status.OK
         yield from (Finding("measured", status, sentence) for sentence in measured)
     yield from _sharing(device)
     yield from _other_cards(device)
@@ -155,27 +154,27 @@ def _card(device: Device, works: bool) -> Iterator[Finding]:
         yield Finding("card", Status.OK, text)
 
 
-def _memory(device: Device, lane: Lane | None, settings: RunSettings) -> Iterator[Finding]:
+def _memory(device: Device, slot: DeviceSlot | None, settings: RunSettings) -> Iterator[Finding]:
     assert device.uuid is not None
-    if lane is None:
+    if slot is None:
         used = memory_used(device)
         if used is not None and device.total_bytes is not None:
             yield Finding(
                 "memory", Status.OK, f"{format_size(device.total_bytes)}, {format_size(used)} of it in use now."
             )
         return
-    if device.total_bytes is None or lane.free_bytes is None:
+    if device.total_bytes is None or slot.free_bytes is None:
         text = "The driver does not tell the memory of this GPU, which may be the machine's own."
         yield Finding("memory", Status.NOTE, text, "Set --vram-budget to what trials may take of it.")
     else:
-        room = room_of(lane, settings.vram_budget, ())
-        kept = device.total_bytes - lane.idle_bytes - lane.free_bytes
+        room = room_of(slot, settings.vram_budget, ())
+        kept = device.total_bytes - slot.idle_bytes - slot.free_bytes
         text = (
-            f"{format_size(device.total_bytes)}, of which {format_size(lane.idle_bytes)} are in use by others and "
-            f"{format_size(kept)} stay free: {format_size(lane.free_bytes)} for a trial. Of "
+            f"{format_size(device.total_bytes)}, of which {format_size(slot.idle_bytes)} are in use by others and "
+            f"{format_size(kept)} stay free: {format_size(slot.free_bytes)} for a trial. Of "
             f"{format_size(room.total_bytes)} its framework's allocator may take {format_size(room.cap_bytes)}."
         )
-        if lane.free_bytes < settings.vram_budget:
+        if slot.free_bytes < settings.vram_budget:
             budget = format_size(settings.vram_budget)
             yield Finding(
                 "memory",

@@ -1,4 +1,4 @@
-"""Classifiers that need no network: what any family must beat to be worth its memory."""
+"""Simple baselines: classifiers that need no network, which any family must beat to be worth its memory."""
 
 from __future__ import annotations
 
@@ -9,13 +9,27 @@ import numpy as np
 from harness.audio.crops import Example
 from harness.audio.features import MFCC
 from harness.audio.store import Store
-from harness.records import Predictions, ReferenceRecord
+from harness.records import Predictions, ReferenceRecord, StudyRecord
 from harness.scoring.metrics import joined, track_scores
+from harness.tracking.ledger import REFERENCES, Ledger, dump_records
 from harness.trials.spec import Fold
 
 
-def references(store: Store, folds: Sequence[Fold], genres: tuple[str, ...], seed: int) -> tuple[ReferenceRecord, ...]:
-    """Score the reference classifiers on the tracks that the folds hold out: those of the test, where there are any.
+def keep_simple_baselines(ledger: Ledger, study: StudyRecord, store: Store, folds: Sequence[Fold]) -> None:
+    """Score the simple baselines on what the folds hold out, and keep that beside what is known of other partitions.
+
+    Raises:
+        WorkspaceError: the store lacks features, or the ledger cannot be written to.
+    """
+    scored = simple_baselines(store, folds, study.dataset.genres, study.seed)
+    others = (each for each in ledger.results(study.study).references if each.partition != scored[0].partition)
+    ledger.keep_files(study.study, {REFERENCES: dump_records((*others, *scored))})
+
+
+def simple_baselines(
+    store: Store, folds: Sequence[Fold], genres: tuple[str, ...], seed: int
+) -> tuple[ReferenceRecord, ...]:
+    """Score simple baselines on the tracks that the folds hold out: those of the test, where there are any.
 
     - The majority class: every track gets the genre that most training tracks have; of equals, the first.
     - MFCC statistics with logistic regression: mean and standard deviation of 40 MFCCs over a track, standardised
@@ -34,12 +48,12 @@ def references(store: Store, folds: Sequence[Fold], genres: tuple[str, ...], see
         tested = fold.test or fold.valid
         labels = np.array([example.label for example in fold.train])
         most = np.eye(len(genres), dtype=np.float32)[np.bincount(labels).argmax()]
-        majority.append(_answers(tested, genres, np.tile(most, (len(tested), 1))))
+        majority.append(_predictions(tested, genres, np.tile(most, (len(tested), 1))))
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, random_state=seed))
         model.fit(_statistics(store, fold.train), labels)
         probabilities = np.zeros((len(tested), len(genres)), np.float32)
         probabilities[:, model.classes_] = model.predict_proba(_statistics(store, tested))
-        regression.append(_answers(tested, genres, probabilities))
+        regression.append(_predictions(tested, genres, probabilities))
     partition = "test" if folds[0].test else "valid"
     return tuple(
         _record(name, partition, joined(parts))
@@ -53,7 +67,7 @@ def _statistics(store: Store, examples: Sequence[Example]) -> np.ndarray:
     return np.stack([np.concatenate([track.mean(axis=1), track.std(axis=1)]) for track in rows])
 
 
-def _answers(examples: Sequence[Example], genres: tuple[str, ...], probabilities: np.ndarray) -> Predictions:
+def _predictions(examples: Sequence[Example], genres: tuple[str, ...], probabilities: np.ndarray) -> Predictions:
     labels = np.array([example.label for example in examples], np.int64)
     return Predictions(tuple(example.track for example in examples), genres, labels, probabilities)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from nvml_stub import Driver, describe
 
-from harness import doctor
-from harness.doctor import Finding, Status
 from harness.vram.device import Device, DeviceKind
+from harness.workflows import doctor
+from harness.workflows.doctor import Finding, Status
 
-sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 import doctor_machines
 

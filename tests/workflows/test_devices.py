@@ -18,15 +18,15 @@ from nvml_stub import MIB, STATE, Driver, build, describe, holding
 from search_helpers import RECORD
 
 from harness.errors import DeviceError, UnusableGpuError
+from harness.events import Note
 from harness.records import Source
-from harness.search.benchmark import _on_device
-from harness.search.devices import lanes_for
-from harness.search.events import Note
 from harness.settings import RunSettings
 from harness.tracking.ledger import Ledger
 from harness.vram.admission import Lane
 from harness.vram.device import Device, DeviceKind
 from harness.vram.probes import SelfTest
+from harness.workflows.devices import lanes_for
+from harness.workflows.open_study import record_device
 
 BIG = ("card GPU-b1 25769803776 Big", f"base {300 * MIB}")
 SMALL = ("card GPU-a1 2147483648 Small", f"base {300 * MIB}")
@@ -151,11 +151,11 @@ def test_a_study_that_goes_on_elsewhere_says_so(tmp_path: Path) -> None:
     ledger, gpu, cpu = Ledger(tmp_path), Device(DeviceKind.GPU, "GPU-b1", "Big"), Device(DeviceKind.CPU)
     ran_on_gpu = RECORD.model_copy(update={"provenance": RECORD.provenance.model_copy(update={"device": "Big"})})
     record = ledger.open_study(ran_on_gpu)
-    assert _on_device(record, gpu, RunSettings(), ledger) == record
+    assert record_device(record, gpu, RunSettings(), ledger) == record
     with pytest.raises(DeviceError, match=r"ran on Big, and now there is CPU. .* pass --device cpu to go on"):
-        _on_device(record, cpu, RunSettings(), ledger)
-    record = _on_device(record, cpu, RunSettings(device="cpu"), ledger)
+        record_device(record, cpu, RunSettings(), ledger)
+    record = record_device(record, cpu, RunSettings(device="cpu"), ledger)
     assert record.provenance.device == ledger.study(record.study).provenance.device == "Big, then CPU"
-    assert _on_device(record, cpu, RunSettings(device="cpu"), ledger) == record
+    assert record_device(record, cpu, RunSettings(device="cpu"), ledger) == record
     with pytest.raises(DeviceError, match="pass --device gpu:0 to go on"):
-        _on_device(record, gpu, RunSettings(), ledger)
+        record_device(record, gpu, RunSettings(), ledger)

@@ -1,4 +1,4 @@
-"""Trained models asked again, in a child: all members of an ensemble in one process."""
+"""Predictions of an ensemble, made in a child: all members loaded in one process."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Member(NamedTuple):
     model: Path
 
 
-class Answers(NamedTuple):
-    """What the members of an ensemble said, and what it cost to ask them.
+class MemberPredictions(NamedTuple):
+    """What the members of an ensemble predicted, and what that cost.
 
     Attributes:
         predictions: of each member, in order.
@@ -37,22 +37,28 @@ class Answers(NamedTuple):
     inference_seconds: float
 
 
-def ask(members: Sequence[Member], store: Path, examples: Sequence[Example], genres: tuple[str, ...]) -> Answers:
-    """Load the members and let each answer for the tracks."""
+def predict_members(
+    members: Sequence[Member], store: Path, examples: Sequence[Example], genres: tuple[str, ...]
+) -> MemberPredictions:
+    """Load the members and let each predict the tracks. Runs in a fresh child: it sets up the framework.
+
+    Args:
+        store: root folder of the feature store.
+        examples: the tracks, at least one.
+        genres: class names, in the order of the labels.
+    """
     from harness.trials import framework
 
     framework.prepare(threads=os.cpu_count() or 1, deterministic=False, seed=0)
-    import keras
-
-    # Registers the layers that a saved model may name.
-    import harness.models.layers  # noqa: F401
     from harness.audio.store import Store
+    from harness.models.layers import load_model
     from harness.trials.training.predict import predict_tracks
 
-    loaded = [(each.view, keras.models.load_model(each.model, compile=False)) for each in members]
+    loaded = [(each.view, load_model(each.model)) for each in members]
     predictions = [predict_tracks(model, Store(store), view, examples, genres, BATCH) for view, model in loaded]
     timed = examples[:TIMED_TRACKS]
     started = time.perf_counter()
     for view, model in loaded:
         predict_tracks(model, Store(store), view, timed, genres, BATCH)
-    return Answers(predictions, framework.allocator_peak(), (time.perf_counter() - started) / len(timed))
+    seconds = (time.perf_counter() - started) / len(timed)
+    return MemberPredictions(predictions, framework.allocator_peak(), seconds)

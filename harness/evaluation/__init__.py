@@ -1,0 +1,1 @@
+"""What chosen configurations are worth: the test set, nested cross-validation, ensembles, simple baselines."""

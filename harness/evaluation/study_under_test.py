@@ -1,0 +1,46 @@
+"""A study with all that it takes to test what it chose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.audio.crops import Example
+from harness.audio.protocols import Partition
+from harness.families import Family
+from harness.preparation import PreparedData
+from harness.records import StudyRecord, StudyResults
+from harness.settings import RunSettings
+from harness.trials.spec import Fold
+
+
+@dataclass(frozen=True)
+class StudyUnderTest:
+    """A study that may be tested, made ready.
+
+    Attributes:
+        results: what came of it so far.
+        family: with the study's embeddings, if it is one on embeddings.
+        prepared: its data, with the features of the tested tracks.
+        folds: one training each with its test tracks: the test set, or the outer folds in turn.
+        settings: those of its latest run, for the workspace as it lies now.
+    """
+
+    results: StudyResults
+    family: Family
+    prepared: PreparedData
+    folds: tuple[Fold, ...]
+    settings: RunSettings
+
+    @property
+    def record(self) -> StudyRecord:
+        return self.results.study
+
+    @property
+    def has_test_set(self) -> bool:
+        """Whether the protocol sets tracks aside; outer folds take their place where it does not."""
+        return bool(self.prepared.split.tracks(Partition.TEST))
+
+    @property
+    def tested(self) -> tuple[Example, ...]:
+        """All tracks that are tested, fold by fold."""
+        return tuple(example for fold in self.folds for example in fold.test)

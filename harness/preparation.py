@@ -1,0 +1,178 @@
+"""The data of a run: scanned, split, extracted, and handed out as training sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from harness.audio import demo
+from harness.audio.augment import VARIANTS
+from harness.audio.crops import Example
+from harness.audio.embeddings import Extractor, extract_missing, extractors
+from harness.audio.features import InputView
+from harness.audio.protocols import Partition, Split, assign
+from harness.audio.store import Store
+from harness.audio.tracks import Dataset, Track, scan
+from harness.errors import UsageError
+from harness.events import Notify, counter
+from harness.families import Family
+from harness.records import DatasetRecord, ProtocolRecord
+from harness.settings import MUSICNN, RunSettings, cache
+from harness.trials.spec import Fold
+from harness.workspace import Workspace
+
+# The built-in set: whole artists split 60/20/20. Tracks of 12 s keep two cores busy for minutes, not hours.
+DEMO_ARTISTS, DEMO_TRACKS, DEMO_SECONDS = 5, 2, 12.0
+
+IN_SEARCH = (Partition.TRAIN, Partition.VALID, Partition.FOLDS)
+"""Partitions that a search reads."""
+
+WITH_TEST = (*IN_SEARCH, Partition.TEST)
+"""Partitions that are read once the test set is opened."""
+
+
+@dataclass(frozen=True)
+class PreparationReport:
+    """What was found in a data set, and how it was split."""
+
+    dataset: DatasetRecord
+    protocol: ProtocolRecord
+
+
+@dataclass(frozen=True)
+class SplitDataset:
+    """A data set with the partition of each of its tracks."""
+
+    dataset: Dataset
+    split: Split
+
+    @property
+    def report(self) -> PreparationReport:
+        """What a user should know of it before anything is trained."""
+        return PreparationReport(self.dataset.record(), self.split.record())
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """The data that all studies of a run share.
+
+    Attributes:
+        tracks: those whose features the store holds.
+        extractors: the frozen networks whose embeddings of them the store holds, by name.
+    """
+
+    dataset: Dataset
+    split: Split
+    store: Store
+    tracks: tuple[Track, ...]
+    extractors: Mapping[str, Extractor] = field(default_factory=dict)
+
+    def with_embeddings(self, networks: Mapping[str, Extractor], notify: Notify) -> PreparedData:
+        """Embed the tracks with `networks`, as far as the store lacks it, and return the same data with these.
+
+        Raises:
+            UsageError: a network gave something that is no embedding.
+            WorkspaceError: the store cannot be written.
+        """
+        digests = [track.digest for track in self.tracks]
+        for name, extractor in networks.items():
+            extract_missing(self.store, digests, extractor, counter(notify, f"embedding tracks with {name}"))
+        return replace(self, extractors=networks)
+
+    def available(self, family: Family) -> Family:
+        """Return a family as it can be searched here: one on embeddings with those that are available."""
+        if not family.on_embeddings:
+            return family
+        return family.hearing({name: extractor.view for name, extractor in self.extractors.items()})
+
+    def examples(self, tracks: Iterable[str]) -> tuple[Example, ...]:
+        """Return tracks, by their ids, as training sees them."""
+        known = {track.id: track for track in self.dataset.tracks}
+        label = {genre: index for index, genre in enumerate(self.dataset.genres)}
+        return tuple(Example(name, known[name].digest, label[known[name].genre]) for name in tracks)
+
+    def fold(
+        self, views: Sequence[InputView], train: Iterable[str], valid: Iterable[str], test: Iterable[str] = ()
+    ) -> Fold:
+        """Return one training by the ids of its tracks, with the statistics of those that train."""
+        examples = self.examples(train)
+        moments = {view: self.store.moments(view, [example.digest for example in examples]) for view in views}
+        return Fold(examples, self.examples(valid), moments, self.examples(test))
+
+    def folds(self, views: Sequence[InputView]) -> tuple[Fold, ...]:
+        """Return what a trial trains and validates on."""
+        return tuple(self.fold(views, train, valid) for train, valid in self.split.folds)
+
+
+def split_dataset(settings: RunSettings, notify: Notify) -> SplitDataset:
+    """Scan the data set (the built-in one, unless told otherwise) and split it.
+
+    Raises:
+        DataError: the data set cannot serve, or the protocol cannot split it.
+    """
+    folder = settings.data or _demo_set(notify)
+    dataset = scan(
+        folder, skip_bad=settings.skip_bad, groups=settings.groups, progress=counter(notify, "reading tracks")
+    )
+    return SplitDataset(dataset, assign(dataset, settings.protocol, settings.seed))
+
+
+def extract_features(
+    found: SplitDataset, workspace: Path, partitions: Collection[Partition], variants: int, notify: Notify
+) -> PreparedData:
+    """Extract the features that the store of a workspace lacks.
+
+    Args:
+        partitions: whose tracks go into the store; a search does without those of the test.
+        variants: how many variants each training track is to have.
+
+    Raises:
+        DataError: a file changed or vanished since it was scanned.
+        WorkspaceError: the store cannot be written.
+    """
+    dataset, split = found.dataset, found.split
+    store = Store(Workspace(workspace).store)
+    used = [track for track in dataset.tracks if split.assignment[track.id] in partitions]
+    trained = {track for train, _ in split.folds for track in train}
+    if Partition.TEST in partitions and not split.tracks(Partition.TEST):
+        # Outer folds take the place of the test set, and every track trains in some of them.
+        trained = set(split.assignment)
+    store.prepare(
+        used,
+        varied=[track for track in used if track.id in trained],
+        variants=variants,
+        progress=counter(notify, "extracting features"),
+    )
+    return PreparedData(dataset, split, store, tuple(used))
+
+
+def variants_needed(families: Iterable[Family], quick: bool) -> int:
+    """Return how many variants of each training track any of the families may train on."""
+    return VARIANTS if not quick and any(family.uses_variants for family in families) else 0
+
+
+def named_extractors(settings: RunSettings, families: Sequence[Family]) -> dict[str, Extractor]:
+    """Return the frozen networks that the families are to embed tracks with, by name; none where no family does.
+
+    Raises:
+        UsageError: such a network is not available, or none needs the one that was named.
+    """
+    if any(family.on_embeddings for family in families):
+        return extractors(settings.embedding, cache())
+    if settings.embedding != (MUSICNN,):
+        raise UsageError(
+            f"--embedding: {', '.join(settings.families)} take no embeddings. Name the family pretrained, too."
+        )
+    return {}
+
+
+def _demo_set(notify: Notify) -> Path:
+    folder = cache() / f"synthetic-demo-{DEMO_ARTISTS}x{DEMO_TRACKS}x{DEMO_SECONDS:.0f}s-{demo.RECIPE}"
+    return demo.make(
+        folder,
+        artists=DEMO_ARTISTS,
+        tracks=DEMO_TRACKS,
+        seconds=DEMO_SECONDS,
+        progress=counter(notify, "making the demo set"),
+    )

@@ -1,0 +1,49 @@
+"""What makes trials comparable: one study, one name."""
+
+from __future__ import annotations
+
+from harness.families import Family
+from harness.hashing import short_hash
+from harness.records import DatasetRecord, ProtocolRecord, Provenance, StudyRecord
+from harness.search.space import space_hash
+from harness.settings import RunSettings
+
+
+def study_record(
+    family: Family, dataset: DatasetRecord, protocol: ProtocolRecord, provenance: Provenance, settings: RunSettings
+) -> StudyRecord:
+    """Describe the study of a family. Its name is the family and a hash of all that makes results comparable.
+
+    Args:
+        family: with the embeddings that are available, if it is one on embeddings.
+        settings: of these, the budget, the epochs, the seed, the size of the space and the time limit of a trial.
+    """
+    space = space_hash(family, settings.quick)
+    embeddings = {name: view.source for name, view in family.embeddings.items()}
+    identity = {
+        "dataset": dataset.fingerprint,
+        "protocol": protocol.fingerprint,
+        "budget": settings.vram_budget,
+        "epochs": settings.epochs,
+        "seed": settings.seed,
+        "space": space,
+    }
+    if embeddings:
+        identity["embeddings"] = embeddings
+    return StudyRecord(
+        family=family.name,
+        study=f"{family.name}-{short_hash(identity)}",
+        description=family.description,
+        input="; ".join(view.describe() for view in family.views),
+        space=space,
+        dataset=dataset,
+        protocol=protocol,
+        budget_bytes=settings.vram_budget,
+        epochs=settings.epochs,
+        seed=settings.seed,
+        quick=settings.quick,
+        trial_time_limit_seconds=settings.trial_time_limit,
+        published=family.published,
+        provenance=provenance,
+        embeddings=embeddings,
+    )

@@ -1,0 +1,50 @@
+"""A study of a run, opened: described, held against the device that it goes on on, and kept with its settings."""
+
+from __future__ import annotations
+
+from harness.errors import DeviceError
+from harness.families import Family
+from harness.preparation import PreparedData
+from harness.records import StudyRecord
+from harness.search.identity import study_record
+from harness.settings import RunSettings
+from harness.tracking.ledger import Ledger
+from harness.vram.device import Device
+from harness.vram.slots import CPU_SLOT
+from harness.workflows.provenance import provenance
+
+
+def describe_study(settings: RunSettings, family: Family, prepared: PreparedData, device: Device) -> StudyRecord:
+    """Describe the study of a family, as it would be opened now."""
+    dataset, protocol = prepared.dataset.record(), prepared.split.record()
+    return study_record(family, dataset, protocol, provenance(device), settings)
+
+
+def open_study(settings: RunSettings, study: StudyRecord, device: Device, ledger: Ledger) -> StudyRecord:
+    """Open a study in the ledger, with the settings of this run, and return its record as it is stored.
+
+    Raises:
+        DeviceError: the study ran on a GPU and would go on on the CPU, or the other way round, without being told to.
+        WorkspaceError: the workspace cannot be written to, or holds another study under this name.
+    """
+    record = record_device(ledger.open_study(study), device, settings, ledger)
+    ledger.keep_settings(record.study, settings.portable().model_dump_json(indent=2))
+    return record
+
+
+def record_device(record: StudyRecord, device: Device, settings: RunSettings, ledger: Ledger) -> StudyRecord:
+    """Return the record of a study that goes on on a device, which it names.
+
+    Raises:
+        DeviceError: the study ran on a GPU and would go on on the CPU, or the other way round, without being told to.
+    """
+    last = record.provenance.device.rpartition(", then ")[2]
+    if last == device.name:
+        return record
+    if settings.device == "auto" and CPU_SLOT.device.name in (last, device.name):
+        choice = "cpu" if device.uuid is None else "gpu:0"
+        raise DeviceError(
+            f"{record.study}: its trials ran on {last}, and now there is {device.name}. See `harness doctor`; "
+            f"or pass --device {choice} to go on there all the same, and the report names both."
+        )
+    return ledger.add_device(record, device.name)

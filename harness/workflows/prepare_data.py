@@ -1,0 +1,64 @@
+"""The data of a run made ready, and what the user is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from harness.audio.protocols import Partition
+from harness.events import Note, Notify
+from harness.families import Family
+from harness.preparation import (
+    IN_SEARCH,
+    PreparationReport,
+    PreparedData,
+    extract_features,
+    named_extractors,
+    split_dataset,
+    variants_needed,
+)
+from harness.settings import RunSettings
+
+
+def prepare_search(settings: RunSettings, families: Sequence[Family], notify: Notify) -> PreparedData:
+    """Prepare the data of a search, embedded with the networks that a family needs.
+
+    Raises:
+        DataError: the data set cannot serve, or the protocol cannot split it.
+        UsageError: such a network is not available, or none needs the one that was named.
+    """
+    # First, because what is missing there shows at once.
+    networks = named_extractors(settings, families)
+    return prepare_data(settings, families, IN_SEARCH, notify).with_embeddings(networks, notify)
+
+
+def prepare_data(
+    settings: RunSettings, families: Sequence[Family], partitions: Collection[Partition], notify: Notify
+) -> PreparedData:
+    """Scan, split and extract a data set, and tell what was found before the long work.
+
+    Args:
+        partitions: whose tracks are extracted.
+
+    Raises:
+        DataError: the data set cannot serve, or the protocol cannot split it.
+    """
+    found = split_dataset(settings, notify)
+    for note in describe_data(found.report):
+        notify(note)
+    variants = variants_needed(families, settings.quick)
+    return extract_features(found, settings.workspace, partitions, variants, notify)
+
+
+def describe_data(report: PreparationReport) -> Iterator[Note]:
+    """Yield what a user should read of a data set and its split."""
+    dataset, protocol = report.dataset, report.protocol
+    for path, reason in dataset.quarantined.items():
+        yield Note(f"skipped {path}: {reason}", warning=True)
+    for names in dataset.replicas:
+        yield Note(f"the same audio, kept on one side: {', '.join(names)}", warning=True)
+    sizes = ", ".join(f"{size} {name}" for name, size in protocol.sizes.items() if size)
+    yield Note(f"{dataset.name}: {dataset.tracks} tracks, protocol {protocol.name}: {sizes}")
+    kept = "track, replica or artist" if protocol.grouped else "track or replica"
+    yield Note(f"checked: no {kept} stands on two sides, and statistics come from training tracks alone")
+    if protocol.warning:
+        yield Note(protocol.warning, warning=True)

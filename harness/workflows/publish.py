@@ -1,0 +1,87 @@
+"""Results where others see them: the report on disk, and MLflow while a search runs and after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import TrackingError
+from harness.events import Note, Notify
+from harness.records import Predictions, StudyResults
+from harness.scoring.metrics import confusion
+from harness.settings import RunSettings
+from harness.tracking.ledger import Ledger
+from harness.workspace import Workspace
+from reports.figures import confusion_matrix_png
+from reports.render import results_table, write
+from reports.tables import confusion_json, per_genre_csv
+
+if TYPE_CHECKING:
+    from harness.tracking.mlflow.live import Tracker
+
+
+def open_tracker(settings: RunSettings, ledger: Ledger, notify: Notify) -> Tracker:
+    """Return what shows a search in MLflow while it runs; it is the caller's to close."""
+    # Importing MLflow takes seconds; the children's server uses them to import the framework.
+    from harness.tracking.mlflow.live import Tracker
+
+    own_store = settings.tracking_uri is None
+    return Tracker(
+        settings.tracking,
+        ledger,
+        artifact_root=Workspace(settings.workspace).artifacts if own_store else None,
+        artifacts=artifacts,
+        describe=describe,
+        warn=lambda text: notify(Note(text, warning=True)),
+    )
+
+
+def artifacts(title: str, predictions: Predictions) -> dict[str, bytes]:
+    """Make the files, by name, that show predictions under a title."""
+    return {
+        "confusion_matrix.png": confusion_matrix_png(confusion(predictions), predictions.genres, title),
+        "confusion_matrix.json": confusion_json(predictions).encode(),
+        "per_genre.csv": per_genre_csv(predictions).encode(),
+    }
+
+
+def describe(results: StudyResults) -> str:
+    """Describe a study for the page of its MLflow run: what it is, and its row of the report."""
+    return f"{results.study.description}.\n\n{results_table([results])}"
+
+
+def write_report(workspace: Path, ledger: Ledger) -> list[Path]:
+    """Write the report of everything in the workspace and return the files."""
+    studies = [ledger.results(study.study) for study in ledger.studies()]
+    return write([study for study in studies if study.trials], Workspace(workspace).report)
+
+
+def sync(workspace: Path, tracking_uri: str | None) -> int:
+    """Deliver to MLflow what it missed and return how many results it got.
+
+    Raises:
+        TrackingError: MLflow cannot be reached, or refused some of them.
+        WorkspaceError: there are no results, or a run owns the workspace.
+    """
+    place = Workspace(workspace)
+    place.check_results()
+    with place.lock():
+        return deliver(Ledger(workspace), tracking_uri)
+
+
+def deliver(ledger: Ledger, tracking_uri: str | None) -> int:
+    """Do what `sync` does, for whoever owns the workspace.
+
+    Raises:
+        TrackingError: MLflow cannot be reached, or refused some of the results.
+    """
+    from harness.tracking.mlflow import delivery
+
+    place = Workspace(ledger.workspace)
+    root = place.artifacts if tracking_uri in (None, place.mlflow_url) else None
+    done = delivery.sync(
+        ledger, tracking_uri or place.mlflow_url, artifact_root=root, artifacts=artifacts, describe=describe
+    )
+    if done.refused:
+        raise TrackingError(f"{done.delivered} results were delivered, others not: {'; '.join(done.refused)}")
+    return done.delivered

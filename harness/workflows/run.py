@@ -1,0 +1,76 @@
+"""`harness run`: data, split, store, children, one study after another, champions, report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from harness.evaluation.simple_baselines import keep_simple_baselines
+from harness.events import Notify
+from harness.families import Family
+from harness.preparation import PreparedData
+from harness.records import StudyResults
+from harness.search.config import StudyConfig
+from harness.search.storage import open_storage
+from harness.search.study import StudyRunner
+from harness.settings import RunSettings
+from harness.tracking.ledger import Ledger
+from harness.workflows.champion import register_best_model
+from harness.workflows.devices import Compute, computing
+from harness.workflows.open_study import describe_study, open_study
+from harness.workflows.prepare_data import prepare_search
+from harness.workflows.publish import open_tracker, write_report
+
+
+def run(settings: RunSettings, families: Sequence[Family], notify: Notify) -> tuple[StudyResults, ...]:
+    """Run a benchmark in its workspace, or go on with one, and return the studies that were asked for.
+
+    Args:
+        families: those that the settings name.
+
+    Raises:
+        HarnessError: something is the user's to mend; nothing finished is lost.
+        KeyboardInterrupt: the user stopped the run, which can be taken up again.
+    """
+    with computing(settings, notify) as compute:
+        prepared = prepare_search(settings, families, notify)
+        available = [prepared.available(family) for family in families]
+        return _run_studies(settings, available, prepared, compute, notify)
+
+
+def _run_studies(
+    settings: RunSettings, families: Sequence[Family], prepared: PreparedData, compute: Compute, notify: Notify
+) -> tuple[StudyResults, ...]:
+    """Search each family in turn, renewing the report after each, and register the best models at the end."""
+    ledger = Ledger(settings.workspace)
+    storage = open_storage(settings.storage_url)
+    tracker = open_tracker(settings, ledger, notify)
+    device = compute.slots[0].device
+    results = []
+    try:
+        for family in families:
+            folds = prepared.folds(family.views)
+            record = open_study(settings, describe_study(settings, family, prepared, device), device, ledger)
+            keep_simple_baselines(ledger, record, prepared.store, folds)
+            jobs = settings.jobs if isinstance(settings.jobs, int) else None
+            config = StudyConfig(
+                family=family,
+                record=record,
+                trials=settings.trials,
+                folds=folds,
+                min_micro_batch=settings.min_micro_batch,
+                jobs=jobs,
+                threads=max(1, (os.cpu_count() or 1) // (jobs or len(compute.slots))),
+                deterministic=settings.deterministic,
+                time_limit_seconds=settings.time_limit / len(families) if settings.time_limit else None,
+                trial_time_limit_seconds=settings.trial_time_limit,
+                slots=compute.slots,
+            )
+            runner = StudyRunner.open(config, storage, compute.backend, ledger, tracker, notify)
+            results.append(runner.run())
+            write_report(settings.workspace, ledger)
+    finally:
+        tracker.close()
+    for family, result in zip(families, results, strict=True):
+        register_best_model(settings, family, prepared.extractors, result.study, ledger, notify)
+    return tuple(results)

@@ -1,0 +1,48 @@
+"""A study's name says which trials belong together, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from search_helpers import FAMILY, RECORD
+
+from harness.audio.features import InputView
+from harness.search.identity import study_record
+from harness.settings import RunSettings
+from harness.units import GIB
+
+
+def name(**settings: Any) -> str:
+    return study_record(FAMILY, RECORD.dataset, RECORD.protocol, RECORD.provenance, RunSettings(**settings)).study
+
+
+def test_a_study_keeps_its_name_from_version_to_version() -> None:
+    assert name() == "made-up-0dba4b29"
+    assert name(quick=True, epochs=4, seed=3) == "made-up-021fa317"
+
+
+@pytest.mark.parametrize("settings", [{"vram_budget": GIB}, {"epochs": 5}, {"seed": 1}])
+def test_what_changes_scores_makes_another_study(settings: dict[str, Any]) -> None:
+    assert name(**settings) != name()
+
+
+def test_other_tracks_or_another_split_make_another_study() -> None:
+    dataset = RECORD.dataset.model_copy(update={"fingerprint": "other"})
+    protocol = RECORD.protocol.model_copy(update={"fingerprint": "other"})
+    moved = study_record(FAMILY, dataset, RECORD.protocol, RECORD.provenance, RunSettings())
+    split = study_record(FAMILY, RECORD.dataset, protocol, RECORD.provenance, RunSettings())
+    assert len({moved.study, split.study, name()}) == 3
+
+
+def test_a_run_that_is_longer_or_elsewhere_goes_on_with_the_study() -> None:
+    assert name(trials=99, jobs=2, device="cpu", trial_time_limit=60) == name()
+
+
+def test_other_weights_of_an_embedding_make_another_study() -> None:
+    def embedded(source: str) -> str:
+        family = replace(FAMILY, embeddings={"net": InputView("net", "embedding", 0, 3, 4, source)})
+        return study_record(family, RECORD.dataset, RECORD.protocol, RECORD.provenance, RunSettings()).study
+
+    assert len({embedded("weights"), embedded("others"), name()}) == 3

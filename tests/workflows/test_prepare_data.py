@@ -1,0 +1,57 @@
+"""What a user is told of a data set, and what is extracted of it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from model_helpers import ToneStore
+from search_helpers import RECORD
+
+from harness.audio.augment import VARIANTS
+from harness.events import Event, Note, Progress
+from harness.families import families, select
+from harness.preparation import IN_SEARCH, PreparationReport, variants_needed
+from harness.settings import RunSettings
+from harness.workflows.prepare_data import describe_data, prepare_data
+
+
+def test_all_that_was_found_is_said() -> None:
+    dataset = RECORD.dataset.model_copy(update={"quarantined": {"a.au": "no audio"}, "replicas": (("a", "b"),)})
+    protocol = RECORD.protocol.model_copy(update={"grouped": True, "warning": "plausible, no more"})
+    notes = list(describe_data(PreparationReport(dataset, protocol)))
+    assert [(note.text, note.warning) for note in notes] == [
+        ("skipped a.au: no audio", True),
+        ("the same audio, kept on one side: a, b", True),
+        ("made: 4 tracks, protocol random: 2 train, 2 valid", False),
+        (
+            "checked: no track, replica or artist stands on two sides, and statistics come from training tracks alone",
+            False,
+        ),
+        ("plausible, no more", True),
+    ]
+    plain = [note.text for note in describe_data(PreparationReport(RECORD.dataset, RECORD.protocol))]
+    assert plain[1].startswith("checked: no track or replica stands on two sides")
+    assert len(plain) == 2
+
+
+def test_variants_are_made_where_a_family_may_train_on_them() -> None:
+    pretrained = families()["pretrained"]
+    assert variants_needed([pretrained], quick=False) == 0
+    assert variants_needed([pretrained, families()["cnn1d-raw"]], quick=False) == VARIANTS
+    assert variants_needed([replace(pretrained, uses_variants=True)], quick=True) == 0
+
+
+def test_a_data_set_is_described_before_it_is_extracted(tones: Path, tone_store: ToneStore, tmp_path: Path) -> None:
+    shutil.copytree(tone_store[0], tmp_path / "store")
+    next((tmp_path / "store").rglob("*.features.npy")).unlink()
+    said: list[Event] = []
+    settings = RunSettings(families=("cnn2d-mfcc",), data=tones, protocol="random", quick=True, workspace=tmp_path)
+    prepared = prepare_data(settings, select(settings.families), IN_SEARCH, said.append)
+    order = [event.task if isinstance(event, Progress) else "note" for event in said]
+    assert list(dict.fromkeys(order)) == ["reading tracks", "note", "extracting features"]
+    assert any(
+        f"{prepared.dataset.name}: 20 tracks, protocol random: " in each.text for each in said if isinstance(each, Note)
+    )
+    assert {track.id for track in prepared.tracks} == {track for side in prepared.split.folds[0] for track in side}
