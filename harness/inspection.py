@@ -11,9 +11,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from harness.audio.fetch import compare
-from harness.audio.protocols import offered
-from harness.audio.tracks import Dataset, scan
+from harness.datasets.dataset import Dataset
+from harness.datasets.gtzan import compare
+from harness.datasets.protocols import offered
+from harness.datasets.scan import scan
 from harness.families import Family, families
 from harness.search.footprints import MICRO_BATCH, space_footprints
 from harness.search.space import distributions

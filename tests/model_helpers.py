@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from optuna.trial import FixedTrial
 
-from harness.audio.crops import Example
-from harness.audio.store import Store
 from harness.families import Family, families
+from harness.features.fold import Example, Fold
+from harness.features.store import FeatureStore
 from harness.models import Shapes
-from harness.trials.spec import Fold, TrialSpec
+from harness.trials.spec import TrialSpec
 
 GENRES = 4
 FAMILY = families()["cnn2d-mfcc"]
@@ -52,7 +52,9 @@ def noise(family: Family, crops: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fold_of(store: Path, train: tuple[Example, ...], valid: tuple[Example, ...]) -> Fold:
-    return Fold(train, valid, {FAMILY.view: Store(store).moments(FAMILY.view, [track.digest for track in train])})
+    return Fold(
+        train, valid, {FAMILY.view: FeatureStore(store).moments(FAMILY.view, [track.digest for track in train])}
+    )
 
 
 def order_for(store: Path, tracks: tuple[Example, ...], folder: Path, **config: Any) -> TrialSpec:

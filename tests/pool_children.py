@@ -43,7 +43,7 @@ def trial_child() -> int:
 def main(store: str, folder: str, *tracks: str) -> None:
     from model_helpers import order_for
 
-    from harness.audio.crops import Example
+    from harness.features.fold import Example
     from harness.trials.pool import Epoch, Pool
 
     examples = [Example(track, digest, int(label)) for track, digest, label in (text.split(":") for text in tracks)]

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.audio.crops import Example
-from harness.audio.features import MFCC_VIEW
 from harness.families import Family, Suggest
+from harness.features.fold import Example, Fold
+from harness.features.input_spec import MFCC_VIEW
 from harness.models import Config
 from harness.records import (
     DatasetRecord,
@@ -22,7 +22,7 @@ from harness.records import (
     StudyRecord,
     TrialRecord,
 )
-from harness.trials.spec import Ended, Fold, TrialSpec
+from harness.trials.spec import Ended, TrialSpec
 from harness.units import GIB
 
 EPOCHS = 6

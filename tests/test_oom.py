@@ -13,9 +13,9 @@ import pytest
 from optuna.trial import TrialState
 from search_helpers import FAMILY, FOLDS, RECORD, NoTracker, completed
 
-from harness.audio.features import InputView
 from harness.errors import DeviceError
 from harness.families import Suggest
+from harness.features.input_spec import InputView
 from harness.models import Config
 from harness.records import EpochRecord, Outcome, Reading, Source, StudyRecord, StudyResults, TrialRecord
 from harness.search.events import Event, TrialStarted

@@ -16,9 +16,9 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
 from search_helpers import EPOCHS, FAMILY, FOLDS, RECORD, TRACKS, NoTracker, completed, score
 
-from harness.audio.crops import Example
-from harness.audio.features import MFCC_VIEW, InputView
 from harness.errors import HarnessError, ProtocolError
+from harness.features.fold import Example, Fold
+from harness.features.input_spec import MFCC_VIEW, InputView
 from harness.models import Config
 from harness.records import EpochRecord, Outcome, Predictions, Reading, StudyRecord, StudyResults, TrialRecord
 from harness.search.benchmark import open_storage
@@ -26,7 +26,7 @@ from harness.search.events import Event, StudyEnded, StudyStarted, TrialEnded
 from harness.search.study import REFUSED_PER_TRIAL, Plan, Study
 from harness.tracking.ledger import Ledger
 from harness.trials.pool import End, Epoch, FoldEnd
-from harness.trials.spec import Ended, Fold, TrialSpec
+from harness.trials.spec import Ended, TrialSpec
 from harness.units import GIB, MIB
 from harness.vram.admission import Lane
 from harness.vram.footprint import Footprint

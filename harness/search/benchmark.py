@@ -14,9 +14,10 @@ import optuna
 
 import harness
 from harness import keras_backend
-from harness.audio.store import Store
 from harness.errors import DeviceError, TrackingError, UsageError, WorkspaceError
 from harness.families import Family, select
+from harness.features.fold import Fold
+from harness.features.store import FeatureStore
 from harness.inference.bundle import CARD, PACKAGE, requirements
 from harness.inference.choice import best_model, bundle_trial
 from harness.records import Predictions, Provenance, StudyRecord, StudyResults, short_hash
@@ -29,7 +30,6 @@ from harness.search.study import Plan, Study
 from harness.settings import RunSettings, default_artifact_root, default_tracking_uri
 from harness.tracking.ledger import REFERENCES, Ledger, dump_records, lock_workspace
 from harness.trials.pool import Pool
-from harness.trials.spec import Fold
 from harness.vram.admission import CPU_LANE, Lane
 from harness.vram.device import Device
 from reports.figures import confusion_matrix_png
@@ -195,7 +195,7 @@ def _rivals(study: StudyRecord, ledger: Ledger) -> list[StudyRecord]:
     return [other for other in ledger.studies() if (other.family, other.dataset.name) == name]
 
 
-def keep_references(ledger: Ledger, study: StudyRecord, store: Store, folds: Sequence[Fold]) -> None:
+def keep_references(ledger: Ledger, study: StudyRecord, store: FeatureStore, folds: Sequence[Fold]) -> None:
     """Score the reference classifiers on what the folds hold out, and keep that beside what is known of others."""
     scored = references(store, folds, study.dataset.genres, study.seed)
     others = (each for each in ledger.results(study.study).references if each.partition != scored[0].partition)

@@ -6,20 +6,21 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.audio import demo
-from harness.audio.augment import VARIANTS
-from harness.audio.crops import Example
-from harness.audio.embeddings import Extractor, extract_missing, extractors
-from harness.audio.features import InputView
-from harness.audio.protocols import Partition, Split, assign
-from harness.audio.store import Store
-from harness.audio.tracks import Dataset, Track, scan
+from harness.datasets.dataset import Dataset, Track
+from harness.datasets.protocols import assign
+from harness.datasets.scan import scan
+from harness.datasets.split import Partition, Split
 from harness.errors import UsageError
 from harness.families import Family, select
+from harness.features.augment import VARIANTS
+from harness.features.embeddings.extractor import Extractor, extract_missing, extractors
+from harness.features.fold import Example, Fold
+from harness.features.input_spec import InputView
+from harness.features.store import FeatureStore
 from harness.search.events import Note, Notify, Progress
 from harness.search.space import distributions
 from harness.settings import MUSICNN, RunSettings, cache
-from harness.trials.spec import Fold
+from harness.synthetic import dataset as synthetic
 
 # The built-in set: whole artists split 60/20/20. Tracks of 12 s keep two cores busy for minutes, not hours.
 DEMO_ARTISTS, DEMO_TRACKS, DEMO_SECONDS = 5, 2, 12.0
@@ -38,7 +39,7 @@ class Prepared:
 
     dataset: Dataset
     split: Split
-    store: Store
+    store: FeatureStore
     tracks: tuple[Track, ...]
     extractors: Mapping[str, Extractor] = field(default_factory=dict)
 
@@ -98,7 +99,7 @@ def prepare(settings: RunSettings, notify: Notify, opened: Collection[Partition]
     notify(Note(f"checked: no {kept} stands on two sides, and statistics come from training tracks alone"))
     if split.warning:
         notify(Note(split.warning, warning=True))
-    store = Store(settings.workspace / "store")
+    store = FeatureStore(settings.workspace / "store")
     used = [track for track in dataset.tracks if split.assignment[track.id] in opened]
     trained = {track for train, _ in split.folds for track in train}
     if Partition.TEST in opened and not split.tracks(Partition.TEST):
@@ -135,8 +136,8 @@ def _networks(settings: RunSettings) -> dict[str, Extractor]:
 
 
 def _demo_set(notify: Notify) -> Path:
-    folder = cache() / f"synthetic-demo-{DEMO_ARTISTS}x{DEMO_TRACKS}x{DEMO_SECONDS:.0f}s-{demo.RECIPE}"
-    return demo.make(
+    folder = cache() / f"synthetic-demo-{DEMO_ARTISTS}x{DEMO_TRACKS}x{DEMO_SECONDS:.0f}s-{synthetic.RECIPE}"
+    return synthetic.make(
         folder,
         artists=DEMO_ARTISTS,
         tracks=DEMO_TRACKS,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.audio.crops import Example
+from harness.features.fold import Example
 from harness.records import EnsembleRecord, Predictions, StudyResults
 from harness.scoring.ensemble import blend, select_members
 from harness.scoring.metrics import joined, track_scores

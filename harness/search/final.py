@@ -17,11 +17,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness.audio.crops import Example
-from harness.audio.embeddings import known_extractors
-from harness.audio.protocols import Partition
+from harness.datasets.split import Partition
 from harness.errors import HarnessError, TrackingError, UsageError, WorkspaceError
 from harness.families import Family, select
+from harness.features.embeddings.extractor import known_extractors
+from harness.features.fold import Example, Fold
 from harness.inference.card import card_of
 from harness.keras_backend import check_backend
 from harness.models import Config
@@ -58,7 +58,7 @@ from harness.tracking.ledger import (
 from harness.trials.members import Answers, Member
 from harness.trials.members import ask as ask_members
 from harness.trials.pool import End, Pool
-from harness.trials.spec import Fold, TrialSpec
+from harness.trials.spec import TrialSpec
 from harness.vram.admission import Lane
 
 SMALLER = 4

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.audio.features import InputView
-from harness.audio.protocols import Partition, Split, assign
-from harness.audio.tracks import Dataset
+from harness.datasets.dataset import Dataset
+from harness.datasets.protocols import assign
+from harness.datasets.split import Partition, Split
 from harness.errors import ProtocolError
+from harness.features.fold import Fold
+from harness.features.input_spec import InputView
 from harness.records import StudyRecord
 from harness.search.data import Prepared
-from harness.trials.spec import Fold
 
 OUTER_FOLDS, FEWEST_FOLDS = 5, 3
 """Outer folds where the protocol has none of its own, and the fewest: one tests, one stops, one trains."""

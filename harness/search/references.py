@@ -6,15 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.audio.crops import Example
-from harness.audio.features import MFCC
-from harness.audio.store import Store
+from harness.features.extract import MFCC
+from harness.features.fold import Example, Fold
+from harness.features.store import FeatureStore
 from harness.records import Predictions, ReferenceRecord
 from harness.scoring.metrics import joined, track_scores
-from harness.trials.spec import Fold
 
 
-def references(store: Store, folds: Sequence[Fold], genres: tuple[str, ...], seed: int) -> tuple[ReferenceRecord, ...]:
+def references(
+    store: FeatureStore, folds: Sequence[Fold], genres: tuple[str, ...], seed: int
+) -> tuple[ReferenceRecord, ...]:
     """Score the reference classifiers on the tracks that the folds hold out: those of the test, where there are any.
 
     - The majority class: every track gets the genre that most training tracks have; of equals, the first.
@@ -47,7 +48,7 @@ def references(store: Store, folds: Sequence[Fold], genres: tuple[str, ...], see
     )
 
 
-def _statistics(store: Store, examples: Sequence[Example]) -> np.ndarray:
+def _statistics(store: FeatureStore, examples: Sequence[Example]) -> np.ndarray:
     """Return mean and standard deviation of every MFCC over each track, shape (tracks, 80)."""
     rows = (store.features(example.digest)[MFCC] for example in examples)
     return np.stack([np.concatenate([track.mean(axis=1), track.std(axis=1)]) for track in rows])

@@ -14,9 +14,10 @@ from typing import Any, Protocol
 
 import optuna
 
-from harness.audio.features import InputView
 from harness.errors import HarnessError, WorkspaceError
 from harness.families import Family
+from harness.features.fold import Fold
+from harness.features.input_spec import InputView
 from harness.models import Config
 from harness.records import (
     EpochRecord,
@@ -34,7 +35,7 @@ from harness.search.fitting import Fitter, Limits
 from harness.search.sampler import pruner, sampler, seed_for
 from harness.tracking.ledger import Ledger
 from harness.trials.pool import End, Epoch, Event, FoldEnd
-from harness.trials.spec import Ended, Fold, TrialSpec
+from harness.trials.spec import Ended, TrialSpec
 from harness.units import format_size
 from harness.vram.admission import CPU_LANE, Admission, Lane, widest
 from harness.vram.fit import Fit, micro_batches

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.audio.crops import Example
-from harness.audio.features import InputView
+from harness.features.fold import Example
+from harness.features.input_spec import InputView
 from harness.records import Predictions
 
 BATCH = 16
@@ -46,13 +46,13 @@ def ask(members: Sequence[Member], store: Path, examples: Sequence[Example], gen
 
     # Registers the layers that a saved model may name.
     import harness.models.layers  # noqa: F401
-    from harness.audio.store import Store
+    from harness.features.store import FeatureStore
     from harness.trials.train import predict_tracks
 
     loaded = [(each.view, keras.models.load_model(each.model, compile=False)) for each in members]
-    predictions = [predict_tracks(model, Store(store), view, examples, genres, BATCH) for view, model in loaded]
+    predictions = [predict_tracks(model, FeatureStore(store), view, examples, genres, BATCH) for view, model in loaded]
     timed = examples[:TIMED_TRACKS]
     started = time.perf_counter()
     for view, model in loaded:
-        predict_tracks(model, Store(store), view, timed, genres, BATCH)
+        predict_tracks(model, FeatureStore(store), view, timed, genres, BATCH)
     return Answers(predictions, framework.allocator_peak(), (time.perf_counter() - started) / len(timed))

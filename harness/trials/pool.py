@@ -18,8 +18,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from harness.audio.features import InputView
 from harness.errors import DeviceError, HarnessError, UnusableGpuError
+from harness.features.input_spec import InputView
 from harness.keras_backend import LOGGED, environment
 from harness.models import Config
 from harness.processes import kill_group

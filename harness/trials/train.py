@@ -13,17 +13,18 @@ from typing import Any
 import keras
 import numpy as np
 
-from harness.audio.augment import VARIANTS
-from harness.audio.batches import TrainingCrops
-from harness.audio.crops import Example, voting_batches
-from harness.audio.features import InputView
-from harness.audio.store import Store
 from harness.families import Family
+from harness.features.augment import VARIANTS
+from harness.features.crops import voting_batches
+from harness.features.fold import Example
+from harness.features.input_spec import InputView
+from harness.features.store import FeatureStore
 from harness.models import Config, Shapes
 from harness.records import EpochRecord, Outcome, Predictions
 from harness.scoring.metrics import joined, log_likelihoods, track_scores, vote
 from harness.trials import framework
 from harness.trials.spec import Ended, TrialSpec
+from harness.trials.training.batches import CropSampling, TrainingCrops
 
 UNTIMED_STEPS = 1
 """The first step traces and compiles."""
@@ -101,7 +102,12 @@ def compile_model(model: keras.Model, config: Config, updates: int, accumulation
 
 
 def predict_tracks(
-    model: keras.Model, store: Store, view: InputView, examples: Sequence[Example], genres: tuple[str, ...], size: int
+    model: keras.Model,
+    store: FeatureStore,
+    view: InputView,
+    examples: Sequence[Example],
+    genres: tuple[str, ...],
+    size: int,
 ) -> Predictions:
     """Let every crop of every track vote; `size` crops go through the model at once."""
     probabilities, owners = [], []
@@ -331,12 +337,8 @@ def _train_fold(
         Stopped: training must not go on.
     """
     begun = time.perf_counter()
-    store, view, config, fold = Store(spec.store), spec.view, spec.config, spec.folds[number]
-    crops = TrainingCrops(
-        store,
-        view,
-        fold.train,
-        len(spec.genres),
+    store, view, config, fold = FeatureStore(spec.store), spec.view, spec.config, spec.folds[number]
+    sampling = CropSampling(
         micro_batch=spec.micro_batch,
         accumulation=spec.accumulation,
         window=config["window"],
@@ -347,6 +349,7 @@ def _train_fold(
         variants=VARIANTS,
         seed=(spec.seed + number) % 2**32,
     )
+    crops = TrainingCrops(store, view, fold.train, len(spec.genres), sampling)
     compile_model(model, config, crops.updates * spec.epochs, spec.accumulation)
 
     def predict(examples: Sequence[Example]) -> Predictions:

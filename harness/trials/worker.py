@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from harness.audio.features import InputView
+from harness.features.input_spec import InputView
 from harness.keras_backend import backend
 from harness.models import Config
 from harness.records import EpochRecord, Outcome, Predictions
