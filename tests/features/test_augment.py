@@ -21,7 +21,7 @@ def tone() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def variants(tone: np.ndarray) -> list[np.ndarray]:
-    return [augment.variant(tone, seed) for seed in SEEDS]
+    return [augment.augmented_copy(tone, seed) for seed in SEEDS]
 
 
 def pitch(samples: np.ndarray) -> float:
@@ -34,7 +34,7 @@ def test_a_seed_decides_whatever_was_drawn_before(tone: np.ndarray, variants: li
     random.seed(7)
     np.random.seed(7)
     for seed, expected in zip(SEEDS, variants, strict=True):
-        np.testing.assert_array_equal(augment.variant(tone, seed), expected)
+        np.testing.assert_array_equal(augment.augmented_copy(tone, seed), expected)
     assert len({samples.tobytes() for samples in [tone, *variants]}) == 1 + len(SEEDS)
 
 
@@ -44,14 +44,14 @@ def test_whoever_else_draws_at_random_does_not_notice(tone: np.ndarray) -> None:
     expected = random.random(), np.random.random()
     random.seed(7)
     np.random.seed(7)
-    augment.variant(tone, 3)
+    augment.augmented_copy(tone, 3)
     assert (random.random(), np.random.random()) == expected
 
 
 @pytest.mark.parametrize("seconds", [3.1, 4.0, 30.37])
 def test_it_is_as_long_as_the_track(seconds: float) -> None:
     samples = np.random.default_rng(0).normal(0, 0.1, round(seconds * SAMPLE_RATE)).astype(np.float32)
-    changed = augment.variant(samples, 1)
+    changed = augment.augmented_copy(samples, 1)
     assert (changed.dtype, changed.shape) == (np.float32, samples.shape)
     assert np.isfinite(changed).all()
 
