@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from harness.audio.crops import Example
-from harness.audio.features import N_ROWS, WAVEFORM_VIEW, InputView, n_frames
-from harness.audio.store import Store
 from harness.families import Family
+from harness.features.extract import N_ROWS, n_frames
+from harness.features.fold import Example, Fold
+from harness.features.input_spec import WAVEFORM_VIEW, InputView
+from harness.features.store import FeatureStore
 from harness.keras_backend import backend
 from harness.models import Config
 from harness.records import DatasetRecord, ProtocolRecord, Provenance, StudyRecord, StudyResults, Value
 from harness.trials.pool import End, Event, Pool
-from harness.trials.spec import Fold, TrialSpec
+from harness.trials.spec import TrialSpec
 from harness.vram.admission import Lane
 from harness.vram.device import memory_used
 from harness.vram.footprint import Footprint
@@ -81,7 +82,7 @@ class Bench:
 
     def fill(self) -> None:
         """Put noise, five seconds a track, into the store."""
-        generator, store = np.random.default_rng(0), Store(self.folder / "store")
+        generator, store = np.random.default_rng(0), FeatureStore(self.folder / "store")
         samples = WAVEFORM_VIEW.length
         for number in range(TRACKS):
             rows = generator.normal(size=(N_ROWS, n_frames(samples))).astype(np.float32)
@@ -150,7 +151,7 @@ def order(
     device = bench.lane.device
     train, store = bench.tracks[:-VALID][: STEPS * micro_batch], bench.folder / "store"
     view = point.family.view
-    moments = {view: Store(store).moments(view, [example.digest for example in train[:VALID]])}
+    moments = {view: FeatureStore(store).moments(view, [example.digest for example in train[:VALID]])}
     return TrialSpec(
         family=point.family.name,
         study=f"{point.family.name}, {point.name}",

@@ -48,7 +48,10 @@ from harness.search.study import Plan, Study  # noqa: E402
 from harness.tracking.ledger import Ledger  # noqa: E402
 from harness.trials import framework, worker  # noqa: E402
 from harness.trials.pool import NO_DEVICE, End, Epoch, Pool  # noqa: E402
-from harness.trials.spec import Ended, TrialSpec  # noqa: E402
+from harness.trials.spec import (
+    Ended,
+    TrialSpec,
+)
 from harness.units import GIB, MIB, format_size  # noqa: E402
 from harness.vram.admission import Lane  # noqa: E402
 from harness.vram.device import resolve_device  # noqa: E402

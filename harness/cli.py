@@ -381,12 +381,12 @@ def data_make(
 
         harness data make ~/synthetic --artists 5 --tracks 2 --seconds 12
     """
-    from harness.audio import demo
     from harness.console import LiveView, watching
     from harness.events import counter
+    from harness.synthetic import dataset as synthetic
 
     with watching(False, LiveView(0, directory)) as notify:
-        demo.make(
+        synthetic.make(
             directory,
             artists=artists,
             tracks=tracks,
@@ -433,12 +433,12 @@ def data_fetch(
 
         harness data fetch gtzan ~/gtzan
     """
-    from harness.audio import fetch
     from harness.console import counting, receiving
+    from harness.datasets import gtzan
     from harness.workflows.check_data import check_fetched
 
     with receiving(f"downloading {name}") as progress:
-        fetch.fetch(directory, url or fetch.MIRROR, progress)
+        gtzan.fetch(directory, url or gtzan.MIRROR, progress)
     with counting("reading tracks") as counted:
         for line in check_fetched(directory, counted):
             typer.echo(line)

@@ -16,6 +16,10 @@ command line prints it without a traceback and exits with `exit_code`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+_LISTED = 20
+
 
 class HarnessError(Exception):
     """Base of all errors that are the user's to mend; prints without a traceback."""
@@ -70,3 +74,10 @@ class TrackingError(HarnessError):
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message: what libraries append after it is for their authors."""
     return str(error).strip().partition("\n")[0]
+
+
+def listed(lines: Iterable[str]) -> str:
+    """Return lines for a message, indented: the first twenty of them and a count of the others."""
+    lines = list(lines)
+    more = [f"and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
+    return "\n".join(f"  {line}" for line in [*lines[:_LISTED], *more])

@@ -13,8 +13,8 @@ from functools import partial
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness.audio.features import InputView
 from harness.errors import FamilyError
+from harness.features.input_spec import InputView
 from harness.models import Config, Shapes
 from harness.records import Published
 

@@ -75,6 +75,15 @@ CAPPED = {"TF_GPU_ALLOCATOR": "", "XLA_PYTHON_CLIENT_ALLOCATOR": "default", "TF_
 LOGGED = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "bfc_allocator=1,dso_loader=1"}
 """What makes TensorFlow write into a child's log what its allocator takes, and which library it does not find."""
 
+CHILD_CPU = {
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "JAX_PLATFORMS": "cpu",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+}
+"""What a child that computes on one processor sets before it imports a framework: it sees no GPU."""
+
 FRACTIONS = ("XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION")
 """JAX goes on without its GPU where both are set; the first is deprecated."""
 

@@ -6,20 +6,21 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.audio import demo
-from harness.audio.augment import VARIANTS
-from harness.audio.crops import Example
-from harness.audio.embeddings import Extractor, extract_missing, extractors
-from harness.audio.features import InputView
-from harness.audio.protocols import Partition, Split, assign
-from harness.audio.store import Store
-from harness.audio.tracks import Dataset, Track, scan
+from harness.datasets.dataset import Dataset, Track
+from harness.datasets.protocols import assign
+from harness.datasets.scan import scan
+from harness.datasets.split import Partition, Split
 from harness.errors import UsageError
 from harness.events import Notify, counter
 from harness.families import Family
+from harness.features.augment import VARIANTS
+from harness.features.embeddings.extractor import Extractor, extract_missing, extractors
+from harness.features.fold import Example, Fold
+from harness.features.input_spec import InputView
+from harness.features.store import FeatureStore
 from harness.records import DatasetRecord, ProtocolRecord
 from harness.settings import MUSICNN, RunSettings, cache
-from harness.trials.spec import Fold
+from harness.synthetic import dataset as synthetic
 from harness.workspace import Workspace
 
 # The built-in set: whole artists split 60/20/20. Tracks of 12 s keep two cores busy for minutes, not hours.
@@ -64,7 +65,7 @@ class PreparedData:
 
     dataset: Dataset
     split: Split
-    store: Store
+    store: FeatureStore
     tracks: tuple[Track, ...]
     extractors: Mapping[str, Extractor] = field(default_factory=dict)
 
@@ -132,7 +133,7 @@ def extract_features(
         WorkspaceError: the store cannot be written.
     """
     dataset, split = found.dataset, found.split
-    store = Store(Workspace(workspace).store)
+    store = FeatureStore(Workspace(workspace).store)
     used = [track for track in dataset.tracks if split.assignment[track.id] in partitions]
     trained = {track for train, _ in split.folds for track in train}
     if Partition.TEST in partitions and not split.tracks(Partition.TEST):
@@ -168,8 +169,8 @@ def named_extractors(settings: RunSettings, families: Sequence[Family]) -> dict[
 
 
 def _demo_set(notify: Notify) -> Path:
-    folder = cache() / f"synthetic-demo-{DEMO_ARTISTS}x{DEMO_TRACKS}x{DEMO_SECONDS:.0f}s-{demo.RECIPE}"
-    return demo.make(
+    folder = cache() / f"synthetic-demo-{DEMO_ARTISTS}x{DEMO_TRACKS}x{DEMO_SECONDS:.0f}s-{synthetic.RECIPE}"
+    return synthetic.make(
         folder,
         artists=DEMO_ARTISTS,
         tracks=DEMO_TRACKS,

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.audio.features import WAVEFORM_VIEW
 from harness.families import Family, Suggest
+from harness.features.input_spec import WAVEFORM_VIEW
 from harness.models import Config, Shapes
 from harness.records import Published, Value
 from search_spaces import common

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.audio.features import CHROMA, CONTRAST, FUSION_VIEW, MEL, MFCC
 from harness.families import Family, Suggest
+from harness.features.extract import CHROMA, CONTRAST, MEL, MFCC
+from harness.features.input_spec import FUSION_VIEW
 from harness.models import Config, Shapes
 from harness.records import Published
 from search_spaces import common

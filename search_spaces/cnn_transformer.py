@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.audio.features import FUSION_VIEW
 from harness.families import Family, Suggest
+from harness.features.input_spec import FUSION_VIEW
 from harness.models import Config, Shapes
 from harness.records import Published
 from search_spaces import common

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.audio.features import InputView
 from harness.families import Family, Suggest
+from harness.features.input_spec import InputView
 from harness.models import Config, Shapes
 from harness.records import Value
 from search_spaces import common

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from harness.audio.tracks import Dataset, Track
+from harness.datasets.dataset import Dataset, Track
 
 RATE = 4_000
 

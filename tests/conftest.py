@@ -14,9 +14,9 @@ from command import Benchmark, search
 from model_helpers import ToneStore
 from nvml_stub import Driver, build
 
-from harness.audio.crops import Example
-from harness.audio.store import Store
-from harness.audio.tracks import scan
+from harness.datasets.scan import scan
+from harness.features.fold import Example
+from harness.features.store import FeatureStore
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -64,8 +64,8 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tone_store(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> ToneStore:
     """The root of a store that holds the tones, and the tracks in it."""
     data = scan(tones, workers=1)
-    store = Store(tmp_path_factory.mktemp("store"))
-    store.prepare(data, workers=1)
+    store = FeatureStore(tmp_path_factory.mktemp("store"))
+    store.prepare(data.tracks, workers=1)
     return store.root, tuple(Example(track.id, track.digest, data.genres.index(track.genre)) for track in data.tracks)
 
 

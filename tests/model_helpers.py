@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 from optuna.trial import FixedTrial
 
-from harness.audio.crops import Example
-from harness.audio.store import Store
 from harness.families import Family, families
+from harness.features.fold import Example, Fold
+from harness.features.store import FeatureStore
 from harness.models import Shapes
 from harness.records import BatchShape
 from harness.trials.job import JobKey, JobKind, TrainingSpec, TrialLimits, TrialSpec
 from harness.trials.local.backend import JobFiles
-from harness.trials.spec import Fold
 
 GENRES = 4
 FAMILY = families()["cnn2d-mfcc"]
@@ -56,7 +55,9 @@ def noise(family: Family, crops: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fold_of(store: Path, train: tuple[Example, ...], valid: tuple[Example, ...]) -> Fold:
-    return Fold(train, valid, {FAMILY.view: Store(store).moments(FAMILY.view, [track.digest for track in train])})
+    return Fold(
+        train, valid, {FAMILY.view: FeatureStore(store).moments(FAMILY.view, [track.digest for track in train])}
+    )
 
 
 def training_of(store: Path, tracks: tuple[Example, ...], **config: Any) -> TrainingSpec:

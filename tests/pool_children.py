@@ -42,7 +42,7 @@ def trial_child() -> int:
 def main(store: str, folder: str, *tracks: str) -> None:
     from model_helpers import changed, files_in, job_of
 
-    from harness.audio.crops import Example
+    from harness.features.fold import Example
     from harness.trials.backend import EpochReported
     from harness.trials.local.backend import LocalBackend
     from harness.trials.local.fork_server import ForkServer

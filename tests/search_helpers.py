@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.audio.crops import Example
-from harness.audio.features import MFCC_VIEW
 from harness.families import Family, Suggest
+from harness.features.fold import Example, Fold
+from harness.features.input_spec import MFCC_VIEW
 from harness.models import Config
 from harness.records import (
     DatasetRecord,
@@ -23,7 +23,6 @@ from harness.records import (
 )
 from harness.trials.job import TrialSpec
 from harness.trials.report import TrialReport
-from harness.trials.spec import Fold
 from harness.units import GIB
 
 EPOCHS = 6

@@ -16,9 +16,9 @@ from nvml_stub import STATE, build
 from optuna.trial import FixedTrial
 from search_helpers import completed
 
-from harness.audio.features import InputView
 from harness.errors import HarnessError
 from harness.families import families
+from harness.features.input_spec import InputView
 from harness.keras_backend import STAND_IN
 from harness.models import Config
 from harness.records import Outcome, Reading, Source

@@ -28,11 +28,8 @@ from report_helpers import failed, make_protocol, make_results, opened
 from test_embeddings import export as export_network
 from test_final import Bench, bench  # noqa: F401
 
-from harness.audio.crops import crop, crop_starts
-from harness.audio.decode import decode
-from harness.audio.embeddings import NETWORK_RATE, extractors, yamnet
-from harness.audio.features import MFCC_VIEW, SAMPLE_RATE, WAVEFORM_VIEW, InputView, extract
-from harness.audio.store import FULL_SCALE, quantised
+from harness.datasets.decode import decode
+from harness.datasets.signal import FULL_SCALE, SAMPLE_RATE, quantised
 from harness.errors import DataError, HarnessError, TrackingError, UsageError
 from harness.events import Note
 from harness.inference import choice

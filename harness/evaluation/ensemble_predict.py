@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.audio.crops import Example
-from harness.audio.features import InputView
+from harness.features.fold import Example
+from harness.features.input_spec import InputView
 from harness.records import Predictions
 
 BATCH = 16
@@ -50,15 +50,15 @@ def predict_members(
     from harness.trials import framework
 
     framework.prepare(threads=os.cpu_count() or 1, deterministic=False, seed=0)
-    from harness.audio.store import Store
+    from harness.features.store import FeatureStore
     from harness.models.layers import load_model
     from harness.trials.training.predict import predict_tracks
 
     loaded = [(each.view, load_model(each.model)) for each in members]
-    predictions = [predict_tracks(model, Store(store), view, examples, genres, BATCH) for view, model in loaded]
+    predictions = [predict_tracks(model, FeatureStore(store), view, examples, genres, BATCH) for view, model in loaded]
     timed = examples[:TIMED_TRACKS]
     started = time.perf_counter()
     for view, model in loaded:
-        predict_tracks(model, Store(store), view, timed, genres, BATCH)
+        predict_tracks(model, FeatureStore(store), view, timed, genres, BATCH)
     seconds = (time.perf_counter() - started) / len(timed)
     return MemberPredictions(predictions, framework.allocator_peak(), seconds)

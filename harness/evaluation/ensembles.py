@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from harness.audio.crops import Example
 from harness.evaluation.ensemble_predict import TIMED_TRACKS, Member, MemberPredictions, predict_members
 from harness.evaluation.nested_cv import restricted
 from harness.evaluation.study_under_test import StudyUnderTest
+from harness.features.fold import Example
 from harness.records import EnsembleRecord, Predictions, StudyResults
 from harness.scoring.ensemble import blend, select_members
 from harness.scoring.metrics import joined, track_scores

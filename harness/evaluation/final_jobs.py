@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.evaluation.study_under_test import StudyUnderTest
+from harness.features.fold import Fold
 from harness.records import FinalRecord, MemoryRecord, Role, TrialRecord, final_key
 from harness.scoring.metrics import track_scores
 from harness.search.trial_record import timing
 from harness.trials.backend import TrialEnded
 from harness.trials.job import JobKey, JobKind
-from harness.trials.spec import Fold
 
 
 @dataclass(frozen=True)

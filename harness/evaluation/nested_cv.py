@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.audio.features import InputView
-from harness.audio.protocols import Partition, Split, assign
-from harness.audio.tracks import Dataset
+from harness.datasets.dataset import Dataset
+from harness.datasets.protocols import assign
+from harness.datasets.split import Partition, Split
 from harness.errors import ProtocolError
+from harness.features.fold import Fold
+from harness.features.input_spec import InputView
 from harness.preparation import PreparedData
 from harness.records import Predictions, StudyRecord
-from harness.trials.spec import Fold
 
 OUTER_FOLDS, FEWEST_FOLDS = 5, 3
 """Outer folds where the protocol has none of its own, and the fewest: one tests, one stops, one trains."""

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.audio.crops import Example
-from harness.audio.features import MFCC
-from harness.audio.store import Store
+from harness.features.extract import MFCC
+from harness.features.fold import Example, Fold
+from harness.features.store import FeatureStore
 from harness.records import Predictions, ReferenceRecord, StudyRecord
 from harness.scoring.metrics import joined, track_scores
 from harness.tracking.ledger import REFERENCES, Ledger, dump_records
-from harness.trials.spec import Fold
 
 
-def keep_simple_baselines(ledger: Ledger, study: StudyRecord, store: Store, folds: Sequence[Fold]) -> None:
+def keep_simple_baselines(ledger: Ledger, study: StudyRecord, store: FeatureStore, folds: Sequence[Fold]) -> None:
     """Score the simple baselines on what the folds hold out, and keep that beside what is known of other partitions.
 
     Raises:
@@ -27,7 +26,7 @@ def keep_simple_baselines(ledger: Ledger, study: StudyRecord, store: Store, fold
 
 
 def simple_baselines(
-    store: Store, folds: Sequence[Fold], genres: tuple[str, ...], seed: int
+    store: FeatureStore, folds: Sequence[Fold], genres: tuple[str, ...], seed: int
 ) -> tuple[ReferenceRecord, ...]:
     """Score simple baselines on the tracks that the folds hold out: those of the test, where there are any.
 
@@ -61,7 +60,7 @@ def simple_baselines(
     )
 
 
-def _statistics(store: Store, examples: Sequence[Example]) -> np.ndarray:
+def _statistics(store: FeatureStore, examples: Sequence[Example]) -> np.ndarray:
     """Return mean and standard deviation of every MFCC over each track, shape (tracks, 80)."""
     rows = (store.features(example.digest)[MFCC] for example in examples)
     return np.stack([np.concatenate([track.mean(axis=1), track.std(axis=1)]) for track in rows])

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.audio.crops import Example
-from harness.audio.protocols import Partition
+from harness.datasets.split import Partition
 from harness.families import Family
+from harness.features.fold import Example, Fold
 from harness.preparation import PreparedData
 from harness.records import StudyRecord, StudyResults
 from harness.settings import RunSettings
-from harness.trials.spec import Fold
 
 
 @dataclass(frozen=True)

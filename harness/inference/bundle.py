@@ -22,9 +22,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import harness
-from harness.audio.embeddings import Extractor
-from harness.audio.features import InputView
 from harness.errors import UsageError
+from harness.features.embeddings.extractor import Extractor
+from harness.features.input_spec import InputView
 from harness.inference.pipeline import ABOUT, LABELS, MODEL, NETWORK
 
 CARD = "MODEL_CARD.md"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.audio.decode import MIN_SECONDS
-from harness.audio.features import InputView
+from harness.datasets.decode import MIN_SECONDS
 from harness.families import Family
+from harness.features.input_spec import InputView
 from harness.records import Role, StudyResults, TrialRecord
 from harness.scoring.comparison import bootstrap_macro_f1
 from harness.scoring.metrics import wilson

@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 
 from pydantic import ValidationError
 
-from harness.audio.embeddings import Extractor, known_extractors
 from harness.errors import UsageError, WorkspaceError
 from harness.families import Family, select
+from harness.features.embeddings.extractor import Extractor, known_extractors
 from harness.inference.bundle import write_bundle
 from harness.inference.card import facts, model_card
 from harness.inference.pipeline import ABOUT

@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from harness.audio.crops import crop, crop_starts
-from harness.audio.decode import AUDIO_SUFFIXES, MIN_SECONDS, checked, decode, resample
-from harness.audio.embeddings import Extractor
-from harness.audio.features import SAMPLE_RATE, InputView, Samples, extract
-from harness.audio.store import FULL_SCALE, quantised
+from harness.datasets.decode import AUDIO_SUFFIXES, MIN_SECONDS, checked, decode
+from harness.datasets.signal import FULL_SCALE, SAMPLE_RATE, Samples, quantised, resample
 from harness.errors import DataError, HarnessError
+from harness.features.crops import crop, crop_starts
+from harness.features.embeddings.extractor import Extractor
+from harness.features.extract import extract
+from harness.features.input_spec import InputView
 from harness.scoring.metrics import vote
 
 MODEL, LABELS, ABOUT, NETWORK = "model.keras", "labels.json", "model.json", "network"

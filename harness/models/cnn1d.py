@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers as keras_layers
 
-from harness.audio.features import SAMPLE_RATE
+from harness.datasets.signal import SAMPLE_RATE
 from harness.models import Config, Shapes, layers
 
 POOLING = 4

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.families import Family
+from harness.features.fold import Fold
 from harness.records import StudyRecord
-from harness.trials.spec import Fold
 from harness.vram.slots import CPU_SLOT, DeviceSlot
 
 

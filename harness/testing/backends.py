@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.audio.features import InputView
+from harness.features.input_spec import InputView
 from harness.models import Config
 from harness.records import NOT_MEASURED, EpochRecord, Outcome, Predictions, Reading
 from harness.trials.backend import BackendEvent, EpochReported, FoldReported, TrialBackend, TrialEnded

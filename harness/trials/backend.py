@@ -32,7 +32,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.audio.features import InputView
+from harness.features.input_spec import InputView
 from harness.models import Config
 from harness.records import NOT_MEASURED, EpochRecord, Predictions, Reading
 from harness.trials.job import JobKey, TrialSpec

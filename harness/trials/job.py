@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from harness.audio.features import InputView
+from harness.features.fold import Fold
+from harness.features.input_spec import InputView
 from harness.records import BatchShape
-from harness.trials.spec import Fold
 
 
 class JobKind(StrEnum):

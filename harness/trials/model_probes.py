@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from harness.audio.features import InputView
+from harness.features.input_spec import InputView
 from harness.models import Config
 from harness.vram.footprint import Footprint
 

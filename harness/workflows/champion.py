@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from harness.audio.embeddings import Extractor
 from harness.errors import TrackingError
 from harness.events import Note, Notify
 from harness.families import Family
+from harness.features.embeddings.extractor import Extractor
 from harness.inference.bundle import CARD, PACKAGE, requirements
 from harness.inference.card import card_of
 from harness.inference.choice import best_model, bundle_trial

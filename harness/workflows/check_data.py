@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from harness.audio.fetch import compare
-from harness.audio.protocols import offered
-from harness.audio.tracks import Dataset, scan
+from harness.datasets.dataset import Dataset
+from harness.datasets.gtzan import compare
+from harness.datasets.protocols import offered
+from harness.datasets.scan import scan
 
 
 def check_data(

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from harness.audio.embeddings import known_extractors
 from harness.errors import HarnessError, WorkspaceError
 from harness.evaluation.nested_cv import folds_to_test
 from harness.evaluation.study_under_test import StudyUnderTest
@@ -15,6 +14,7 @@ from harness.evaluation.test_evaluation import TestEvaluation
 from harness.evaluation.test_set_access import TestSetAccess, check_same_data, openings_before
 from harness.events import Note, Notify
 from harness.families import Family
+from harness.features.embeddings.extractor import known_extractors
 from harness.preparation import WITH_TEST, PreparedData
 from harness.records import StudyResults
 from harness.settings import RunSettings, cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from harness.audio.protocols import Partition
+from harness.datasets.split import Partition
 from harness.events import Note, Notify
 from harness.families import Family
 from harness.preparation import (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from search_helpers import FAMILY, RECORD
 
-from harness.audio.features import InputView
+from harness.features.input_spec import InputView
 from harness.search.identity import study_record
 from harness.settings import RunSettings
 from harness.units import GIB

@@ -16,21 +16,20 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
 from search_helpers import EPOCHS, FAMILY, FOLDS, RECORD, TRACKS, completed, score
 
-from harness.audio.crops import Example
-from harness.audio.features import MFCC_VIEW
 from harness.errors import HarnessError, ProtocolError
 from harness.events import Event, StudyFinished, StudyStarted, TrialFinished
+from harness.features.fold import Example, Fold
+from harness.features.input_spec import MFCC_VIEW
 from harness.models import Config
 from harness.records import EpochRecord, Outcome, StudyRecord, StudyResults, TrialRecord
-from harness.search.storage import open_storage
 from harness.search.config import StudyConfig
+from harness.search.storage import open_storage
 from harness.search.study import REFUSED_PER_TRIAL, StudyRunner
 from harness.testing.backends import FakeBackend, FoldFakeBackend
 from harness.tracking.base import NullTracker
 from harness.tracking.ledger import Ledger
 from harness.trials.job import JobKey, TrialSpec
 from harness.trials.report import TrialReport
-from harness.trials.spec import Fold
 from harness.units import GIB, MIB
 from harness.vram.footprint import Footprint
 

@@ -18,9 +18,10 @@ import pytest
 from model_helpers import FAMILY, GENRES, ToneStore, fold_of, noise, shapes, small, training_of
 from sklearn.utils.class_weight import compute_class_weight
 
-from harness.audio.crops import Example, crop, crop_starts, voting_batches
-from harness.audio.features import WAVEFORM_VIEW, InputView
-from harness.audio.store import Store
+from harness.features.crops import crop, crop_starts, voting_batches
+from harness.features.fold import Example
+from harness.features.input_spec import WAVEFORM_VIEW, InputView
+from harness.features.store import FeatureStore
 from harness.records import BatchShape, EpochRecord, Outcome, Predictions
 from harness.trials.job import TrainingSpec
 from harness.trials.report import TrialReport
@@ -29,7 +30,7 @@ ROWS = InputView("rows", "features", 2, 5, 10)
 
 
 @dataclass
-class Arrays(Store):
+class Arrays(FeatureStore):
     """A store of arrays in memory: digest, or digest.variant, to features (rows, frames)."""
 
     tracks: dict[str, np.ndarray]
@@ -83,7 +84,7 @@ Batches = Callable[..., Any]
 @pytest.fixture
 def batches(keras: ModuleType) -> Batches:
     """Make training batches of 11 tracks in three genres of 6, 3 and 2; keyword arguments change them."""
-    from harness.audio.batches import TrainingCrops
+    from harness.trials.training.batches import CropSampling, TrainingCrops
 
     labels = [0, 0, 0, 1, 0, 2, 1, 0, 1, 0, 2]
     examples = [Example(f"t{number}", f"t{number}", label) for number, label in enumerate(labels)]
@@ -95,7 +96,7 @@ def batches(keras: ModuleType) -> Batches:
             **{"micro_batch": 2, "accumulation": 2, "window": "random", "crops_per_track": 2, "mixup": 0.0},
             **{"weighted": True, "seed": 5},
         }
-        return TrainingCrops(store, ROWS, examples, 3, **(options | changes))
+        return TrainingCrops(store, ROWS, examples, 3, CropSampling(**(options | changes)))
 
     return make
 
@@ -272,7 +273,7 @@ class Trainer:
     ) -> TrialReport:
         from harness.trials.training.train import train
 
-        return train(spec, FAMILY, Store(self.store), listen, seconds, self.model)
+        return train(spec, FAMILY, FeatureStore(self.store), listen, seconds, self.model)
 
 
 @pytest.fixture
@@ -320,7 +321,7 @@ def test_training_ends_early_with_the_weights_of_its_best_epoch(spec: Spec, run:
     assert report.best_epoch == best.epoch < len(report.epochs) == best.epoch + 2 < 12
 
     model = keras.models.load_model(run.model, compile=False)
-    again = predict_tracks(model, Store(run.store), FAMILY.view, order.folds[0].valid, order.genres, 8)
+    again = predict_tracks(model, FeatureStore(run.store), FAMILY.view, order.folds[0].valid, order.genres, 8)
     assert report.predictions is not None
     np.testing.assert_allclose(again.probabilities, report.predictions.probabilities, atol=1e-6)
     assert (best.val_accuracy, best.val_macro_f1) == track_scores(report.predictions)

@@ -15,11 +15,7 @@ from model_helpers import ToneStore
 from optuna.storages import InMemoryStorage
 from search_helpers import NoTracker
 
-from harness.audio import embeddings
-from harness.audio.crops import Example
-from harness.audio.features import InputView
-from harness.audio.store import Store
-from harness.audio.tracks import scan
+from harness.datasets.scan import scan
 from harness.errors import UsageError, WorkspaceError
 from harness.evaluation.ensemble_predict import Member, MemberPredictions
 from harness.events import Event, Note
@@ -30,7 +26,7 @@ from harness.scoring.metrics import joined, track_scores
 from harness.settings import RunSettings, cache
 from harness.tracking.ledger import Ledger
 from harness.trials.pool import End, Epoch, FoldEnd
-from harness.trials.spec import Ended, Fold, TrialSpec
+from harness.trials.spec import Ended, TrialSpec
 from harness.units import MIB
 from harness.vram.admission import Lane
 from harness.vram.footprint import Footprint
@@ -169,11 +165,11 @@ def network_at_hand(bench: Bench, folder: Path, name: str, size: int, weights: s
     """A folder that passes for a SavedModel, whose embeddings of all tracks are in the store already."""
     (folder / name).mkdir(parents=True)
     (folder / name / "saved_model.pb").write_text(f"{name}: {weights}")
-    fingerprint = embeddings._fingerprint(folder / name)
+    fingerprint = extractor._fingerprint(folder / name)
     described = cache() / "embeddings" / f"{fingerprint}.json"
     described.parent.mkdir(parents=True, exist_ok=True)
     described.write_text(f'{{"size": {size}, "frames": 4}}')
-    store = Store(bench.workspace / "store")
+    store = FeatureStore(bench.workspace / "store")
     for track in scan(bench.data, workers=1).tracks:
         store.put_embedding(fingerprint, track.digest, np.full((size, 4), len(track.id), np.float32))
     return str(folder / name)

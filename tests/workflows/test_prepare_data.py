@@ -9,9 +9,9 @@ from pathlib import Path
 from model_helpers import ToneStore
 from search_helpers import RECORD
 
-from harness.audio.augment import VARIANTS
 from harness.events import Event, Note, Progress
 from harness.families import families, select
+from harness.features.augment import VARIANTS
 from harness.preparation import IN_SEARCH, PreparationReport, variants_needed
 from harness.settings import RunSettings
 from harness.workflows.prepare_data import describe_data, prepare_data

@@ -11,8 +11,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from harness.audio.features import InputView
 from harness.errors import DeviceError
+from harness.features.input_spec import InputView
 from harness.models import Config
 from harness.records import EpochRecord, Outcome, Predictions, Reading
 from harness.trials import model_probes, symptoms

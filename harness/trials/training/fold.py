@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import keras
 
-from harness.audio.augment import VARIANTS
-from harness.audio.batches import TrainingCrops
-from harness.audio.crops import Example
-from harness.audio.store import Store
+from harness.features.augment import VARIANTS
+from harness.features.fold import Example
+from harness.features.store import FeatureStore
 from harness.hashing import nth_seed
 from harness.records import EpochRecord, Predictions
 from harness.scoring.metrics import track_scores
 from harness.trials.job import TrainingSpec
+from harness.trials.training.batches import CropSampling, TrainingCrops
 from harness.trials.training.callback import Schedule, TimeLimit, TrialCallback
 from harness.trials.training.optimizer import compile_model
 from harness.trials.training.predict import evenly_spaced_subset, predict_tracks
@@ -36,7 +36,7 @@ def train_fold(
     model: keras.Model,
     spec: TrainingSpec,
     number: int,
-    store: Store,
+    store: FeatureStore,
     report: Callable[[EpochRecord], bool],
     time_limit: TimeLimit,
 ) -> TrainedFold:
@@ -71,13 +71,9 @@ def train_fold(
     return TrainedFold(best.record, best.predictions, train_accuracy, test, time.perf_counter() - started)
 
 
-def _crops(spec: TrainingSpec, number: int, store: Store) -> TrainingCrops:
+def _crops(spec: TrainingSpec, number: int, store: FeatureStore) -> TrainingCrops:
     config = spec.config
-    return TrainingCrops(
-        store,
-        spec.view,
-        spec.folds[number].train,
-        len(spec.genres),
+    sampling = CropSampling(
         micro_batch=spec.batch.micro_batch,
         accumulation=spec.batch.accumulation,
         window=config["window"],
@@ -88,3 +84,4 @@ def _crops(spec: TrainingSpec, number: int, store: Store) -> TrainingCrops:
         variants=VARIANTS,
         seed=nth_seed(spec.seed, number),
     )
+    return TrainingCrops(store, spec.view, spec.folds[number].train, len(spec.genres), sampling)

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from harness.audio.crops import Example, voting_batches
-from harness.audio.features import InputView
-from harness.audio.store import Store
+from harness.features.crops import voting_batches
+from harness.features.fold import Example
+from harness.features.input_spec import InputView
+from harness.features.store import FeatureStore
 from harness.records import Predictions
 from harness.scoring.metrics import vote
 
@@ -21,7 +22,12 @@ TIMED_SECONDS, TIMED_ANSWERS = 30.0, 3
 
 
 def predict_tracks(
-    model: keras.Model, store: Store, view: InputView, examples: Sequence[Example], genres: tuple[str, ...], size: int
+    model: keras.Model,
+    store: FeatureStore,
+    view: InputView,
+    examples: Sequence[Example],
+    genres: tuple[str, ...],
+    size: int,
 ) -> Predictions:
     """Let every crop of every track vote; `size` crops go through the model at once."""
     probabilities, owners = [], []

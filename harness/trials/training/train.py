@@ -10,8 +10,8 @@ from pathlib import Path
 
 import keras
 
-from harness.audio.store import Store
 from harness.families import Family
+from harness.features.store import FeatureStore
 from harness.files import replacing
 from harness.hashing import nth_seed
 from harness.models import Shapes
@@ -28,7 +28,7 @@ from harness.trials.training.predict import measure_inference_seconds
 def train(
     spec: TrainingSpec,
     family: Family,
-    store: Store,
+    store: FeatureStore,
     listen: Callable[[EpochRecord | Predictions], bool],
     limit_seconds: float | None = None,
     model_file: Path | None = None,

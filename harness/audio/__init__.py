@@ -1,1 +1,0 @@
-"""Files to tracks, tracks to features, features to crops."""

@@ -1,0 +1,1 @@
+"""Data sets: a folder becomes tracks, and every track gets its partition."""

@@ -1,0 +1,1 @@
+"""Features of tracks: extracted once, stored, augmented, and cut into crops."""

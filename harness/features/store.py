@@ -1,0 +1,271 @@
+"""Features, waveforms and embeddings are stored on disk: made once a track, keyed by content and settings, mapped."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.datasets.dataset import Track
+from harness.datasets.decode import CRASH_ADVICE, content_address, decode
+from harness.datasets.signal import FULL_SCALE, SAMPLE_RATE, Waveform, quantised, resample
+from harness.errors import DataError, WorkspaceError
+from harness.features import augment, extract
+from harness.features.extract import Features
+from harness.features.input_spec import InputView
+from harness.features.normalization import mean_and_variance
+from harness.files import remove_unfinished, replacing
+from harness.hashing import short_hash
+from harness.parallel import Progress, map_items
+
+_WAVEFORM_SETTINGS = {"version": 1, "rate": SAMPLE_RATE, "resampler": "soxr HQ", "dtype": "int16"}
+_FEATURE_SETTINGS = {
+    "version": extract.FEATURE_VERSION,
+    "rate": SAMPLE_RATE,
+    "n_fft": extract.N_FFT,
+    "hop_length": extract.HOP_LENGTH,
+    "rows": [extract.N_MELS, extract.N_MFCC, extract.N_CHROMA, extract.N_CONTRAST],
+}
+_HOUR = 3600
+
+
+class _Work(NamedTuple):
+    """What is to be made of a track: variants by their numbers, 0 the track itself."""
+
+    track: Track
+    numbers: tuple[int, ...]
+
+
+class FeatureStore:
+    """A folder of arrays: two a track, and two for each of its variants, augmented copies that are numbered from 1.
+
+    A track lies in `<settings>/<digest>.features.npy` and `waveforms/<settings>/<digest>.npy`; its variants do in
+    folders of other settings, those of `augment` included, under `<digest>.<number>`. What a frozen network made of a
+    track lies in `embeddings/<network>/<digest>.npy`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Name the folder; it is made by `prepare`."""
+        self.root = root
+
+    def prepare(
+        self,
+        tracks: Iterable[Track],
+        *,
+        varied: Iterable[Track] = (),
+        variants: int = 0,
+        progress: Progress | None = None,
+        workers: int | None = None,
+    ) -> None:
+        """Make what is missing or damaged. Safe to kill at any time, and to run again: whole files only appear.
+
+        Args:
+            tracks: whose features and waveforms are needed.
+            varied: those among them that need variants too: what is trained on.
+            variants: how many of them a track.
+            progress: told after every track that is made how many are done, and of how many; not called if none is.
+            workers: processes; by default as many as are worth it.
+
+        Raises:
+            DataError: a file changed or vanished since it was scanned, or a worker process died.
+            WorkspaceError: the store cannot be written.
+        """
+        wanted = {track.digest: track for track in tracks}
+        to_vary = {track.digest for track in varied}
+        missing = []
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            remove_unfinished(self.root, _HOUR)
+            for digest, track in wanted.items():
+                numbers = range(variants + 1 if digest in to_vary else 1)
+                if lacking := tuple(number for number in numbers if not self._is_whole(digest, number)):
+                    missing.append(_Work(track, lacking))
+        except OSError as error:
+            raise _unwritable(self.root, error) from None
+        map_items(
+            partial(_make, self),
+            missing,
+            progress=progress,
+            workers=workers,
+            name=lambda work: work.track.path,
+            advice=CRASH_ADVICE,
+        )
+
+    def put(self, digest: str, rows: Features, waveform: Waveform, variant: int = 0) -> None:
+        """Store both arrays of a track or of one of its variants, each whole or not at all.
+
+        Args:
+            digest: the address of the track's audio.
+            rows: float32, shape (187, frames).
+            waveform: int16, shape (samples,), at 22,050 Hz.
+            variant: 0 is the track itself.
+
+        Raises:
+            WorkspaceError: the store cannot be written.
+        """
+        try:
+            _write(self._waveform_path(digest, variant), waveform)
+            _write(self._features_path(digest, variant), rows)
+        except OSError as error:
+            raise _unwritable(self.root, error) from None
+
+    def features(self, digest: str, variant: int = 0) -> Features:
+        """Return a track's features or a variant's, memory-mapped float32, shape (187, frames).
+
+        Raises:
+            WorkspaceError: they are not in the store, or are damaged.
+        """
+        return _mapped(self._features_path(digest, variant), _are_features)
+
+    def waveform(self, digest: str, variant: int = 0) -> Waveform:
+        """Return a track's waveform or a variant's, memory-mapped int16, shape (samples,), at 22,050 Hz.
+
+        A value is int16 / `FULL_SCALE`.
+
+        Raises:
+            WorkspaceError: it is not in the store, or is damaged.
+        """
+        return _mapped(self._waveform_path(digest, variant), _is_waveform)
+
+    def put_embedding(self, source: str, digest: str, frames: Features) -> None:
+        """Store what a network made of a track, whole or not at all.
+
+        Args:
+            source: the network's fingerprint.
+            digest: the address of the track's audio.
+            frames: float32, shape (numbers, frames).
+
+        Raises:
+            WorkspaceError: the store cannot be written.
+        """
+        try:
+            _write(self._embedding_path(source, digest), frames)
+        except OSError as error:
+            raise _unwritable(self.root, error) from None
+
+    def embedding(self, source: str, digest: str) -> Features:
+        """Return what a network made of a track, memory-mapped float32, shape (numbers, frames).
+
+        Raises:
+            WorkspaceError: it is not in the store, or is damaged.
+        """
+        return _mapped(self._embedding_path(source, digest), _is_embedding)
+
+    def seen(self, view: InputView, digest: str, variant: int = 0) -> npt.NDArray[Any]:
+        """Return what `view` sees of a track, or of a variant of it, memory-mapped.
+
+        It is float32 (rows, frames) or int16 (samples,); variant 0 is the track itself, and embeddings have no other.
+
+        Raises:
+            WorkspaceError: it is not in the store, or is damaged.
+        """
+        if view.kind == "waveform":
+            return self.waveform(digest, variant)
+        if view.kind == "embedding":
+            return self.embedding(view.source, digest)
+        return self.features(digest, variant)[view.start : view.stop]
+
+    def moments(
+        self, view: InputView, digests: Sequence[str]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return mean and variance of each row of a view over whole tracks; name training tracks only.
+
+        Their variants are left out: what is validated and tested is not varied.
+
+        Returns:
+            mean and (population) variance, float32, shape (rows,), or (1,) for a waveform in units of full scale.
+
+        Raises:
+            WorkspaceError: a track is not in the store, or is damaged.
+        """
+        scale = FULL_SCALE if view.kind == "waveform" else 1
+        return mean_and_variance((self.seen(view, digest) for digest in digests), view.rows, scale)
+
+    def _features_path(self, digest: str, variant: int) -> Path:
+        folder, name = _address(_FEATURE_SETTINGS, digest, variant)
+        return self.root / folder / digest[:2] / f"{name}.features.npy"
+
+    def _waveform_path(self, digest: str, variant: int) -> Path:
+        folder, name = _address(_WAVEFORM_SETTINGS, digest, variant)
+        return self.root / "waveforms" / folder / digest[:2] / f"{name}.npy"
+
+    def _embedding_path(self, source: str, digest: str) -> Path:
+        folder = short_hash({**_WAVEFORM_SETTINGS, "network": source})
+        return self.root / "embeddings" / folder / digest[:2] / f"{digest}.npy"
+
+    def _is_whole(self, digest: str, variant: int) -> bool:
+        try:
+            frames, samples = self.features(digest, variant).shape[1], len(self.waveform(digest, variant))
+        except WorkspaceError:
+            return False
+        return bool(frames == extract.n_frames(samples))
+
+
+def _address(settings: Mapping[str, object], digest: str, variant: int) -> tuple[str, str]:
+    """Return the names of a folder and, without its suffix, of a file in it."""
+    if not variant:
+        return short_hash(settings), digest
+    return short_hash({**settings, "augmentation": augment.VERSION}), f"{digest}.{variant}"
+
+
+def _make(store: FeatureStore, work: _Work) -> None:
+    """Write both arrays of a track and of its variants, as far as they are wanted. Runs in a worker."""
+    track, numbers = work
+    try:
+        samples, rate = decode(track.path)
+    except DataError as error:
+        raise DataError(f"{track.path}: {error}, since it was scanned. Put it back, and run again.") from None
+    if content_address(samples, rate) != track.digest:
+        raise DataError(f"{track.path}: its audio changed since it was scanned. Run again to scan it anew.")
+    samples = resample(samples, rate)
+    for number in numbers:
+        copy = augment.augmented_copy(samples, _seed(track.digest, number)) if number else samples
+        store.put(track.digest, extract.extract(copy), quantised(copy), number)
+
+
+def _seed(digest: str, variant: int) -> int:
+    """Return the seed of a variant, which depends on nothing else: equal audio, equal variants."""
+    return zlib.crc32(f"{digest}/{variant}".encode())
+
+
+def _write(path: Path, array: npt.NDArray[Any]) -> None:
+    with replacing(path) as unfinished:
+        np.save(unfinished, array)
+
+
+def _unwritable(root: Path, error: OSError) -> WorkspaceError:
+    return WorkspaceError(
+        f"{root}: the store of features cannot be written ({error.strerror}). Free some space or choose another "
+        f"--workspace; what is there is kept."
+    )
+
+
+def _mapped(path: Path, is_right: Callable[[npt.NDArray[Any]], bool]) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] | None
+    try:
+        # Mapping fails on a file that is shorter than its header says, and reads nothing but that header.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise WorkspaceError(f"{path}: not in the store. Run again to have it made.") from None
+    except (OSError, ValueError, EOFError):
+        array = None
+    if array is None or not is_right(array):
+        raise WorkspaceError(f"{path}: damaged. Run again to have it made anew.")
+    return array
+
+
+def _are_features(array: npt.NDArray[Any]) -> bool:
+    return array.ndim == 2 and len(array) == extract.N_ROWS and bool(array.dtype == np.float32)
+
+
+def _is_embedding(array: npt.NDArray[Any]) -> bool:
+    return array.ndim == 2 and array.shape[1] > 0 and bool(array.dtype == np.float32)
+
+
+def _is_waveform(array: npt.NDArray[Any]) -> bool:
+    return array.ndim == 1 and bool(array.dtype == np.int16)

@@ -1,0 +1,1 @@
+"""Synthetic music: a data set for where there is no real music."""

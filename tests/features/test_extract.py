@@ -1,0 +1,60 @@
+"""One shared spectrum gives what four librosa calls give, and never a value that a network cannot take."""
+
+from __future__ import annotations
+
+import librosa
+import numpy as np
+import pytest
+
+from harness.datasets.signal import SAMPLE_RATE
+from harness.features.extract import CHROMA, CONTRAST, HOP_LENGTH, MEL, MFCC, N_ROWS, extract
+from harness.features.input_spec import FUSION_VIEW, MFCC_VIEW, WAVEFORM_VIEW
+
+
+def music(seconds: float = 4.0) -> np.ndarray:
+    """A rising chord with some noise, float32, shape (n,)."""
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    tones = sum(np.sin(2 * np.pi * f * time * (1 + 0.05 * time)) for f in (220.0, 277.2, 329.6, 1760.0))
+    return (0.1 * tones + np.random.default_rng(0).normal(0, 0.01, len(time))).astype(np.float32)
+
+
+def test_equal_to_four_separate_librosa_calls() -> None:
+    samples = music()
+    feature = librosa.feature
+    mel = librosa.power_to_db(feature.melspectrogram(y=samples, sr=SAMPLE_RATE, n_mels=128), ref=1.0, top_db=None)
+
+    features = extract(samples)
+
+    assert features.dtype == np.float32
+    assert features.shape == (N_ROWS, 1 + len(samples) // HOP_LENGTH) == (187, 173)
+    np.testing.assert_allclose(features[MEL], mel, atol=1e-3)
+    # This signal stays within librosa's 80 dB below the peak, so its defaults agree.
+    np.testing.assert_allclose(features[MFCC], feature.mfcc(y=samples, sr=SAMPLE_RATE, n_mfcc=40), atol=1e-2)
+    np.testing.assert_allclose(features[CHROMA], feature.chroma_stft(y=samples, sr=SAMPLE_RATE, tuning=0.0), atol=1e-4)
+    np.testing.assert_allclose(features[CONTRAST], feature.spectral_contrast(y=samples, sr=SAMPLE_RATE), atol=1e-2)
+
+
+def test_a_crop_does_not_depend_on_what_else_the_track_holds() -> None:
+    quiet = music() * 1e-3
+    followed = np.concatenate([quiet, music() * 5])
+    frames = len(quiet) // HOP_LENGTH - 4
+
+    np.testing.assert_allclose(extract(followed)[:, :frames], extract(quiet)[:, :frames], atol=1e-2)
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-30, 1e-7, 1.0, 100.0])
+def test_finite_at_any_level(level: float) -> None:
+    samples = np.random.default_rng(1).normal(0, 1, 70_001).astype(np.float32) * np.float32(level)
+    samples[30_000:50_000] = 0
+    features = extract(samples)
+    assert features.shape == (187, 137)
+    assert np.isfinite(features).all()
+
+
+def test_views() -> None:
+    assert MFCC_VIEW.shape == (40, 130, 1)
+    assert FUSION_VIEW.shape == (187, 130, 1)
+    assert WAVEFORM_VIEW.shape == (110_250, 1)
+    assert (MFCC_VIEW.start, MFCC_VIEW.stop) == (MFCC.start, MFCC.stop) == (128, 168)
+    assert MFCC_VIEW.describe() == "mfcc: 40 rows x 130 frames (3.0 s)"
+    assert WAVEFORM_VIEW.describe() == "waveform: 110,250 samples (5.0 s)"
