@@ -222,18 +222,19 @@ def predict(
         harness predict *.flac --json --model models:/gtzan-cnn2d-fusion@champion
     """
     from harness.inference.card import introduction
-    from harness.inference.choice import opened
-    from harness.inference.pipeline import Classifier, quiet
+    from harness.inference.pipeline import Classifier
+    from harness.inference.resolve import open_model
     from harness.inference.text import line, timeline
+    from harness.processes import redirected
     from harness.settings import cache
 
     failed = False
-    with opened(workspace, model, tracking_uri, cache()) as bundle:
-        classifier = Classifier(bundle)
+    with open_model(workspace, model, tracking_uri, cache()) as bundle:
+        classifier = Classifier.load(bundle)
         typer.echo(introduction(classifier.about), err=True)
         for path in audio:
             try:
-                with quiet():
+                with redirected(2):  # of notes that decoders and the framework print
                     heard = classifier.file(path)
             except DataError as error:
                 typer.echo(f"error: {error}", err=True)
@@ -264,13 +265,13 @@ def export(
     """
     from harness.inference import bundle as bundles
     from harness.inference.card import introduction
-    from harness.inference.choice import opened
     from harness.inference.pipeline import Classifier
+    from harness.inference.resolve import open_model
     from harness.settings import cache
 
     bundles.check_new(directory)
-    with opened(workspace, model, tracking_uri, cache()) as bundle:
-        typer.echo(introduction(Classifier(bundle).about), err=True)
+    with open_model(workspace, model, tracking_uri, cache()) as bundle:
+        typer.echo(introduction(Classifier.load(bundle).about), err=True)
         bundles.export(bundle, directory)
     typer.echo(directory)
 
@@ -465,9 +466,10 @@ def stored_studies(workspace: Path, tracking_uri: str | None) -> Any:
         studies = read_studies(tracking_uri)
         where = tracking_uri
     else:
+        from harness import workspace as layout
         from harness.tracking.ledger import Ledger
 
-        ledger = Ledger(workspace)
+        ledger = Ledger(layout.Workspace(workspace))
         studies = tuple(ledger.results(study.study) for study in ledger.studies())
         where = str(workspace)
     found = [study for study in studies if study.trials]

@@ -65,3 +65,8 @@ class UnusableGpuError(DeviceError):
 
 class TrackingError(HarnessError):
     """The tracking server, or its store, cannot be used."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what `error` says, or its class where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +19,6 @@ from harness.records import (
     ProtocolRecord,
     Provenance,
     StudyRecord,
-    TrialRecord,
 )
 from harness.trials.spec import Ended, Fold, TrialSpec
 from harness.units import GIB
@@ -92,17 +90,3 @@ def completed(spec: TrialSpec, epochs: tuple[EpochRecord, ...] = (), **changes: 
         predictions=PREDICTIONS,
     )
     return replace(end, **changes)
-
-
-class NoTracker:
-    """Hears everything, keeps nothing."""
-
-    def open_study(self, study: StudyRecord) -> None: ...
-
-    def trial_started(self, study: StudyRecord, number: int, params: Mapping[str, Any]) -> None: ...
-
-    def epoch(self, study: str, number: int, epoch: EpochRecord) -> None: ...
-
-    def trial_ended(self, trial: TrialRecord) -> None: ...
-
-    def study_ended(self, study: str) -> None: ...

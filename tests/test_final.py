@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from model_helpers import ToneStore
 from optuna.storages import InMemoryStorage
-from search_helpers import NoTracker
 
 from harness.audio import embeddings
 from harness.audio.crops import Example
@@ -28,6 +27,7 @@ from harness.search import benchmark
 from harness.search.events import Event, Note
 from harness.search.final import final
 from harness.settings import RunSettings, cache
+from harness.tracking.base import NullTracker
 from harness.tracking.ledger import Ledger
 from harness.trials.members import Answers, Member
 from harness.trials.pool import End, Epoch, FoldEnd
@@ -35,6 +35,7 @@ from harness.trials.spec import Ended, Fold, TrialSpec
 from harness.units import MIB
 from harness.vram.admission import Lane
 from harness.vram.footprint import Footprint
+from harness.workspace import Workspace
 
 GENRES = ("high", "low", "middle", "top")
 
@@ -103,10 +104,6 @@ class FakePool:
         return Answers([answers(tracks, lambda example: True) for _ in members], MIB, 0.01)
 
 
-class Untracked(NoTracker):
-    def close(self) -> None: ...
-
-
 @dataclass
 class Bench:
     """A workspace with a data set of four genres of five tracks, each by an artist of its own."""
@@ -150,7 +147,7 @@ def bench(tmp_path: Path, tones: Path, tone_store: ToneStore, monkeypatch: pytes
     storages: dict[str, InMemoryStorage] = defaultdict(InMemoryStorage)
     for module in ("benchmark", "final"):
         monkeypatch.setattr(f"harness.search.{module}.open_storage", storages.__getitem__)
-    monkeypatch.setattr("harness.tracking.mlflow.live.Tracker", lambda *about, **options: Untracked())
+    monkeypatch.setattr("harness.tracking.mlflow.tracker.MLflowTracker", lambda *about, **options: NullTracker())
     monkeypatch.setattr("harness.search.benchmark._crown", lambda *about: None)
     monkeypatch.setattr("harness.search.final.send", lambda *about: 0)
     monkeypatch.setattr("reports.figures.svg", lambda *about: b"")  # nobody looks at the pictures
@@ -382,7 +379,7 @@ def test_a_configuration_hears_with_the_network_that_it_names(
     named = tuple(network_at_hand(bench, tmp_path / "networks", name, size) for name, size in sizes.items())
     bench.run("kfold:4")
     bench.run("kfold:4", trials=8, family="pretrained", embedding=named)
-    study = next(study for study in Ledger(bench.workspace).studies() if study.family == "pretrained")
+    study = next(study for study in Ledger(Workspace(bench.workspace)).studies() if study.family == "pretrained")
     assert study.input == "small: 3 rows x 4 frames (30.0 s); large: 5 rows x 4 frames (30.0 s)"
     heard = {spec.config["embedding"] for spec in FakePool.specs if spec.family == "pretrained"}
     assert heard == set(sizes)

@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
-from search_helpers import FAMILY, FOLDS, RECORD, NoTracker, completed
+from search_helpers import FAMILY, FOLDS, RECORD, completed
 
 from harness.audio.features import InputView
 from harness.errors import DeviceError
@@ -20,6 +20,7 @@ from harness.models import Config
 from harness.records import EpochRecord, Outcome, Reading, Source, StudyRecord, StudyResults, TrialRecord
 from harness.search.events import Event, TrialStarted
 from harness.search.study import Plan, Study
+from harness.tracking.base import NullTracker
 from harness.tracking.ledger import Ledger
 from harness.trials.pool import End, Epoch
 from harness.trials.spec import Ended, TrialSpec
@@ -30,6 +31,7 @@ from harness.vram.device import Device, DeviceKind
 from harness.vram.footprint import Footprint
 from harness.vram.probes import DeviceDeltaProbe, NoProbe, ProcessProbe
 from harness.vram.room import UNTAUGHT_SHARE
+from harness.workspace import Workspace
 
 BATCH = 32
 EPOCH = EpochRecord(epoch=1, loss=1, accuracy=1, val_loss=1, val_accuracy=0.5, val_macro_f1=0.5, seconds=1)
@@ -132,7 +134,7 @@ class LastInFirstOut:
 
 
 @dataclass
-class Tracker(NoTracker):
+class Tracker(NullTracker):
     """Keeps which trials it was told of at their start."""
 
     started: list[int] = field(default_factory=list)
@@ -157,7 +159,7 @@ class Bench:
             **{"threads": 1, "deterministic": False, "time_limit_seconds": None, "trial_time_limit_seconds": None},
         }
         plan = Plan(**(options | changes))
-        return Study(plan, self.storage, pool, Ledger(self.folder), self.tracker, self.events.append).run()
+        return Study(plan, self.storage, pool, Ledger(Workspace(self.folder)), self.tracker, self.events.append).run()
 
     @property
     def told(self) -> list[optuna.trial.FrozenTrial]:
@@ -569,7 +571,7 @@ class Lost(LastInFirstOut):
 def test_a_gpu_that_is_lost_in_a_study_costs_no_trial(bench: Bench) -> None:
     with pytest.raises(DeviceError, match="cannot use the GPU any more"):
         bench.run(Lost(), 3, lanes=(GPU,))
-    assert [record.number for record in Ledger(bench.folder).trials(RECORD.study)] == [0]
+    assert [record.number for record in Ledger(Workspace(bench.folder)).trials(RECORD.study)] == [0]
     undone = bench.told[1].params
     results = bench.run(LastInFirstOut(), 3, lanes=(GPU,))
     assert [record.number for record in results.trials] == [0, 1, 2]

@@ -14,7 +14,7 @@ import optuna
 import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
-from search_helpers import EPOCHS, FAMILY, FOLDS, RECORD, TRACKS, NoTracker, completed, score
+from search_helpers import EPOCHS, FAMILY, FOLDS, RECORD, TRACKS, completed, score
 
 from harness.audio.crops import Example
 from harness.audio.features import MFCC_VIEW, InputView
@@ -24,12 +24,14 @@ from harness.records import EpochRecord, Outcome, Predictions, Reading, StudyRec
 from harness.search.benchmark import open_storage
 from harness.search.events import Event, StudyEnded, StudyStarted, TrialEnded
 from harness.search.study import REFUSED_PER_TRIAL, Plan, Study
+from harness.tracking.base import NullTracker
 from harness.tracking.ledger import Ledger
 from harness.trials.pool import End, Epoch, FoldEnd
 from harness.trials.spec import Ended, Fold, TrialSpec
 from harness.units import GIB, MIB
 from harness.vram.admission import Lane
 from harness.vram.footprint import Footprint
+from harness.workspace import Workspace
 
 
 class Killed(BaseException):
@@ -147,7 +149,7 @@ class Bench:
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger(self.folder)
+        return Ledger(Workspace(self.folder))
 
     @property
     def storage(self) -> BaseStorage:
@@ -160,7 +162,7 @@ class Bench:
             **{"store": self.folder, "min_micro_batch": 8, "jobs": 1, "threads": 1, "deterministic": False},
             **{"time_limit_seconds": None, "trial_time_limit_seconds": None},
         }
-        return Study(Plan(**(options | plan)), self.storage, pool, self.ledger, NoTracker(), self.events.append)
+        return Study(Plan(**(options | plan)), self.storage, pool, self.ledger, NullTracker(), self.events.append)
 
     def run(self, pool: FakePool, trials: int, **options: Any) -> StudyResults:
         return self.study(pool, trials, **options).run()
@@ -356,7 +358,7 @@ def test_a_hopeless_trial_is_pruned(bench: Bench) -> None:
 
 def test_the_importance_of_hyperparameters_is_kept(bench: Bench) -> None:
     bench.run(FakePool(), 12)
-    shares = json.loads(bench.ledger.files(RECORD.study)["importance.json"])
+    shares = json.loads(bench.ledger.files(RECORD.study)["importance.json"])["importance"]
     assert sum(shares.values()) == pytest.approx(1)
     assert set(shares) <= set(bench.told[0].params)
 
@@ -458,9 +460,9 @@ def test_killed_around_the_end_of_a_trial_nothing_is_lost_or_repeated(
 
     with monkeypatch.context() as patch:
         if moment == "before the ledger":
-            patch.setattr(study.ledger, "write", kill_at_second(study.ledger.write))
+            patch.setattr(study.ledger, "write_trial", kill_at_second(study.ledger.write_trial))
         elif moment == "before Optuna":
-            patch.setattr(study.ledger, "write", kill_at_second(study.ledger.write, after=True))
+            patch.setattr(study.ledger, "write_trial", kill_at_second(study.ledger.write_trial, after=True))
         elif moment == "in between constraints":
             # The first trial sets two of them, so this is after the first of the second trial's.
             ends.append(-1)

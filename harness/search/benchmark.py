@@ -18,7 +18,7 @@ from harness.audio.store import Store
 from harness.errors import DeviceError, TrackingError, UsageError, WorkspaceError
 from harness.families import Family, select
 from harness.inference.bundle import CARD, PACKAGE, requirements
-from harness.inference.choice import best_model, bundle_trial
+from harness.inference.resolve import best_model, bundle_trial
 from harness.records import Predictions, Provenance, StudyRecord, StudyResults, short_hash
 from harness.search.data import Prepared, prepare_search
 from harness.search.devices import lanes_for
@@ -26,12 +26,14 @@ from harness.search.events import Note, Notify
 from harness.search.references import references
 from harness.search.space import space_hash
 from harness.search.study import Plan, Study
-from harness.settings import RunSettings, default_artifact_root, default_tracking_uri
-from harness.tracking.ledger import REFERENCES, Ledger, dump_records, lock_workspace
+from harness.settings import RunSettings, default_artifact_root
+from harness.tracking.ledger import Ledger
+from harness.tracking.serialization import REFERENCES, dump_references
 from harness.trials.pool import Pool
 from harness.trials.spec import Fold
 from harness.vram.admission import CPU_LANE, Lane
 from harness.vram.device import Device
+from harness.workspace import Workspace
 from reports.figures import confusion_matrix_png
 from reports.render import results_table, write
 from reports.tables import confusion_json, per_genre_csv
@@ -46,7 +48,9 @@ def run(settings: RunSettings, notify: Notify) -> tuple[StudyResults, ...]:
     """
     chosen = select(settings.families)
     keras_backend.check_backend()
-    with lock_workspace(settings.workspace), closing(Pool()) as pool:
+    workspace = Workspace(settings.workspace)
+    Ledger(workspace).check_readable()
+    with workspace.lock(), closing(Pool()) as pool:
         # Before the data: that a GPU cannot be used is not to be learnt after minutes. Without one, the server of the
         # children imports the framework while the data is read.
         lanes = lanes_for(settings, pool, notify)
@@ -126,12 +130,12 @@ def _studies(
     notify: Notify,
 ) -> tuple[StudyResults, ...]:
     # Importing MLflow takes seconds; the children's server uses them to import the framework.
-    from harness.tracking.mlflow.live import Tracker
+    from harness.tracking.mlflow.tracker import MLflowTracker
 
-    ledger = Ledger(settings.workspace)
+    ledger = Ledger(Workspace(settings.workspace))
     storage = open_storage(settings.storage_url)
     own_store = settings.tracking_uri is None
-    tracker = Tracker(
+    tracker = MLflowTracker(
         settings.tracking,
         ledger,
         artifact_root=default_artifact_root(settings.workspace) if own_store else None,
@@ -146,7 +150,7 @@ def _studies(
             folds = prepared.folds(family.views)
             record = ledger.open_study(study_record(settings, family, prepared, lanes[0].device))
             record = _on_device(record, lanes[0].device, settings, ledger)
-            ledger.keep_settings(record.study, settings.portable().model_dump_json(indent=2))
+            ledger.write_settings(record.study, settings.portable())
             keep_references(ledger, record, prepared.store, folds)
             plan = Plan(
                 family=family,
@@ -199,7 +203,7 @@ def keep_references(ledger: Ledger, study: StudyRecord, store: Store, folds: Seq
     """Score the reference classifiers on what the folds hold out, and keep that beside what is known of others."""
     scored = references(store, folds, study.dataset.genres, study.seed)
     others = (each for each in ledger.results(study.study).references if each.partition != scored[0].partition)
-    ledger.keep_files(study.study, {REFERENCES: dump_records((*others, *scored))})
+    ledger.write_study_files(study.study, {REFERENCES: dump_references((*others, *scored))})
 
 
 def write_report(workspace: Path, ledger: Ledger) -> list[Path]:
@@ -216,8 +220,8 @@ def deliver(workspace: Path, tracking_uri: str | None) -> int:
         WorkspaceError: a run owns the workspace.
     """
     check_results(workspace)
-    with lock_workspace(workspace):
-        return send(Ledger(workspace), tracking_uri)
+    with Workspace(workspace).lock():
+        return send(Ledger(Workspace(workspace)), tracking_uri)
 
 
 def check_results(workspace: Path) -> None:
@@ -230,8 +234,8 @@ def send(ledger: Ledger, tracking_uri: str | None) -> int:
     """Do what `deliver` does, for whoever owns the workspace."""
     from harness.tracking.mlflow.delivery import sync
 
-    own = default_tracking_uri(ledger.workspace)
-    root = default_artifact_root(ledger.workspace) if tracking_uri in (None, own) else None
+    own = ledger.workspace.mlflow_url
+    root = ledger.workspace.artifacts if tracking_uri in (None, own) else None
     delivery = sync(ledger, tracking_uri or own, artifact_root=root, artifacts=artifacts, describe=describe)
     if delivery.refused:
         raise TrackingError(f"{delivery.delivered} results were delivered, others not: {'; '.join(delivery.refused)}")
@@ -267,6 +271,7 @@ def _crown(
 
     The best model that heard with other networks stays what it is: they may not be at hand.
     """
+    from harness.tracking.mlflow.logged_model import ModelFiles
     from harness.tracking.mlflow.registry import register_champion
 
     best = best_model(ledger, _rivals(study, ledger))
@@ -281,10 +286,7 @@ def _crown(
                 settings.tracking,
                 results.study,
                 trial.number,
-                model_dir=bundle,
-                python_model=PACKAGE / "inference" / "pyfunc.py",
-                code_paths=[PACKAGE],
-                pip_requirements=requirements(),
+                ModelFiles(bundle, PACKAGE / "inference" / "pyfunc.py", (PACKAGE,), tuple(requirements())),
                 description=(bundle / CARD).read_text(encoding="utf-8"),
             )
         except TrackingError as error:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from harness.audio.crops import Example
 from harness.audio.embeddings import known_extractors
@@ -48,18 +46,15 @@ from harness.search.sampler import seed_for
 from harness.search.space import fixed
 from harness.search.study import Plan, Study
 from harness.settings import RunSettings, cache
-from harness.tracking.ledger import (
-    FINALS,
-    Ledger,
-    dump_predictions,
-    dump_record,
-    lock_workspace,
-)
+from harness.tracking.base import NullTracker
+from harness.tracking.ledger import Ledger
+from harness.tracking.serialization import FINALS, dump_predictions, dump_record
 from harness.trials.members import Answers, Member
 from harness.trials.members import ask as ask_members
 from harness.trials.pool import End, Pool
 from harness.trials.spec import Fold, TrialSpec
 from harness.vram.admission import Lane
+from harness.workspace import Workspace
 
 SMALLER = 4
 """An outer fold whose winner cannot be chosen from stored predictions gets a search of so many times fewer trials."""
@@ -122,8 +117,8 @@ def final(
     """
     check_backend()
     check_results(workspace)
-    with lock_workspace(workspace):
-        ledger = Ledger(workspace)
+    with Workspace(workspace).lock():
+        ledger = Ledger(Workspace(workspace))
         known = [ledger.results(study.study) for study in ledger.studies()]
         wanted = families or sorted({results.study.family for results in known})
         chosen = {family.name: family for family in select(wanted)} if wanted else {}
@@ -202,14 +197,8 @@ class _Data:
         Raises:
             WorkspaceError: there are none, or another version wrote them.
         """
-        try:
-            stored = RunSettings.model_validate_json(self._ledger.settings(study))
-        except ValidationError as error:
-            raise WorkspaceError(
-                f"{study}: settings.json is not of this version ({error.errors()[0]['msg']}). Start the same "
-                "`harness run` again to have it written."
-            ) from error
-        return stored.model_copy(update={"workspace": self._ledger.workspace, "families": self._families})
+        stored = self._ledger.settings(study)
+        return stored.model_copy(update={"workspace": self._ledger.workspace.root, "families": self._families})
 
     def prepared(self, settings: RunSettings) -> Prepared:
         key = settings.model_dump_json(include={"data", "protocol", "groups", "seed", "skip_bad", "quick"})
@@ -290,7 +279,7 @@ class _Opened:
             run = job.record(end)
             if end.ended.test_predictions is not None:
                 content = dump_predictions(end.ended.test_predictions)
-                self.ledger.keep_files(self.record.study, {f"{job.key}.npz": content})
+                self.ledger.write_study_files(self.record.study, {f"{job.key}.npz": content})
             others = (other for other in finals.runs if other.key != run.key)
             finals = finals.model_copy(update={"runs": (*others, run)})
             self._keep(finals)
@@ -314,7 +303,7 @@ class _Opened:
         return [self._winner_without(number, fold) for number, fold in enumerate(self.folds)]
 
     def _keep(self, finals: FinalsRecord) -> None:
-        self.ledger.keep_files(self.record.study, {FINALS: dump_record(finals)})
+        self.ledger.write_study_files(self.record.study, {FINALS: dump_record(finals)})
 
     def _test_fold(self) -> Fold:
         """Return the search's own split, with the test tracks."""
@@ -357,7 +346,7 @@ class _Opened:
         )
         self.notify(Note(f"{self.record.family}: a smaller search without outer fold {number + 1}"))
         storage = open_storage(f"sqlite:///{folder.resolve() / 'optuna.db'}")
-        return Study(plan, storage, self.pool, Ledger(folder), _Untracked(), self.notify).run().best
+        return Study(plan, storage, self.pool, Ledger(Workspace(folder)), NullTracker(), self.notify).run().best
 
     def _jobs(self, winners: Sequence[TrialRecord | None], seeds: int) -> Iterator[Job]:
         """Yield winner and baseline of every fold, seed by seed."""
@@ -417,18 +406,6 @@ class _Opened:
                 self.pool.reply(event.number, True)
 
 
-class _Untracked:
-    """A tracker that keeps nothing: a smaller search is a means, and no study of its own."""
-
-    def _ignore(self, *arguments: object) -> None: ...
-
-    open_study: Callable[..., None] = _ignore
-    trial_started: Callable[..., None] = _ignore
-    epoch: Callable[..., None] = _ignore
-    trial_ended: Callable[..., None] = _ignore
-    study_ended: Callable[..., None] = _ignore
-
-
 def _same_data(prepared: Prepared, study: StudyRecord) -> None:
     dataset, protocol = prepared.dataset.record(), prepared.split.record()
     if (dataset.fingerprint, protocol.fingerprint) != (study.dataset.fingerprint, study.protocol.fingerprint):
@@ -481,7 +458,7 @@ def _test_ensembles(group: Sequence[_Opened], ledger: Ledger, pool: Pool) -> Non
         others = (joint,) if joint else (old for old in each.finals.ensembles if old.name != each.study.family)
         found = tuple(record for record in (own, *others) if record is not None)
         finals = each.finals.model_copy(update={"ensembles": found})
-        ledger.keep_files(each.study.study, {FINALS: dump_record(finals)})
+        ledger.write_study_files(each.study.study, {FINALS: dump_record(finals)})
 
 
 def _openings_before(results: StudyResults, known: Sequence[StudyResults]) -> tuple[OpeningRecord, ...]:

@@ -17,10 +17,11 @@ from harness.search.events import Note, Notify, Progress
 from harness.search.fitting import Fitter, Limits
 from harness.search.space import points
 from harness.settings import RunSettings
-from harness.tracking.ledger import Ledger, lock_workspace
+from harness.tracking.ledger import Ledger
 from harness.trials.pool import Pool
 from harness.units import format_duration, format_size
 from harness.vram.admission import Lane, widest
+from harness.workspace import Workspace
 
 SAMPLED = 8
 """Configurations of each family that are looked at, the baseline among them."""
@@ -39,7 +40,8 @@ def dry_run(settings: RunSettings, notify: Notify) -> None:
         HarnessError: as `run` would.
     """
     check_backend()
-    with lock_workspace(settings.workspace), closing(Pool()) as pool:
+    Ledger(Workspace(settings.workspace)).check_readable()
+    with Workspace(settings.workspace).lock(), closing(Pool()) as pool:
         lanes = lanes_for(settings, pool, notify)
         prepared = prepare_search(settings, notify)
         for family in map(prepared.at_hand, select(settings.families)):
@@ -51,7 +53,7 @@ def _family(
     settings: RunSettings, family: Family, prepared: Prepared, lanes: tuple[Lane, ...], pool: Pool, notify: Notify
 ) -> Iterator[str]:
     record = study_record(settings, family, prepared, lanes[0].device)
-    known = Ledger(settings.workspace).trials(record.study)
+    known = Ledger(Workspace(settings.workspace)).trials(record.study)
     ended = sum(trial.outcome is not Outcome.REFUSED for trial in known)
     limits = Limits(settings.vram_budget, settings.min_micro_batch, settings.trial_time_limit, lanes)
     fitter = Fitter(limits, lambda config: pool.reckon(family.name, family.view_of(config), config, genres))

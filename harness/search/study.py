@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Iterator, Mapping
@@ -19,20 +18,20 @@ from harness.errors import HarnessError, WorkspaceError
 from harness.families import Family
 from harness.models import Config
 from harness.records import (
-    EpochRecord,
     Outcome,
     Predictions,
     Reading,
     StudyRecord,
     StudyResults,
     TrialRecord,
-    Value,
 )
 from harness.scoring.metrics import log_likelihoods
 from harness.search.events import EpochEnded, Notify, StudyEnded, StudyStarted, TrialEnded, TrialStarted
 from harness.search.fitting import Fitter, Limits
 from harness.search.sampler import pruner, sampler, seed_for
+from harness.tracking.base import Tracker
 from harness.tracking.ledger import Ledger
+from harness.tracking.serialization import IMPORTANCE, dump_importance
 from harness.trials.pool import End, Epoch, Event, FoldEnd
 from harness.trials.spec import Ended, Fold, TrialSpec
 from harness.units import format_size
@@ -73,20 +72,6 @@ class Trials(Protocol):
     def events(self) -> Iterator[Event]: ...
 
     def reply(self, number: int, go_on: bool) -> None: ...
-
-
-class Tracking(Protocol):
-    """The part of `harness.tracking.mlflow.live.Tracker` that a study uses."""
-
-    def open_study(self, study: StudyRecord) -> None: ...
-
-    def trial_started(self, study: StudyRecord, number: int, params: Mapping[str, Value]) -> None: ...
-
-    def epoch(self, study: str, number: int, epoch: EpochRecord) -> None: ...
-
-    def trial_ended(self, trial: TrialRecord) -> None: ...
-
-    def study_ended(self, study: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -167,7 +152,7 @@ class Study:
         storage: optuna.storages.BaseStorage,
         pool: Trials,
         ledger: Ledger,
-        tracker: Tracking,
+        tracker: Tracker,
         notify: Notify,
     ) -> None:
         self.plan, self.pool, self.ledger, self.tracker, self.notify = plan, pool, ledger, tracker, notify
@@ -197,7 +182,7 @@ class Study:
         """Run until the plan's trials have ended, and return what the study holds then."""
         started = time.monotonic()
         self._catch_up()
-        self.tracker.open_study(self.record)
+        self.tracker.study_started(self.record)
         best = self.best.valid_macro_f1 if self.best is not None else None
         self.notify(StudyStarted(self.record, self.plan.trials, self._counted(), best))
         while True:
@@ -364,7 +349,7 @@ class Study:
 
     def _epoch_ended(self, event: Epoch) -> None:
         epoch = event.record
-        self.tracker.epoch(self.record.study, event.number, epoch)
+        self.tracker.epoch_ended(self.record.study, event.number, epoch)
         held = self.pool.held.get(event.number) or None
         self.notify(EpochEnded(self.record.family, event.number, epoch, held))
         # Epochs of different folds saw different tracks; with folds, the pruner hears of tracks instead.
@@ -488,7 +473,7 @@ class Study:
 
     def _keep(self, record: TrialRecord, trial: optuna.Trial, predictions: Predictions | None) -> None:
         """Keep the result, then tell Optuna, then everyone else."""
-        self.ledger.write(record, predictions)
+        self.ledger.write_trial(record, predictions)
         self.ended[record.number] = record
         self._tell(trial, record)
         self.tracker.trial_ended(record)
@@ -513,8 +498,7 @@ class Study:
         return StudyResults(self.record, tuple(self.ended.values()), {}).best
 
     def _finish(self) -> StudyResults:
-        importance = json.dumps(self._importance(), indent=2) + "\n"
-        self.ledger.keep_files(self.record.study, {"importance.json": importance.encode()})
+        self.ledger.write_study_files(self.record.study, {IMPORTANCE: dump_importance(self._importance())})
         self.tracker.study_ended(self.record.study)
         results = self.ledger.results(self.record.study)
         self.notify(StudyEnded(results))
