@@ -116,8 +116,8 @@ def _available(ledger: Ledger, study: StudyRecord, cache: Path) -> tuple[Family,
         extractors = known_extractors(study.embeddings, ledger.settings(study.study).embedding, cache)
     except (UsageError, WorkspaceError) as error:
         raise UsageError(
-            f"{study.study}: what it was embedded with is not available ({error}) Put it back, or name a model that carries "
-            f"it: --model models:/{study.dataset.name}-{study.family}@champion"
+            f"{study.study}: what it was embedded with is not available ({error}) Put it back, or name a model that "
+            f"carries it: --model models:/{study.dataset.name}-{study.family}@champion"
         ) from error
     return family.hearing({name: each.view for name, each in extractors.items()}), extractors
 

@@ -28,7 +28,7 @@ from mlflow_helpers import (
     trial,
 )
 
-from harness.errors import TrackingError
+from harness.errors import TrackingError, WorkspaceError
 from harness.records import EpochRecord, Outcome, Predictions, StudyResults
 from harness.tracking.ledger import Entry, Ledger
 from harness.tracking.mlflow.delivery import Delivery, sync
@@ -216,6 +216,22 @@ def test_what_was_delivered_is_read_back_equal(ledger: Ledger, uri: str, root: P
     assert [list(each.predictions) for each in found] == [[], [2, 10]]
     for number in (2, 10):
         assert_equal(expected[1].predictions[number], found[1].predictions[number])
+
+
+@pytest.mark.parametrize(("found", "written"), [("3", "format 3,"), (None, r"format 0 \(before")])
+def test_what_was_delivered_in_another_format_is_not_read(
+    ledger: Ledger, uri: str, root: Path, found: str | None, written: str
+) -> None:
+    sync(ledger, uri, artifact_root=root)
+    (parent,) = runs_of(uri, "study")
+    MlflowClient(uri).delete_tag(parent.info.run_id, "format")
+    if found is not None:
+        MlflowClient(uri).set_tag(parent.info.run_id, "format", found)
+    with pytest.raises(
+        WorkspaceError,
+        match=f"{STUDY.study} in {uri}: written in {written}.* and this version reads format 1. Use the version",
+    ):
+        read_studies(uri)
 
 
 def test_a_search_shows_its_curves_once(ledger: Ledger, uri: str, root: Path) -> None:
