@@ -136,14 +136,6 @@ class Watched:
         )
 
 
-class NoTracker:
-    """Hears everything, keeps nothing."""
-
-    def open_study(self, *heard: Any, **named: Any) -> None: ...
-
-    trial_started = epoch = trial_ended = study_ended = open_study
-
-
 def order(
     bench: Bench, point: Point, micro_batch: int, budget: int, epochs: int = 1, cap: int | None = None
 ) -> TrialSpec:
@@ -196,7 +188,9 @@ def study(
     import optuna
 
     from harness.search.study import Plan, Study
+    from harness.tracking.base import NullTracker
     from harness.tracking.ledger import Ledger
+    from harness.workspace import Workspace
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     bench, family, device = pool.bench, point.family, lane.device
@@ -241,4 +235,4 @@ def study(
     )
     with TemporaryDirectory(dir=bench.folder) as workspace:
         storage = optuna.storages.InMemoryStorage()
-        return Study(plan, storage, pool, Ledger(Path(workspace)), NoTracker(), lambda event: None).run()
+        return Study(plan, storage, pool, Ledger(Workspace(Path(workspace))), NullTracker(), lambda event: None).run()

@@ -39,24 +39,23 @@ sys.path.insert(0, str(TESTS))
 
 from footprint_error import GENRES, one_update  # noqa: E402
 from nvml_stub import STATE, build, describe  # noqa: E402
-from search_helpers import FOLDS, PREDICTIONS, RECORD, NoTracker  # noqa: E402
+from search_helpers import FOLDS, PREDICTIONS, RECORD  # noqa: E402
 
 from harness.families import Family, select  # noqa: E402
 from harness.processes import kill_group  # noqa: E402
 from harness.records import EpochRecord, Outcome, Reading  # noqa: E402
 from harness.search.study import Plan, Study  # noqa: E402
+from harness.tracking.base import NullTracker  # noqa: E402
 from harness.tracking.ledger import Ledger  # noqa: E402
 from harness.trials import framework, worker  # noqa: E402
 from harness.trials.pool import NO_DEVICE, End, Epoch, Pool  # noqa: E402
-from harness.trials.spec import (
-    Ended,
-    TrialSpec,
-)
+from harness.trials.spec import Ended, TrialSpec
 from harness.units import GIB, MIB, format_size  # noqa: E402
 from harness.vram.admission import Lane  # noqa: E402
 from harness.vram.device import resolve_device  # noqa: E402
 from harness.vram.meter import Meter  # noqa: E402
 from harness.vram.probes import ProcessProbe  # noqa: E402
+from harness.workspace import Workspace  # noqa: E402
 
 FAMILY = "cnn2d-mfcc"
 QUICK = True
@@ -205,7 +204,9 @@ def ours(family: Family, seed: int, pool: OneUpdate, folder: Path) -> dict[str, 
         trial_time_limit_seconds=None,
         lanes=(Lane(device, ProcessProbe(UUID)),),
     )
-    study = Study(plan, optuna.storages.InMemoryStorage(), pool, Ledger(folder), NoTracker(), lambda event: None)
+    study = Study(
+        plan, optuna.storages.InMemoryStorage(), pool, Ledger(Workspace(folder)), NullTracker(), lambda event: None
+    )
     pool.wasted = 0
     results = study.run()
     outcomes = [trial.outcome for trial in results.trials]

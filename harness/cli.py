@@ -218,18 +218,19 @@ def predict(
         harness predict *.flac --json --model models:/gtzan-cnn2d-fusion@champion
     """
     from harness.inference.card import introduction
-    from harness.inference.choice import opened
-    from harness.inference.pipeline import Classifier, quiet
+    from harness.inference.pipeline import Classifier
+    from harness.inference.resolve import open_model
     from harness.inference.text import line, timeline
+    from harness.processes import redirected
     from harness.settings import cache
 
     failed = False
-    with opened(workspace, model, tracking_uri, cache()) as bundle:
-        classifier = Classifier(bundle)
+    with open_model(workspace, model, tracking_uri, cache()) as bundle:
+        classifier = Classifier.load(bundle)
         typer.echo(introduction(classifier.about), err=True)
         for path in audio:
             try:
-                with quiet():
+                with redirected(2):  # of notes that decoders and the framework print
                     heard = classifier.file(path)
             except DataError as error:
                 typer.echo(f"error: {error}", err=True)
@@ -260,13 +261,13 @@ def export(
     """
     from harness.inference import bundle as bundles
     from harness.inference.card import introduction
-    from harness.inference.choice import opened
     from harness.inference.pipeline import Classifier
+    from harness.inference.resolve import open_model
     from harness.settings import cache
 
     bundles.check_new(directory)
-    with opened(workspace, model, tracking_uri, cache()) as bundle:
-        typer.echo(introduction(Classifier(bundle).about), err=True)
+    with open_model(workspace, model, tracking_uri, cache()) as bundle:
+        typer.echo(introduction(Classifier.load(bundle).about), err=True)
         bundles.export(bundle, directory)
     typer.echo(directory)
 

@@ -72,8 +72,8 @@ class TrackingError(HarnessError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message: what libraries append after it is for their authors."""
-    return str(error).strip().partition("\n")[0]
+    """Return the first line of what `error` says, or its class where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def listed(lines: Iterable[str]) -> str:

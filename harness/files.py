@@ -49,6 +49,21 @@ def touch(path: Path) -> None:
     _sync(path.parent)
 
 
+def remove(path: Path) -> None:
+    """Remove a file, if it is there, so that it stays away after a power cut, too."""
+    path.unlink(missing_ok=True)
+    if path.parent.exists():
+        _sync(path.parent)
+
+
+def move(path: Path, target: Path) -> None:
+    """Move a file or folder to a place that is free, so that it stays there after a power cut, too."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(target)
+    _sync(target.parent)
+    _sync(path.parent)
+
+
 def remove_unfinished(root: Path, older_than_seconds: float) -> None:
     """Remove what killed processes left under `root`; what is younger may be another process's work."""
     for unfinished in root.rglob(f".*{_MARK}*"):

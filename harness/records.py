@@ -17,6 +17,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+FORMAT = 1
+"""The format of what a ledger, MLflow or a model's folder holds: it stands in every file, and no other is read."""
+
 
 class Outcome(StrEnum):
     """How a trial ended."""

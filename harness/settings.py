@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from harness.errors import UsageError
 from harness.units import parse_duration, parse_size
+from harness.workspace import Workspace
 
 
 def _text(parse: Callable[[str], float]) -> BeforeValidator:
@@ -87,22 +88,12 @@ class RunSettings(BaseModel):
     @property
     def storage_url(self) -> str:
         """Where Optuna keeps the studies; a file in the workspace unless told otherwise."""
-        return self.storage or f"sqlite:///{self.workspace.resolve() / 'optuna.db'}"
+        return self.storage or Workspace(self.workspace).optuna_url
 
     @property
     def tracking(self) -> str:
         """Where MLflow keeps the runs; a file in the workspace unless told otherwise."""
-        return self.tracking_uri or default_tracking_uri(self.workspace)
-
-
-def default_tracking_uri(workspace: Path) -> str:
-    """Return the address of the workspace's own MLflow store."""
-    return f"sqlite:///{workspace.resolve() / 'mlflow.db'}"
-
-
-def default_artifact_root(workspace: Path) -> Path:
-    """Return the folder in which the workspace's own MLflow store keeps artifacts."""
-    return workspace.resolve() / "artifacts"
+        return self.tracking_uri or Workspace(self.workspace).mlflow_url
 
 
 def cache() -> Path:

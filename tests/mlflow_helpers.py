@@ -14,12 +14,17 @@ from mlflow.entities import Run, ViewType
 from harness.records import (
     DatasetRecord,
     EpochRecord,
+    FinalRecord,
+    FinalsRecord,
+    OpeningRecord,
     Outcome,
     Predictions,
     ProtocolRecord,
     Provenance,
     Published,
     Reading,
+    ReferenceRecord,
+    Role,
     Source,
     StudyRecord,
     TrialRecord,
@@ -27,6 +32,8 @@ from harness.records import (
 )
 from harness.tracking.ledger import Ledger
 from harness.tracking.mlflow.delivery import sync
+from harness.tracking.serialization import FINALS, dump_predictions, dump_record
+from harness.workspace import Workspace
 
 STUDY = StudyRecord(
     family="cnn2d-fusion",
@@ -97,6 +104,47 @@ def trial(number: int, outcome: Outcome = Outcome.COMPLETED, epochs: tuple[Epoch
     )
 
 
+OPENINGS = (
+    OpeningRecord(trials=2, state="a", opened="2025-01-02T10:00:00+00:00"),
+    OpeningRecord(trials=4, state="b", opened="2025-01-03T10:00:00+00:00"),
+)
+TESTED = Predictions(
+    tracks=("blues.1", "blues.2", "rock.1", "rock.2"),
+    genres=("blues", "rock"),
+    labels=np.array([0, 0, 1, 1]),
+    probabilities=np.array([[0.75, 0.25], [0.5, 0.25], [0.25, 0.75], [0.75, 0.25]], dtype=np.float32),
+)
+REFERENCE = ReferenceRecord(name="largest genre", partition="valid", tracks=4, accuracy=0.5, macro_f1=1 / 3)
+
+
+def final(role: Role, seed: int, fold: int | None = None, outcome: Outcome = Outcome.COMPLETED) -> FinalRecord:
+    completed = outcome is Outcome.COMPLETED
+    return FinalRecord(
+        role=role,
+        trial=7 if role is Role.WINNER else 0,
+        seed=seed,
+        fold=fold,
+        outcome=outcome,
+        message="" if completed else "the process ended",
+        tracks=4 if completed else 0,
+        test_accuracy=0.75 if completed else None,
+        test_macro_f1=11 / 15 if completed else None,
+        reading=Reading(peak_bytes=3 * 2**30, source=Source.PROCESS) if completed else Reading(),
+        allocator_peak_bytes=2**30 if completed else None,
+        train_seconds=90.5 if completed else None,
+    )
+
+
+WINNER, BASELINE = final(Role.WINNER, 2), final(Role.BASELINE, 2)
+
+
+def keep_finals(ledger: Ledger, *runs: FinalRecord, openings: tuple[OpeningRecord, ...] = OPENINGS[:1]) -> None:
+    """Keep finals as the search does: the predictions of a run, then the record that names it."""
+    tested = {f"{run.key}.npz": dump_predictions(TESTED) for run in runs if run.outcome is Outcome.COMPLETED}
+    finals = FinalsRecord(tested="test", openings=openings, runs=runs)
+    ledger.write_study_files(STUDY.study, {**tested, FINALS: dump_record(finals)})
+
+
 def pictures(title: str, predictions: Predictions) -> Mapping[str, bytes]:
     return {"confusion_matrix.png": title.encode(), "per_genre.csv": b"table"}
 
@@ -106,7 +154,7 @@ def empty_store() -> bytes:
     """An SQLite store with its tables made, which takes seconds."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "mlflow.db")
-        sync(Ledger(path.parent), f"sqlite:///{path}")
+        sync(Ledger(Workspace(path.parent)), f"sqlite:///{path}")
         return path.read_bytes()
 
 
@@ -119,7 +167,7 @@ def new_store(folder: Path) -> str:
 
 def new_ledger(folder: Path) -> Ledger:
     """A ledger in which the study is open."""
-    ledger = Ledger(folder)
+    ledger = Ledger(Workspace(folder))
     ledger.open_study(STUDY)
     return ledger
 

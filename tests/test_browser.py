@@ -14,11 +14,11 @@ from matplotlib.image import imread
 from mlflow_helpers import PREDICTIONS, STUDY, trial
 
 from harness.records import Outcome
-from harness.settings import default_artifact_root, default_tracking_uri
 from harness.tracking.ledger import Ledger
 from harness.tracking.mlflow.delivery import sync
 from harness.tracking.mlflow.views import BEST_TRIALS, FAMILIES
 from harness.workflows.publish import artifacts, describe
+from harness.workspace import Workspace
 
 pytestmark = pytest.mark.slow  # starts a server and a browser
 
@@ -37,7 +37,7 @@ class Page:
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two families: one with two completed trials and one out of memory, one with a trial of its own."""
     folder = tmp_path_factory.mktemp("browsed")
-    ledger = Ledger(folder)
+    ledger = Ledger(Workspace(folder))
     for study in (STUDY, OTHER):
         ledger.open_study(study)
     better = {"valid_macro_f1": 0.825, "params": {**trial(1).params, "layers": 5}, "vram_series": ((0.5, 2**30),)}
@@ -46,8 +46,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger.write(trial(2, Outcome.OOM, epochs=()), None)
     own = {"family": OTHER.family, "study": OTHER.study, "valid_macro_f1": 0.5}
     ledger.write(trial(0).model_copy(update=own), PREDICTIONS)
-    root = default_artifact_root(folder)
-    sync(ledger, default_tracking_uri(folder), artifact_root=root, artifacts=artifacts, describe=describe)
+    root = Workspace(folder).artifacts
+    sync(ledger, Workspace(folder).mlflow_url, artifact_root=root, artifacts=artifacts, describe=describe)
     return folder
 
 

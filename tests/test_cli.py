@@ -21,8 +21,9 @@ from mlflow import MlflowClient
 from harness import cli
 from harness.families import families
 from harness.records import Outcome, TrialRecord
-from harness.settings import default_tracking_uri, run_settings
+from harness.settings import run_settings
 from harness.tracking.ledger import Ledger
+from harness.workspace import Workspace
 
 Harness = Callable[..., tuple[int, str, str]]
 
@@ -146,7 +147,7 @@ def test_gtzan_is_known_by_its_names(harness: Harness, tmp_path: Path) -> None:
 
 
 def completed(benchmark: Benchmark) -> list[TrialRecord]:
-    ledger = Ledger(benchmark.workspace)
+    ledger = Ledger(Workspace(benchmark.workspace))
     return [trial for study in ledger.studies() for trial in ledger.trials(study.study) if trial.completed]
 
 
@@ -183,7 +184,7 @@ def test_a_report_has_the_same_bytes_every_time_and_from_mlflow(
     benchmark: Benchmark, harness: Harness, tmp_path: Path
 ) -> None:
     """Runs a search."""
-    uri = default_tracking_uri(benchmark.workspace)
+    uri = Workspace(benchmark.workspace).mlflow_url
     written = {}
     for name, source in {
         "one": ("--workspace", benchmark.workspace),
@@ -206,11 +207,11 @@ def test_a_report_has_the_same_bytes_every_time_and_from_mlflow(
 @pytest.mark.slow
 def test_mlflow_shows_every_trial_with_its_pictures_and_the_champions(benchmark: Benchmark) -> None:
     """Runs a search."""
-    client = MlflowClient(default_tracking_uri(benchmark.workspace))
+    client = MlflowClient(Workspace(benchmark.workspace).mlflow_url)
     (experiment,) = (each for each in client.search_experiments() if each.name.startswith("tones/"))
     runs = client.search_runs([experiment.experiment_id], "tags.kind = 'trial'")
     shown = {(run.data.tags["study"], int(run.data.tags["trial"])): run for run in runs}
-    ledger = Ledger(benchmark.workspace)
+    ledger = Ledger(Workspace(benchmark.workspace))
     kept = {(trial.study, trial.number) for study in ledger.studies() for trial in ledger.trials(study.study)}
     assert len(runs) == len(shown)
     assert shown.keys() == kept
@@ -264,7 +265,7 @@ def test_a_run_that_is_killed_and_interrupted_ends_as_an_undisturbed_one(
     assert len(ended) == len(set(ended))
 
     def scores(workspace: Path) -> list[tuple[int, Outcome, dict[str, Any], float | None, list[float]]]:
-        ledger = Ledger(workspace)
+        ledger = Ledger(Workspace(workspace))
         (study,) = (study for study in ledger.studies() if study.family == "cnn2d-mfcc")
         return [
             (trial.number, trial.outcome, trial.params, trial.valid_macro_f1, [epoch.loss for epoch in trial.epochs])

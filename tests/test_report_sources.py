@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from pathlib import Path
@@ -10,17 +9,17 @@ from pathlib import Path
 import pytest
 from browser import serving
 from command import command
-from mlflow_helpers import PREDICTIONS, STUDY, new_ledger, new_store, runs_of, trial
-from test_mlflow_finals import BASELINE, WINNER, keep
+from mlflow_helpers import BASELINE, PREDICTIONS, STUDY, WINNER, keep_finals, new_ledger, new_store, runs_of, trial
 
 from harness.errors import WorkspaceError
 from harness.records import Outcome
-from harness.settings import default_artifact_root
-from harness.tracking.ledger import IMPORTANCE, Ledger
+from harness.tracking.ledger import Ledger
 from harness.tracking.mlflow.delivery import sync
 from harness.tracking.mlflow.links import run_links
 from harness.tracking.mlflow.points import trial_points
 from harness.tracking.mlflow.reading import read_studies
+from harness.tracking.serialization import IMPORTANCE, dump_importance
+from harness.workspace import Workspace
 from reports import render
 
 SHARES = {"rate": 0.75, "layers": 0.25}
@@ -31,9 +30,9 @@ def ledger(tmp_path: Path) -> Ledger:
     """A workspace with a searched and tested study."""
     ledger = new_ledger(tmp_path)
     for number, outcome in enumerate((Outcome.COMPLETED, Outcome.OOM, Outcome.COMPLETED)):
-        ledger.write(trial(number, outcome), PREDICTIONS if outcome is Outcome.COMPLETED else None)
-    ledger.keep_files(STUDY.study, {IMPORTANCE: json.dumps(SHARES).encode()})
-    keep(ledger, WINNER, BASELINE)
+        ledger.write_trial(trial(number, outcome), PREDICTIONS if outcome is Outcome.COMPLETED else None)
+    ledger.write_study_files(STUDY.study, {IMPORTANCE: dump_importance(SHARES)})
+    keep_finals(ledger, WINNER, BASELINE)
     return ledger
 
 
@@ -41,7 +40,7 @@ def ledger(tmp_path: Path) -> Ledger:
 def uri(ledger: Ledger, tmp_path: Path) -> str:
     """The MLflow store of the workspace, with all of it delivered."""
     uri = new_store(tmp_path)
-    assert sync(ledger, uri, artifact_root=default_artifact_root(tmp_path)).refused == ()
+    assert sync(ledger, uri, artifact_root=Workspace(tmp_path).artifacts).refused == ()
     return uri
 
 
@@ -68,7 +67,7 @@ def test_what_the_allocator_took_is_a_metric_where_it_is_known() -> None:
 def test_a_study_without_importance_has_none(tmp_path: Path) -> None:
     ledger = new_ledger(tmp_path)
     assert ledger.results(STUDY.study).importance == {}
-    ledger.keep_files(STUDY.study, {IMPORTANCE: b'{"rate": "much"}'})
+    ledger.write_study_files(STUDY.study, {IMPORTANCE: b'{"format": 1, "importance": {"rate": "much"}}'})
     with pytest.raises(WorkspaceError, match=r"importance\.json: not a result that this version can read"):
         ledger.results(STUDY.study)
 

@@ -14,7 +14,8 @@ from harness.features.fold import Example
 from harness.records import EnsembleRecord, Predictions, StudyResults
 from harness.scoring.ensemble import blend, select_members
 from harness.scoring.metrics import joined, track_scores
-from harness.tracking.ledger import FINALS, Ledger, dump_record
+from harness.tracking.ledger import Ledger
+from harness.tracking.serialization import FINALS, dump_record
 from harness.trials.local.fork_server import ForkServer
 
 
@@ -117,7 +118,7 @@ def _keep(own: EnsembleRecord | None, joint: EnsembleRecord | None, results: Stu
     others = [joint] if joint is not None else earlier
     found = (*([own] if own is not None else []), *others)
     finals = results.finals.model_copy(update={"ensembles": found})
-    ledger.keep_files(results.study.study, {FINALS: dump_record(finals)})
+    ledger.write_study_files(results.study.study, {FINALS: dump_record(finals)})
 
 
 def ensemble(

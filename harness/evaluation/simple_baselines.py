@@ -11,7 +11,8 @@ from harness.features.fold import Example, Fold
 from harness.features.store import FeatureStore
 from harness.records import Predictions, ReferenceRecord, StudyRecord
 from harness.scoring.metrics import joined, track_scores
-from harness.tracking.ledger import REFERENCES, Ledger, dump_records
+from harness.tracking.ledger import Ledger
+from harness.tracking.serialization import REFERENCES, dump_references
 
 
 def keep_simple_baselines(ledger: Ledger, study: StudyRecord, store: FeatureStore, folds: Sequence[Fold]) -> None:
@@ -22,7 +23,7 @@ def keep_simple_baselines(ledger: Ledger, study: StudyRecord, store: FeatureStor
     """
     scored = simple_baselines(store, folds, study.dataset.genres, study.seed)
     others = (each for each in ledger.results(study.study).references if each.partition != scored[0].partition)
-    ledger.keep_files(study.study, {REFERENCES: dump_records((*others, *scored))})
+    ledger.write_study_files(study.study, {REFERENCES: dump_references((*others, *scored))})
 
 
 def simple_baselines(

@@ -20,7 +20,8 @@ from harness.hashing import seed_for
 from harness.records import FinalsRecord, Outcome, TrialRecord
 from harness.search.memory_limits import room_of
 from harness.search.trial_record import now
-from harness.tracking.ledger import FINALS, Ledger, dump_predictions, dump_record
+from harness.tracking.ledger import Ledger
+from harness.tracking.serialization import FINALS, dump_predictions, dump_record
 from harness.trials.backend import run_to_end
 from harness.trials.job import TrainingSpec, TrialLimits, TrialSpec
 from harness.trials.local.backend import LocalBackend

@@ -60,7 +60,8 @@ def smaller_search(
         The best completed trial; None if there is none.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(folder)
+    workspace = Workspace(folder)
+    ledger = Ledger(workspace)
     config = StudyConfig(
         family=study.family,
         record=ledger.open_study(study.record),
@@ -74,6 +75,6 @@ def smaller_search(
         slots=tuple(slots),
     )
     notify(Note(f"{study.record.family}: a smaller search without outer fold {number + 1}"))
-    storage = open_storage(Workspace(folder).optuna_url)
+    storage = open_storage(workspace.optuna_url)
     own = backend.with_files(job_files(ledger, study.prepared.store.root))
     return StudyRunner.open(config, storage, own, ledger, NullTracker(), notify).run().best

@@ -3,7 +3,7 @@
     FOLDER/model.keras     the network
     FOLDER/labels.json     the genres, in the order of its answers
     FOLDER/model.json      what preprocessing needs, and what the model is
-    FOLDER/network/        the frozen network that a model on embeddings hears with
+    FOLDER/network/        the frozen network whose embeddings a model is trained on, where it is
     FOLDER/MODEL_CARD.md   for readers
 
 `harness export` adds the code that reads it, `classify.py` as an example, its requirements, and a README.
@@ -16,7 +16,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, distribution, version
-from modulefinder import Module, ModuleFinder
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,10 +25,12 @@ from harness.errors import UsageError
 from harness.features.embeddings.extractor import Extractor
 from harness.features.input_spec import InputView
 from harness.inference.pipeline import ABOUT, LABELS, MODEL, NETWORK
+from harness.records import FORMAT
 
 CARD = "MODEL_CARD.md"
 PACKAGE = Path(harness.__file__).parent
-"""The code that a model needs when MLflow keeps it; an export takes just the modules that `classify.py` imports."""
+"""The code that goes with a model, in an export and in MLflow alike. It goes whole: what of it a model uses is seen by
+nobody but Python, and all of it is small beside a network."""
 
 _EXAMPLE = PACKAGE / "inference" / "example.py"
 _REQUIRED = ("keras", "librosa", "numpy", "pydantic", "soundfile", "soxr", "tensorflow")
@@ -50,7 +51,7 @@ python classify.py song.mp3 other.wav
 | `model.keras` | the network, for Keras 3 |
 | `labels.json` | the genres, in the order of its answers |
 | `model.json` | what the network sees of a track, and what the model is |
-| `code/` | what `classify.py` needs of `harness`: decoding, features, crops, votes; under the licence in `LICENSE` |
+| `code/` | `harness`, of which `classify.py` uses decoding, features, crops and votes; under the licence in `LICENSE` |
 """
 
 
@@ -72,11 +73,11 @@ def write_bundle(
         genres: its answers, in order.
         about: what the model is, as JSON can hold it; see `harness.inference.card.facts`.
         card: the model card, as markdown.
-        extractor: the frozen network that it hears with, where its view is an embedding.
+        extractor: the frozen network that embeds a track, where its view is an embedding.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(model, folder / MODEL)
-    content: dict[str, Any] = {"view": asdict(view), "about": dict(about)}
+    content: dict[str, Any] = {"format": FORMAT, "view": asdict(view), "about": dict(about)}
     if extractor is not None:
         # Its suffix says what it is; the names of its parents may be anything.
         content["network"] = extractor.path.name
@@ -106,10 +107,7 @@ def export(bundle: Path, folder: Path) -> None:
                     shutil.copytree(bundle / part, made / part)
                 elif (bundle / part).exists():
                     shutil.copyfile(bundle / part, made / part)
-            for module in _modules():
-                copy = made / "code" / module.relative_to(PACKAGE.parent)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(module, copy)
+            shutil.copytree(PACKAGE, made / "code" / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
             shutil.copyfile(_EXAMPLE, made / "classify.py")
             (made / "requirements.txt").write_text("\n".join([*requirements(), ""]), encoding="utf-8")
             (made / "README.md").write_text(_README, encoding="utf-8")
@@ -132,26 +130,6 @@ def check_new(folder: Path) -> None:
 def requirements() -> list[str]:
     """Return what must be installed to use a bundle, in the versions that are installed here."""
     return [f"{name}=={version(name)}" for name in _REQUIRED]
-
-
-class _Own(ModuleFinder):
-    """Finds the modules of this package that a script imports, wherever in it, and those that they import."""
-
-    def __init__(self) -> None:
-        super().__init__(path=[str(PACKAGE.parent)])
-
-    def find_module(self, name: str, path: Any, parent: Module | None = None) -> Any:
-        if path is None and name != PACKAGE.name:
-            raise ImportError(name)
-        return super().find_module(name, path, parent)
-
-
-def _modules() -> list[Path]:
-    """Return the files of this package that `classify.py` needs."""
-    finder = _Own()
-    finder.run_script(str(_EXAMPLE))
-    names = finder.modules.keys() - {"__main__"}
-    return sorted(Path(finder.modules[name].__file__) for name in names)  # type: ignore[attr-defined]
 
 
 def _licence() -> str:

@@ -11,22 +11,23 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "code"))
 
 from harness.errors import DataError  # noqa: E402
-from harness.inference.pipeline import Classifier, quiet  # noqa: E402
+from harness.inference.pipeline import Classifier  # noqa: E402
+from harness.processes import redirected  # noqa: E402
 
 
 def main(files: list[str]) -> int:
-    classifier = Classifier(HERE)
+    classifier = Classifier.load(HERE)
     status = 0
     for file in files:
         try:
-            with quiet():  # of notes that decoders and the framework print
-                heard = classifier.file(Path(file))
+            with redirected(2):  # of notes that decoders and the framework print
+                prediction = classifier.file(Path(file))
         except DataError as error:
             print(f"error: {error}", file=sys.stderr)
             status = 2
             continue
-        # heard.crops has the probabilities of every few seconds, heard.spans when they are.
-        print(json.dumps({"file": file, "genre": heard.genre, "probabilities": heard.probabilities}))
+        # prediction.crops has the probabilities of every few seconds, prediction.spans when they are.
+        print(json.dumps({"file": file, "genre": prediction.genre, "probabilities": prediction.probabilities}))
     return status
 
 

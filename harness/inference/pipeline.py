@@ -1,4 +1,4 @@
-"""A trained model with all that it needs to hear music: decoding, features, crops, votes.
+"""A trained model with all that it needs to classify music: decoding, features, crops, votes.
 
 It is loaded from a bundle, a folder that needs no data set, store or workspace; `harness.inference.bundle` writes it.
 """
@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,19 +21,20 @@ from harness.features.crops import crop, crop_starts
 from harness.features.embeddings.extractor import Extractor
 from harness.features.extract import extract
 from harness.features.input_spec import InputView
+from harness.records import FORMAT
 from harness.scoring.metrics import vote
 
 MODEL, LABELS, ABOUT, NETWORK = "model.keras", "labels.json", "model.json", "network"
 """The parts of a bundle: the network, the genres in the order of its answers, what preprocessing needs (with what the
-model card is made of), and the folder of the frozen network that a model on embeddings hears with."""
+model card is made of), and the folder of the frozen network that a model on embeddings was trained with."""
 
 BATCH = 16
 """Crops that go through the model at once; every batch has this size, so that it is traced once."""
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
-    """What a model hears in a track.
+class TrackPrediction:
+    """What a model answers for a track.
 
     Attributes:
         genres: the answers that there are, length C.
@@ -84,17 +84,44 @@ class Classifier:
         about: the facts of its model card.
     """
 
-    def __init__(self, bundle: Path) -> None:
-        """Read what the bundle says; its network is loaded when it is first needed.
+    def __init__(
+        self,
+        model: Path,
+        genres: tuple[str, ...],
+        view: InputView,
+        about: Mapping[str, Any],
+        extractor: Extractor | None = None,
+    ) -> None:
+        """Load nothing yet; the network of `model` is loaded when it is first needed.
+
+        Args:
+            model: the saved Keras model.
+            genres: see the class.
+            view: see the class.
+            about: see the class.
+            extractor: the frozen network that embeds a track, where the view is an embedding.
+        """
+        self.genres, self.view, self.about = genres, view, about
+        self._path = model
+        self._network: Any = None
+        self._extractor = extractor
+
+    @classmethod
+    def load(cls, bundle: Path) -> Classifier:
+        """Return the classifier of a bundle.
 
         Raises:
-            DataError: the folder holds no bundle.
+            DataError: the folder holds no bundle, or one of another format.
         """
         try:
             content = json.loads((bundle / ABOUT).read_text(encoding="utf-8"))
-            self.genres: tuple[str, ...] = tuple(json.loads((bundle / LABELS).read_text(encoding="utf-8")))
-            self.view = InputView(**content["view"])
-            self.about: Mapping[str, Any] = content["about"]
+            _check_format(content, bundle / ABOUT)
+            genres = tuple(json.loads((bundle / LABELS).read_text(encoding="utf-8")))
+            view, about = InputView(**content["view"]), content["about"]
+            extractor = None
+            if view.kind == "embedding":
+                file = bundle / NETWORK / content["network"]
+                extractor = Extractor(view.name, file, view.source, view.rows, view.length)
         except OSError as error:
             raise DataError(
                 f"{bundle}: holds no model ({error.strerror}: {Path(error.filename).name}). Name a folder that "
@@ -104,12 +131,7 @@ class Classifier:
             raise DataError(
                 f"{bundle / ABOUT}: not of a model that this version can read ({error}). Export it again."
             ) from error
-        self._path = bundle / MODEL
-        self._network: Any = None
-        self._extractor: Extractor | None = None
-        if self.view.kind == "embedding":
-            file = bundle / NETWORK / content["network"]
-            self._extractor = Extractor(self.view.name, file, self.view.source, self.view.rows, self.view.length)
+        return cls(bundle / MODEL, genres, view, about, extractor)
 
     def network(self) -> Any:
         """Return the `keras.Model`; the first call loads it, and imports the framework."""
@@ -126,21 +148,21 @@ class Classifier:
             self._network = keras.models.load_model(self._path, compile=False)
         return self._network
 
-    def file(self, path: Path) -> Heard:
-        """Return what the model hears in an audio file.
+    def file(self, path: Path) -> TrackPrediction:
+        """Return what the model answers for an audio file.
 
         Raises:
             DataError: the file is not audio that can be read, is silent, or is too short.
         """
         try:
-            return self._hear(*decode(path))
+            return self._predict(*decode(path))
         except DataError as error:
             raise DataError(
                 f"{path}: {error}. Name an audio file ({', '.join(AUDIO_SUFFIXES)}) of at least {MIN_SECONDS} s."
             ) from None
 
-    def samples(self, samples: Samples, rate: int) -> Heard:
-        """Return what the model hears in a waveform.
+    def samples(self, samples: Samples, rate: int) -> TrackPrediction:
+        """Return what the model answers for a waveform.
 
         Args:
             samples: float32 (samples,), mono, in [-1, 1].
@@ -150,15 +172,15 @@ class Classifier:
             DataError: they are not finite, silent or too short.
         """
         try:
-            return self._hear(checked(samples, rate), rate)
+            return self._predict(checked(samples, rate), rate)
         except DataError as error:
             raise DataError(
                 f"waveform of {len(samples)} samples at {rate} Hz: {error}. Give at least {MIN_SECONDS} s of music."
             ) from None
 
-    def _hear(self, samples: Samples, rate: int) -> Heard:
+    def _predict(self, samples: Samples, rate: int) -> TrackPrediction:
         network, waveform = self.network(), resample(samples, rate)
-        track = self._seen(waveform)
+        track = self._input(waveform)
         starts = crop_starts(track.shape[-1], self.view.length).tolist()
         inputs = np.stack([crop(track, self.view, start) for start in starts])
         answers = []
@@ -167,9 +189,9 @@ class Classifier:
             filled = np.concatenate([batch, np.zeros((BATCH - len(batch), *batch.shape[1:]), np.float32)])
             answers.append(np.asarray(network.predict_on_batch(filled))[: len(batch)])
         seconds = len(waveform) / SAMPLE_RATE
-        return Heard(self.genres, crop_spans(self.view, track.shape[-1], seconds), np.concatenate(answers))
+        return TrackPrediction(self.genres, crop_spans(self.view, track.shape[-1], seconds), np.concatenate(answers))
 
-    def _seen(self, waveform: Samples) -> np.ndarray:
+    def _input(self, waveform: Samples) -> np.ndarray:
         """Return what training would have found in its store: (rows, frames), or int16 (samples,)."""
         if self.view.kind == "features":
             return extract(waveform)[self.view.start : self.view.stop]
@@ -179,7 +201,17 @@ class Classifier:
         try:
             return self._extractor.embed(np.divide(stored, FULL_SCALE, dtype=np.float32))
         except HarnessError as error:
-            raise DataError(f"the network {self._extractor.name} cannot hear it ({error})") from error
+            raise DataError(f"the network {self._extractor.name} cannot embed it ({error})") from error
+
+
+def _check_format(content: Any, path: Path) -> None:
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        written = "0 (before formats were numbered)" if found is None else found
+        raise DataError(
+            f"{path}: written in format {written}, and this version reads format {FORMAT}. Use the version of harness "
+            "that wrote it, or export the model again."
+        )
 
 
 def crop_spans(view: InputView, length: int, seconds: float) -> tuple[tuple[float, float], ...]:
@@ -196,19 +228,3 @@ def crop_spans(view: InputView, length: int, seconds: float) -> tuple[tuple[floa
         (start * step, min((start + view.length) * step, seconds))
         for start in crop_starts(length, view.length).tolist()
     )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence libraries that complain on standard error: a framework without a GPU, a decoder of a bad file.
-
-    It turns standard error off for the whole process: only for a program that does one thing at a time.
-    """
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

@@ -26,7 +26,7 @@ class GenreModel(mlflow.pyfunc.PythonModel):
         # Logging a model executes this file, and must not import the framework.
         from harness.inference.pipeline import Classifier
 
-        self.classifier = Classifier(Path(context.artifacts["model"]))
+        self.classifier = Classifier.load(Path(context.artifacts["model"]))
         self.classifier.network()
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
@@ -39,14 +39,14 @@ class GenreModel(mlflow.pyfunc.PythonModel):
         path, samples, rate = (row.get(name) for name in ("audio", "samples", "rate"))
         try:
             if isinstance(path, str):
-                heard = self.classifier.file(Path(path))
+                prediction = self.classifier.file(Path(path))
             elif isinstance(samples, list | np.ndarray) and rate is not None and rate > 0:
-                heard = self.classifier.samples(np.asarray(samples, np.float32), int(rate))
+                prediction = self.classifier.samples(np.asarray(samples, np.float32), int(rate))
             else:
                 raise DataError("a row without audio. Give `audio`, or both `samples` and `rate`.")
         except DataError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
-        return {"genre": heard.genre, **heard.probabilities}
+        return {"genre": prediction.genre, **prediction.probabilities}
 
 
 set_model(GenreModel())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.inference.pipeline import Heard
+from harness.inference.pipeline import TrackPrediction
 
 SHOWN = 3
 """Genres in a line; `--json` has all of them."""
@@ -13,23 +13,23 @@ _SHADES = " ░▒▓█"
 _WIDTH = 60
 
 
-def line(heard: Heard) -> str:
+def line(prediction: TrackPrediction) -> str:
     """Return the most probable genres: `jazz 62 %, blues 30 %, rock 5 %`."""
-    ordered = sorted(heard.probabilities.items(), key=lambda answer: -answer[1])
+    ordered = sorted(prediction.probabilities.items(), key=lambda answer: -answer[1])
     return ", ".join(f"{genre} {100 * probability:.0f} %" for genre, probability in ordered[:SHOWN])
 
 
-def timeline(heard: Heard) -> list[str]:
+def timeline(prediction: TrackPrediction) -> list[str]:
     """Return a strip of probabilities over time for each genre that leads somewhere, darker where it is higher."""
-    parts = [part.mean(axis=0) for part in np.array_split(heard.crops, min(len(heard.crops), _WIDTH))]
+    parts = [part.mean(axis=0) for part in np.array_split(prediction.crops, min(len(prediction.crops), _WIDTH))]
     cell = _WIDTH // len(parts)
     totals = np.sum(parts, axis=0)
     leading = sorted({int(np.argmax(part)) for part in parts}, key=lambda genre: -totals[genre])
-    margin = max(len(heard.genres[genre]) for genre in leading)
+    margin = max(len(prediction.genres[genre]) for genre in leading)
     strips = ["".join(_shade(part, genre) * cell for part in parts) for genre in leading]
-    end = _clock(heard.spans[-1][1])
+    end = _clock(prediction.spans[-1][1])
     return [
-        *(f"  {heard.genres[genre]:{margin}} {strip}" for genre, strip in zip(leading, strips, strict=True)),
+        *(f"  {prediction.genres[genre]:{margin}} {strip}" for genre, strip in zip(leading, strips, strict=True)),
         f"  {'':{margin}} 0:00{end:>{len(parts) * cell - 4}}",
     ]
 

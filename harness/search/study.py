@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,6 +23,7 @@ from harness.search.trial_spec import trial_spec
 from harness.search.trial_table import TrialTable
 from harness.tracking.base import Tracker
 from harness.tracking.ledger import Ledger
+from harness.tracking.serialization import IMPORTANCE, dump_importance
 from harness.trials.backend import EpochReported, FoldReported, TrialBackend, TrialEnded
 from harness.trials.report import TrialReport
 from harness.units import format_size
@@ -231,14 +231,15 @@ class StudyRunner:
     def _keep(self, record: TrialRecord, trial: OpenTrial, predictions: Predictions | None) -> None:
         """Keep the result, then tell Optuna, then everyone else."""
         self.ledger.write_trial(record, predictions)
-        self.trials.end(record)
-        trial.tell(record)
+        self.ledger.write_study_files(
+            self.record.study, {IMPORTANCE: dump_importance(self.proposals.importance(self.trials.ended))}
+        )
         self.tracker.trial_ended(record)
         self.notify(TrialFinished(record))
 
     def _finish(self) -> StudyResults:
-        importance = json.dumps(self.proposals.importance(self.trials.ended), indent=2) + "\n"
-        self.ledger.write_study_files(self.record.study, {"importance.json": importance.encode()})
+        importance = dump_importance(self.proposals.importance(self.trials.ended))
+        self.ledger.write_study_files(self.record.study, {IMPORTANCE: importance})
         self.tracker.study_ended(self.record.study)
         results = self.ledger.results(self.record.study)
         self.notify(StudyFinished(results))

@@ -15,7 +15,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from harness.errors import UsageError, WorkspaceError
 from harness.processes import kill_group
-from harness.settings import default_artifact_root, default_tracking_uri
+from harness.workspace import Workspace
 
 FIRST_PORT = 5000
 PORTS = 100
@@ -37,15 +37,16 @@ def serve(workspace: Path, host: str, port: int | None, say: Callable[[str], Non
         WorkspaceError: the workspace has no store.
         UsageError: the port is taken.
     """
-    if not (workspace / "mlflow.db").exists():
+    layout = Workspace(workspace)
+    if not layout.mlflow_file.exists():
         raise WorkspaceError(f"{workspace}: holds no mlflow.db. Make one with: harness run all --quick")
     port = port if port is not None else _first_free_port(host)
     if not _is_free(host, port):
         raise UsageError(f"--port {port}: taken on {host}. Name another, or leave it out for the first free one.")
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
-        *("--backend-store-uri", default_tracking_uri(workspace)),
-        *("--default-artifact-root", default_artifact_root(workspace).as_uri()),
+        *("--backend-store-uri", layout.mlflow_url),
+        *("--default-artifact-root", layout.artifacts.as_uri()),
         # A line for each request would push the addresses off the screen.
         *("--uvicorn-opts", "--log-level warning"),
     ]
@@ -73,7 +74,7 @@ def _tell(server: str, workspace: Path, process: subprocess.Popen[bytes], say: C
     # MLflow takes seconds to import; meanwhile the server starts.
     from harness.tracking.mlflow.views import addresses
 
-    shown = addresses(default_tracking_uri(workspace), server)
+    shown = addresses(Workspace(workspace).mlflow_url, server)
     while not _answers(f"{server}/health"):
         if process.poll() is not None:
             return

@@ -13,7 +13,7 @@ from harness.families import Family
 from harness.features.embeddings.extractor import Extractor
 from harness.inference.bundle import CARD, PACKAGE, requirements
 from harness.inference.card import card_of
-from harness.inference.choice import best_model, bundle_trial
+from harness.inference.resolve import best_model, bundle_trial
 from harness.records import StudyRecord
 from harness.settings import RunSettings
 from harness.tracking.ledger import Ledger
@@ -41,6 +41,7 @@ def register_best_model(
         family: with the embeddings that are available.
         extractors: the networks that make them, by name.
     """
+    from harness.tracking.mlflow.logged_model import ModelFiles
     from harness.tracking.mlflow.registry import register_champion
 
     best = best_model(ledger, competing_studies(study, ledger))
@@ -55,10 +56,7 @@ def register_best_model(
                 settings.tracking,
                 results.study,
                 trial.number,
-                model_dir=bundle,
-                python_model=PACKAGE / "inference" / "pyfunc.py",
-                code_paths=[PACKAGE],
-                pip_requirements=requirements(),
+                ModelFiles(bundle, PACKAGE / "inference" / "pyfunc.py", (PACKAGE,), tuple(requirements())),
                 description=(bundle / CARD).read_text(encoding="utf-8"),
             )
         except TrackingError as error:

@@ -35,9 +35,9 @@ class Compute:
 
 
 @contextmanager
-def local_backend(workspace: Workspace) -> Iterator[LocalBackend]:
+def local_backend(ledger: Ledger) -> Iterator[LocalBackend]:
     """Hold a back end that trains on this machine for a workspace, for as long as the block runs."""
-    files = job_files(Ledger(workspace.root), workspace.store)
+    files = job_files(ledger, ledger.workspace.store)
     with closing(LocalBackend(ForkServer.start(), files)) as backend:
         yield backend
 
@@ -52,8 +52,9 @@ def computing(settings: RunSettings, notify: Notify) -> Iterator[Compute]:
         DeviceError: the GPU that was asked for is of no use.
     """
     check_backend()
-    workspace = Workspace(settings.workspace)
-    with workspace.lock(), local_backend(workspace) as backend:
+    ledger = Ledger(Workspace(settings.workspace))
+    ledger.check_readable()
+    with ledger.workspace.lock(), local_backend(ledger) as backend:
         # Before the data: that a GPU cannot be used is not to be learnt after minutes. Without one, the server of the
         # children imports the framework while the data is read.
         yield Compute(backend, slots_for(settings, backend, notify))

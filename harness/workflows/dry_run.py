@@ -23,6 +23,7 @@ from harness.vram.slots import roomiest
 from harness.workflows.devices import Compute, computing
 from harness.workflows.open_study import describe_study
 from harness.workflows.prepare_data import prepare_search
+from harness.workspace import Workspace
 
 SAMPLED = 8
 """Configurations of each family that are looked at, the baseline among them."""
@@ -78,7 +79,7 @@ def _sample(
 ) -> _Sampled:
     """Fit the baseline and random configurations into the budget, and time one forward pass of those that fit."""
     backend, slots, genres = compute.backend, compute.slots, len(study.dataset.genres)
-    known = Ledger(settings.workspace).trials(study.study)
+    known = Ledger(Workspace(settings.workspace)).trials(study.study)
     limits = Limits(settings.vram_budget, settings.min_micro_batch, settings.trial_time_limit, slots)
 
     def estimate(config: Config) -> Footprint:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pydantic import ValidationError
-
-from harness.errors import HarnessError, WorkspaceError
+from harness.errors import HarnessError
 from harness.evaluation.nested_cv import folds_to_test
 from harness.evaluation.study_under_test import StudyUnderTest
 from harness.evaluation.test_evaluation import TestEvaluation
@@ -82,14 +80,8 @@ class FinalPreparation:
         Raises:
             WorkspaceError: there are none, or another version wrote them.
         """
-        try:
-            stored = RunSettings.model_validate_json(self.ledger.settings(study))
-        except ValidationError as error:
-            raise WorkspaceError(
-                f"{study}: settings.json is not of this version ({error.errors()[0]['msg']}). Start the same "
-                "`harness run` again to have it written."
-            ) from error
-        return stored.model_copy(update={"workspace": self.ledger.workspace, "families": tuple(self.families)})
+        now = {"workspace": self.ledger.workspace.root, "families": tuple(self.families)}
+        return self.ledger.settings(study).model_copy(update=now)
 
     def _data(self, settings: RunSettings) -> PreparedData:
         """Return the data of settings, prepared once, with the tracks that are tested."""

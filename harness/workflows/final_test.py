@@ -41,9 +41,9 @@ def final_test(
     place = Workspace(workspace)
     place.check_results()
     with place.lock():
-        ledger = Ledger(workspace)
+        ledger = Ledger(place)
         tested = _test(ledger, families, seeds, reopen, notify)
-        write_report(workspace, ledger)
+        write_report(ledger)
         try:
             deliver(ledger, tested[0].settings.tracking_uri)
         except TrackingError as error:
@@ -65,8 +65,8 @@ def _test(ledger: Ledger, families: Sequence[str], seeds: int, reopen: bool, not
     studies = [results for results in known if results.study.family in chosen and results.best is not None]
     if not studies:
         names = ", ".join(chosen) or "any family"
-        raise UsageError(f"{ledger.workspace}: no completed trial of {names}. Run some first.")
-    with local_backend(Workspace(ledger.workspace)) as backend:
+        raise UsageError(f"{ledger.workspace.root}: no completed trial of {names}. Run some first.")
+    with local_backend(ledger) as backend:
         preparation = FinalPreparation(ledger, ProvenDevices(backend, notify), chosen, known, notify)
         evaluations = preparation.ready(studies, reopen)
         for evaluation in evaluations:

@@ -28,7 +28,7 @@ def open_study(settings: RunSettings, study: StudyRecord, device: Device, ledger
         WorkspaceError: the workspace cannot be written to, or holds another study under this name.
     """
     record = record_device(ledger.open_study(study), device, settings, ledger)
-    ledger.keep_settings(record.study, settings.portable().model_dump_json(indent=2))
+    ledger.write_settings(record.study, settings.portable())
     return record
 
 

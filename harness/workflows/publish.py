@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.errors import TrackingError
 from harness.events import Note, Notify
 from harness.records import Predictions, StudyResults
 from harness.scoring.metrics import confusion
 from harness.settings import RunSettings
+from harness.tracking.base import Tracker
 from harness.tracking.ledger import Ledger
 from harness.workspace import Workspace
 from reports.figures import confusion_matrix_png
 from reports.render import results_table, write
 from reports.tables import confusion_json, per_genre_csv
 
-if TYPE_CHECKING:
-    from harness.tracking.mlflow.live import Tracker
-
 
 def open_tracker(settings: RunSettings, ledger: Ledger, notify: Notify) -> Tracker:
     """Return what shows a search in MLflow while it runs; it is the caller's to close."""
     # Importing MLflow takes seconds; the children's server uses them to import the framework.
-    from harness.tracking.mlflow.live import Tracker
+    from harness.tracking.mlflow.tracker import MLflowTracker
 
     own_store = settings.tracking_uri is None
-    return Tracker(
+    return MLflowTracker(
         settings.tracking,
         ledger,
         artifact_root=Workspace(settings.workspace).artifacts if own_store else None,
@@ -50,10 +47,10 @@ def describe(results: StudyResults) -> str:
     return f"{results.study.description}.\n\n{results_table([results])}"
 
 
-def write_report(workspace: Path, ledger: Ledger) -> list[Path]:
+def write_report(ledger: Ledger) -> list[Path]:
     """Write the report of everything in the workspace and return the files."""
     studies = [ledger.results(study.study) for study in ledger.studies()]
-    return write([study for study in studies if study.trials], Workspace(workspace).report)
+    return write([study for study in studies if study.trials], ledger.workspace.report)
 
 
 def sync(workspace: Path, tracking_uri: str | None) -> int:
@@ -66,7 +63,7 @@ def sync(workspace: Path, tracking_uri: str | None) -> int:
     place = Workspace(workspace)
     place.check_results()
     with place.lock():
-        return deliver(Ledger(workspace), tracking_uri)
+        return deliver(Ledger(place), tracking_uri)
 
 
 def deliver(ledger: Ledger, tracking_uri: str | None) -> int:
@@ -77,7 +74,7 @@ def deliver(ledger: Ledger, tracking_uri: str | None) -> int:
     """
     from harness.tracking.mlflow import delivery
 
-    place = Workspace(ledger.workspace)
+    place = ledger.workspace
     root = place.artifacts if tracking_uri in (None, place.mlflow_url) else None
     done = delivery.sync(
         ledger, tracking_uri or place.mlflow_url, artifact_root=root, artifacts=artifacts, describe=describe

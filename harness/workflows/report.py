@@ -61,7 +61,7 @@ def stored_studies(workspace: Path, tracking_uri: str | None) -> Sequence[StudyR
 
         studies, where = read_studies(tracking_uri), tracking_uri
     else:
-        ledger = Ledger(workspace)
+        ledger = Ledger(Workspace(workspace))
         studies, where = [ledger.results(study.study) for study in ledger.studies()], str(workspace)
     found = [study for study in studies if study.trials]
     if not found:

@@ -20,6 +20,7 @@ from harness.workflows.devices import Compute, computing
 from harness.workflows.open_study import describe_study, open_study
 from harness.workflows.prepare_data import prepare_search
 from harness.workflows.publish import open_tracker, write_report
+from harness.workspace import Workspace
 
 
 def run(settings: RunSettings, families: Sequence[Family], notify: Notify) -> tuple[StudyResults, ...]:
@@ -42,7 +43,7 @@ def _run_studies(
     settings: RunSettings, families: Sequence[Family], prepared: PreparedData, compute: Compute, notify: Notify
 ) -> tuple[StudyResults, ...]:
     """Search each family in turn, renewing the report after each, and register the best models at the end."""
-    ledger = Ledger(settings.workspace)
+    ledger = Ledger(Workspace(settings.workspace))
     storage = open_storage(settings.storage_url)
     tracker = open_tracker(settings, ledger, notify)
     device = compute.slots[0].device
@@ -68,7 +69,7 @@ def _run_studies(
             )
             runner = StudyRunner.open(config, storage, compute.backend, ledger, tracker, notify)
             results.append(runner.run())
-            write_report(settings.workspace, ledger)
+            write_report(ledger)
     finally:
         tracker.close()
     for family, result in zip(families, results, strict=True):

@@ -41,6 +41,7 @@ from harness.vram.device import Device, DeviceKind
 from harness.vram.footprint import Footprint
 from harness.vram.room import UNTAUGHT_SHARE
 from harness.vram.slots import CPU_SLOT, RESERVE_BYTES, DeviceSlot
+from harness.workspace import Workspace
 
 BATCH = 32
 EPOCH = EpochRecord(epoch=1, loss=1, accuracy=1, val_loss=1, val_accuracy=0.5, val_macro_f1=0.5, seconds=1)
@@ -138,7 +139,7 @@ class Bench:
     tracker: StartTracker = field(default_factory=StartTracker)
 
     def run(self, pool: LastInFirstOut, trials: int, *, budget: int = 8 * GIB, **changes: Any) -> StudyResults:
-        ledger = Ledger(self.folder)
+        ledger = Ledger(Workspace(self.folder))
         record = ledger.open_study(RECORD.model_copy(update={"budget_bytes": budget}))
         options: dict[str, Any] = {
             **{"family": PLAIN, "record": record, "trials": trials},
@@ -555,7 +556,7 @@ class Lost(LastInFirstOut):
 def test_a_gpu_that_is_lost_in_a_study_costs_no_trial(bench: Bench) -> None:
     with pytest.raises(DeviceError, match="cannot use the GPU any more"):
         bench.run(Lost(footprint=lambda config: FOOTPRINT), 3, slots=(GPU,))
-    assert [record.number for record in Ledger(bench.folder).trials(RECORD.study)] == [0]
+    assert [record.number for record in Ledger(Workspace(bench.folder)).trials(RECORD.study)] == [0]
     undone = bench.told[1].params
     results = bench.run(fake(), 3, slots=(GPU,))
     assert [record.number for record in results.trials] == [0, 1, 2]

@@ -32,6 +32,7 @@ from harness.trials.job import JobKey, TrialSpec
 from harness.trials.report import TrialReport
 from harness.units import GIB, MIB
 from harness.vram.footprint import Footprint
+from harness.workspace import Workspace
 
 
 class Killed(BaseException):
@@ -82,7 +83,7 @@ class Bench:
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger(self.folder)
+        return Ledger(Workspace(self.folder))
 
     @property
     def storage(self) -> BaseStorage:
@@ -291,7 +292,7 @@ def test_a_hopeless_trial_is_pruned(bench: Bench) -> None:
 
 def test_the_importance_of_hyperparameters_is_kept(bench: Bench) -> None:
     bench.run(fake(), 12)
-    shares = json.loads(bench.ledger.files(RECORD.study)["importance.json"])
+    shares = json.loads(bench.ledger.files(RECORD.study)["importance.json"])["importance"]
     assert sum(shares.values()) == pytest.approx(1)
     assert set(shares) <= set(bench.told[0].params)
 

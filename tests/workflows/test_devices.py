@@ -27,6 +27,7 @@ from harness.vram.device import Device, DeviceKind
 from harness.vram.probes import SelfTest
 from harness.workflows.devices import lanes_for
 from harness.workflows.open_study import record_device
+from harness.workspace import Workspace
 
 BIG = ("card GPU-b1 25769803776 Big", f"base {300 * MIB}")
 SMALL = ("card GPU-a1 2147483648 Small", f"base {300 * MIB}")
@@ -148,7 +149,7 @@ def test_no_record_names_a_gpu_that_did_not_compute(blind: dict[str, str], tones
 
 
 def test_a_study_that_goes_on_elsewhere_says_so(tmp_path: Path) -> None:
-    ledger, gpu, cpu = Ledger(tmp_path), Device(DeviceKind.GPU, "GPU-b1", "Big"), Device(DeviceKind.CPU)
+    ledger, gpu, cpu = Ledger(Workspace(tmp_path)), Device(DeviceKind.GPU, "GPU-b1", "Big"), Device(DeviceKind.CPU)
     ran_on_gpu = RECORD.model_copy(update={"provenance": RECORD.provenance.model_copy(update={"device": "Big"})})
     record = ledger.open_study(ran_on_gpu)
     assert record_device(record, gpu, RunSettings(), ledger) == record

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from model_helpers import ToneStore
 from optuna.storages import InMemoryStorage
-from search_helpers import NoTracker
 
 from harness.datasets.scan import scan
 from harness.errors import UsageError, WorkspaceError
@@ -24,6 +23,7 @@ from harness.models import Config
 from harness.records import EpochRecord, Outcome, Predictions, Reading, Role, StudyResults
 from harness.scoring.metrics import joined, track_scores
 from harness.settings import RunSettings, cache
+from harness.tracking.base import NullTracker
 from harness.tracking.ledger import Ledger
 from harness.trials.pool import End, Epoch, FoldEnd
 from harness.trials.spec import Ended, TrialSpec
@@ -32,6 +32,7 @@ from harness.vram.admission import Lane
 from harness.vram.footprint import Footprint
 from harness.workflows.final_test import final_test
 from harness.workflows.run import run
+from harness.workspace import Workspace
 
 GENRES = ("high", "low", "middle", "top")
 
@@ -102,10 +103,6 @@ class FakePool:
         return MemberPredictions([answers(tracks, lambda example: True) for _ in members], MIB, 0.01)
 
 
-class Untracked(NoTracker):
-    def close(self) -> None: ...
-
-
 @dataclass
 class Bench:
     """A workspace with a data set of four genres of five tracks, each by an artist of its own."""
@@ -149,7 +146,7 @@ def bench(tmp_path: Path, tones: Path, tone_store: ToneStore, monkeypatch: pytes
     storages: dict[str, InMemoryStorage] = defaultdict(InMemoryStorage)
     for module in ("workflows.run", "evaluation.winner_selection"):
         monkeypatch.setattr(f"harness.{module}.open_storage", storages.__getitem__)
-    monkeypatch.setattr("harness.tracking.mlflow.live.Tracker", lambda *about, **options: Untracked())
+    monkeypatch.setattr("harness.tracking.mlflow.tracker.MLflowTracker", lambda *about, **options: NullTracker())
     monkeypatch.setattr("harness.workflows.run.register_best_model", lambda *about: None)
     monkeypatch.setattr("harness.workflows.final_test.deliver", lambda *about: 0)
     monkeypatch.setattr("reports.figures.svg", lambda *about: b"")  # nobody looks at the pictures
@@ -380,7 +377,7 @@ def test_a_configuration_hears_with_the_network_that_it_names(
     named = tuple(network_at_hand(bench, tmp_path / "networks", name, size) for name, size in sizes.items())
     bench.run("kfold:4")
     bench.run("kfold:4", trials=8, family="pretrained", embedding=named)
-    study = next(study for study in Ledger(bench.workspace).studies() if study.family == "pretrained")
+    study = next(study for study in Ledger(Workspace(bench.workspace)).studies() if study.family == "pretrained")
     assert study.input == "small: 3 rows x 4 frames (30.0 s); large: 5 rows x 4 frames (30.0 s)"
     heard = {spec.config["embedding"] for spec in FakePool.specs if spec.family == "pretrained"}
     assert heard == set(sizes)

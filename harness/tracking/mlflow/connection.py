@@ -13,7 +13,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from harness.errors import TrackingError
+from harness.errors import TrackingError, first_line
 
 _PAGE = 1000
 _ENVIRONMENT = {
@@ -43,6 +43,25 @@ def connect(tracking_uri: str) -> MlflowClient:
     except Exception as error:
         raise unreachable(tracking_uri, error) from error
     return client
+
+
+def connect_existing(tracking_uri: str) -> MlflowClient:
+    """Return a client of a store that answers, and make none where there is none.
+
+    Raises:
+        TrackingError: it does not answer, or is not there.
+    """
+    if is_missing(tracking_uri):
+        raise TrackingError(
+            f"{sqlite_file(tracking_uri)}: there is no MLflow store. Check --workspace or --tracking-uri."
+        )
+    return connect(tracking_uri)
+
+
+def is_missing(tracking_uri: str) -> bool:
+    """Whether the store is an SQLite file that is not there: to connect would make it."""
+    database = sqlite_file(tracking_uri)
+    return database is not None and not database.exists()
 
 
 def sqlite_file(tracking_uri: str) -> Path | None:
@@ -80,11 +99,6 @@ def unreachable(tracking_uri: str, error: Exception) -> TrackingError:
     return TrackingError(
         f"{tracking_uri}: the MLflow store cannot be used ({first_line(error)}). Check the address and that it is up."
     )
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of `error`, or its class where it has no text."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 @contextmanager

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from harness.errors import WorkspaceError
+from harness.errors import WorkspaceError, first_line
 from harness.records import FinalRecord, Predictions, StudyResults
-from harness.tracking.ledger import Entry, Ledger, assembled, dump_predictions
-from harness.tracking.mlflow.connection import first_line
-from harness.tracking.mlflow.store import Store, final_name, trial_name
+from harness.tracking.ledger import Entry, Ledger
+from harness.tracking.mlflow.runs import RunStore
+from harness.tracking.mlflow.schema import final_name, trial_name
+from harness.tracking.serialization import assemble_results, dump_predictions
 
 Artifacts = Callable[[str, Predictions], Mapping[str, bytes]]
 """Makes files, by name, that show predictions under a title; pictures are made above this floor."""
@@ -39,19 +40,21 @@ def sync(
 
     Raises:
         TrackingError: MLflow cannot be reached.
+        WorkspaceError: the ledger cannot be read.
     """
-    return deliver_pending(Store(tracking_uri, artifact_root), ledger, artifacts, describe)
+    ledger.check_readable()
+    return deliver_pending(RunStore.open(tracking_uri, artifact_root), ledger, artifacts, describe)
 
 
 def deliver_pending(
-    store: Store,
+    store: RunStore,
     ledger: Ledger,
     artifacts: Artifacts | None,
     describe: Describe | None,
     open_studies: Container[str] = (),
     running: Container[Entry] = (),
 ) -> Delivery:
-    """Deliver all that waits and is not running, and bring the pages of the studies concerned up to date.
+    """Deliver all that waits and is not running, and synchronise the pages of the studies concerned.
 
     What fails while MLflow answers stays in the outbox.
 
@@ -84,13 +87,13 @@ def deliver_pending(
     return Delivery(len(delivered), tuple(refused))
 
 
-def _describe(store: Store, ledger: Ledger, describe: Describe | None, study: str) -> None:
+def _describe(store: RunStore, ledger: Ledger, describe: Describe | None, study: str) -> None:
     results = ledger.results(study)
     store.describe(results, describe(results) if describe is not None else results.study.description)
 
 
 def _deliver_entry(
-    store: Store, ledger: Ledger, artifacts: Artifacts | None, describe: Describe | None, entry: Entry, status: str
+    store: RunStore, ledger: Ledger, artifacts: Artifacts | None, describe: Describe | None, entry: Entry, status: str
 ) -> None:
     study = ledger.study(entry.study)
 
@@ -101,7 +104,7 @@ def _deliver_entry(
     if entry.number is None:
         files = ledger.files(entry.study)
         store.deliver_study(study, files, status)
-        opened = assembled(study, (), {}, files.get)
+        opened = assemble_results(study, (), {}, files.get)
         tested = opened.final_predictions
 
         def final_files(final: FinalRecord) -> dict[str, bytes]:

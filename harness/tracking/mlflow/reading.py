@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow.artifacts
@@ -12,10 +10,15 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from harness.errors import TrackingError
 from harness.records import Kind, Predictions, StudyRecord, StudyResults, TrialRecord
-from harness.tracking.ledger import LazyPredictions, assembled, load_predictions, load_record
-from harness.tracking.mlflow.connection import connect, pages, search_runs, sqlite_file, unreachable
+from harness.tracking.mlflow.connection import connect_existing, pages, search_runs, unreachable
+from harness.tracking.serialization import (
+    LazyPredictions,
+    assemble_results,
+    check_format,
+    parse_predictions,
+    parse_record,
+)
 
 
 def read_studies(tracking_uri: str) -> tuple[StudyResults, ...]:
@@ -25,21 +28,21 @@ def read_studies(tracking_uri: str) -> tuple[StudyResults, ...]:
 
     Raises:
         TrackingError: MLflow cannot be reached, or there is no such store.
+        WorkspaceError: a study was delivered in another format, or what was delivered cannot be read.
     """
-    database = sqlite_file(tracking_uri)
-    if database is not None and not database.exists():
-        raise TrackingError(f"{database}: there is no MLflow store. Check --workspace or --tracking-uri.")
-    client = connect(tracking_uri)
+    client = connect_existing(tracking_uri)
     try:
         experiments = [each.experiment_id for each in pages(lambda token: client.search_experiments(page_token=token))]
         parents: dict[str, Run] = {}
         for run in search_runs(client, experiments, {"kind": Kind.STUDY}) if experiments else []:
             parents.setdefault(run.data.tags["study"], run)
+        for run in parents.values():
+            check_format(run.data.tags.get("format"), f"{run.data.tags['study']} in {tracking_uri}")
         results = [_read_study(client, run) for run in parents.values()]
     except MlflowException as error:
         raise unreachable(tracking_uri, error) from error
-    found = [result for result in results if result is not None]
-    return tuple(sorted(found, key=lambda result: (result.study.family, result.study.study)))
+    delivered = [result for result in results if result is not None]
+    return tuple(sorted(delivered, key=lambda result: (result.study.family, result.study.study)))
 
 
 def _read_study(client: MlflowClient, parent: Run) -> StudyResults | None:
@@ -47,36 +50,33 @@ def _read_study(client: MlflowClient, parent: Run) -> StudyResults | None:
     names = {file.path for file in client.list_artifacts(parent.info.run_id)}
     if "study.json" not in names:
         return None
-    with _fetched(client, parent, "study.json") as path:
-        study = load_record(StudyRecord, path)
+    study = parse_record(StudyRecord, _fetch(client, parent, "study.json"), _address(parent, "study.json"))
     trials: dict[int, tuple[TrialRecord, Run]] = {}
     for run in search_runs(client, [parent.info.experiment_id], {"kind": Kind.TRIAL, "study": study.study}):
         if "outcome" in run.data.tags:
-            with _fetched(client, run, "trial.json") as path:
-                trial = load_record(TrialRecord, path)
+            trial = parse_record(TrialRecord, _fetch(client, run, "trial.json"), _address(run, "trial.json"))
             trials.setdefault(trial.number, (trial, run))
 
     def fetch_predictions(number: int) -> Predictions:
-        with _fetched(client, trials[number][1], "predictions.npz") as path:
-            return load_predictions(path)
+        run, name = trials[number][1], "predictions.npz"
+        return parse_predictions(_fetch(client, run, name), _address(run, name))
 
     def fetch_file(name: str) -> bytes | None:
-        if name not in names:
-            return None
-        with _fetched(client, parent, name) as path:
-            return path.read_bytes()
+        return _fetch(client, parent, name) if name in names else None
 
     ordered = tuple(trials[number][0] for number in sorted(trials))
     completed = tuple(trial.number for trial in ordered if trial.completed)
-    predictions = LazyPredictions(completed, fetch_predictions)
-    return assembled(study, ordered, predictions, fetch_file)
+    return assemble_results(study, ordered, LazyPredictions(completed, fetch_predictions), fetch_file)
 
 
-@contextmanager
-def _fetched(client: MlflowClient, run: Run, name: str) -> Iterator[Path]:
-    """Hold one artifact of `run`. Going by its address spares the look-ups that MLflow makes for a run's id."""
-    uri = f"{run.info.artifact_uri}/{name}"
+def _address(run: Run, name: str) -> str:
+    return f"{run.info.artifact_uri}/{name}"
+
+
+def _fetch(client: MlflowClient, run: Run, name: str) -> bytes:
+    """Return one artifact of `run`. Going by its address spares the look-ups that MLflow makes for a run's id."""
     with tempfile.TemporaryDirectory() as folder:
-        yield Path(
-            mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=client.tracking_uri)
+        path = mlflow.artifacts.download_artifacts(
+            artifact_uri=_address(run, name), dst_path=folder, tracking_uri=client.tracking_uri
         )
+        return Path(path).read_bytes()

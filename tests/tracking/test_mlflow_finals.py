@@ -6,15 +6,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow_helpers import (
+    BASELINE,
+    OPENINGS,
     PREDICTIONS,
+    REFERENCE,
     STUDY,
+    TESTED,
+    WINNER,
     assert_equal,
     curve,
     files_of,
+    final,
+    keep_finals,
     new_ledger,
     new_store,
     pictures,
@@ -22,60 +28,11 @@ from mlflow_helpers import (
     trial,
 )
 
-from harness.records import (
-    FinalRecord,
-    FinalsRecord,
-    OpeningRecord,
-    Outcome,
-    Predictions,
-    Reading,
-    ReferenceRecord,
-    Role,
-    Source,
-)
-from harness.tracking.ledger import FINALS, REFERENCES, Entry, Ledger, dump_predictions, dump_record, dump_records
+from harness.records import FinalsRecord, Outcome, Predictions, Role
+from harness.tracking.ledger import Entry, Ledger
 from harness.tracking.mlflow.delivery import Delivery, sync
 from harness.tracking.mlflow.reading import read_studies
-
-OPENINGS = (
-    OpeningRecord(trials=2, state="a", opened="2025-01-02T10:00:00+00:00"),
-    OpeningRecord(trials=4, state="b", opened="2025-01-03T10:00:00+00:00"),
-)
-TESTED = Predictions(
-    tracks=("blues.1", "blues.2", "rock.1", "rock.2"),
-    genres=("blues", "rock"),
-    labels=np.array([0, 0, 1, 1]),
-    probabilities=np.array([[0.75, 0.25], [0.5, 0.25], [0.25, 0.75], [0.75, 0.25]], dtype=np.float32),
-)
-REFERENCE = ReferenceRecord(name="largest genre", partition="valid", tracks=4, accuracy=0.5, macro_f1=1 / 3)
-
-
-def final(role: Role, seed: int, fold: int | None = None, outcome: Outcome = Outcome.COMPLETED) -> FinalRecord:
-    completed = outcome is Outcome.COMPLETED
-    return FinalRecord(
-        role=role,
-        trial=7 if role is Role.WINNER else 0,
-        seed=seed,
-        fold=fold,
-        outcome=outcome,
-        message="" if completed else "the process ended",
-        tracks=4 if completed else 0,
-        test_accuracy=0.75 if completed else None,
-        test_macro_f1=11 / 15 if completed else None,
-        reading=Reading(peak_bytes=3 * 2**30, source=Source.PROCESS) if completed else Reading(),
-        allocator_peak_bytes=2**30 if completed else None,
-        train_seconds=90.5 if completed else None,
-    )
-
-
-WINNER, BASELINE = final(Role.WINNER, 2), final(Role.BASELINE, 2)
-
-
-def keep(ledger: Ledger, *runs: FinalRecord, openings: tuple[OpeningRecord, ...] = OPENINGS[:1]) -> None:
-    """Keep finals as the search does: the predictions of a run, then the record that names it."""
-    tested = {f"{run.key}.npz": dump_predictions(TESTED) for run in runs if run.outcome is Outcome.COMPLETED}
-    finals = FinalsRecord(tested="test", openings=openings, runs=runs)
-    ledger.keep_files(STUDY.study, {**tested, FINALS: dump_record(finals)})
+from harness.tracking.serialization import REFERENCES, dump_references
 
 
 def shown(uri: str) -> dict[str, str]:
@@ -101,7 +58,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_final_run_follows_the_schema(ledger: Ledger, uri: str, root: Path) -> None:
-    keep(ledger, WINNER)
+    keep_finals(ledger, WINNER)
     assert sync(ledger, uri, artifact_root=root, artifacts=pictures) == Delivery(1)
     (parent,), (run,) = runs_of(uri, "study"), runs_of(uri, "final")
     assert run.info.run_name == "cnn2d-fusion · winner, seed 3 · 0.73"
@@ -111,6 +68,7 @@ def test_a_final_run_follows_the_schema(ledger: Ledger, uri: str, root: Path) ->
             "mlflow.parentRunId": parent.info.run_id,
             "family": "cnn2d-fusion",
             "study": "cnn2d-fusion-ab12cd34",
+            "format": "1",
             "kind": "final",
             "final": "winner-2",
             "trial": "7",
@@ -141,7 +99,7 @@ def test_a_final_run_follows_the_schema(ledger: Ledger, uri: str, root: Path) ->
 
 
 def test_a_run_that_was_not_tested_shows_why_and_no_score(ledger: Ledger, uri: str, root: Path) -> None:
-    keep(ledger, final(Role.BASELINE, 0, fold=3, outcome=Outcome.CRASHED))
+    keep_finals(ledger, final(Role.BASELINE, 0, fold=3, outcome=Outcome.CRASHED))
     sync(ledger, uri, artifact_root=root, artifacts=pictures)
     (run,) = runs_of(uri, "final")
     assert run.info.run_name == "cnn2d-fusion · baseline, seed 1, outer fold 4 · crashed"
@@ -155,11 +113,11 @@ def test_a_run_that_was_not_tested_shows_why_and_no_score(ledger: Ledger, uri: s
 def test_finals_are_shown_as_they_come_and_delivering_twice_changes_nothing(
     ledger: Ledger, uri: str, root: Path
 ) -> None:
-    keep(ledger, WINNER)
+    keep_finals(ledger, WINNER)
     sync(ledger, uri, artifact_root=root, artifacts=pictures)
     first = shown(uri)
     for _ in range(2):
-        keep(ledger, WINNER, BASELINE)
+        keep_finals(ledger, WINNER, BASELINE)
         sync(ledger, uri, artifact_root=root, artifacts=pictures)
     both = shown(uri)
     assert both.keys() == {"winner-2", "baseline-2"}
@@ -175,7 +133,7 @@ def test_a_delivery_that_was_cut_off_is_made_whole(ledger: Ledger, uri: str, roo
             raise OSError("cut off")
         return pictures(title, predictions)
 
-    keep(ledger, WINNER, BASELINE)
+    keep_finals(ledger, WINNER, BASELINE)
     assert "cut off" in sync(ledger, uri, artifact_root=root, artifacts=cut_off).refused[0]
     assert ledger.pending() == [Entry(STUDY.study, None)]
     half = shown(uri)
@@ -189,23 +147,23 @@ def test_a_delivery_that_was_cut_off_is_made_whole(ledger: Ledger, uri: str, roo
 
 
 def test_a_run_that_never_ended_is_made_anew(ledger: Ledger, uri: str, root: Path) -> None:
-    keep(ledger, WINNER)
+    keep_finals(ledger, WINNER)
     sync(ledger, uri, artifact_root=root)
     MlflowClient(uri).update_run(shown(uri)["winner-2"], status="RUNNING")
-    keep(ledger, WINNER)
+    keep_finals(ledger, WINNER)
     sync(ledger, uri, artifact_root=root)
     assert [run.info.status for run in runs_of(uri, "final")] == ["FINISHED"]
 
 
 def test_only_the_last_opening_is_shown(ledger: Ledger, uri: str, root: Path) -> None:
-    keep(ledger, WINNER, BASELINE)
+    keep_finals(ledger, WINNER, BASELINE)
     sync(ledger, uri, artifact_root=root)
     before = shown(uri)
-    keep(ledger, openings=OPENINGS)
+    keep_finals(ledger, openings=OPENINGS)
     sync(ledger, uri, artifact_root=root)
     assert shown(uri) == {}
     other = WINNER.model_copy(update={"trial": 9, "train_seconds": 80.0})
-    keep(ledger, other, openings=OPENINGS)
+    keep_finals(ledger, other, openings=OPENINGS)
     sync(ledger, uri, artifact_root=root)
     (run,) = runs_of(uri, "final")
     assert (run.data.tags["final"], run.data.params["trial"]) == ("winner-2", "9")
@@ -215,9 +173,9 @@ def test_only_the_last_opening_is_shown(ledger: Ledger, uri: str, root: Path) ->
 
 def test_what_was_tested_is_read_back_equal(ledger: Ledger, uri: str, root: Path) -> None:
     crashed = final(Role.WINNER, 3, outcome=Outcome.CRASHED)
-    ledger.write(trial(7), PREDICTIONS)
-    keep(ledger, WINNER, BASELINE, crashed, openings=OPENINGS)
-    ledger.keep_files(STUDY.study, {REFERENCES: dump_records([REFERENCE])})
+    ledger.write_trial(trial(7), PREDICTIONS)
+    keep_finals(ledger, WINNER, BASELINE, crashed, openings=OPENINGS)
+    ledger.write_study_files(STUDY.study, {REFERENCES: dump_references([REFERENCE])})
     sync(ledger, uri, artifact_root=root, artifacts=pictures)
     ours, (theirs,) = ledger.results(STUDY.study), read_studies(uri)
     for found in (ours, theirs):

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pydantic import ValidationError
-
 from harness.errors import UsageError, WorkspaceError
 from harness.families import Family, select
 from harness.features.embeddings.extractor import Extractor, known_extractors
@@ -17,8 +15,8 @@ from harness.inference.bundle import write_bundle
 from harness.inference.card import facts, model_card
 from harness.inference.pipeline import ABOUT
 from harness.records import StudyRecord, StudyResults, TrialRecord
-from harness.settings import RunSettings, default_tracking_uri
 from harness.tracking.ledger import Ledger
+from harness.workspace import Workspace
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")
 _IN_MLFLOW = Path("artifacts", "model")
@@ -26,35 +24,35 @@ _IN_MLFLOW = Path("artifacts", "model")
 
 
 @contextmanager
-def opened(workspace: Path, model: str | None, tracking_uri: str | None, networks: Path) -> Iterator[Path]:
+def open_model(workspace: Path, model: str | None, tracking_uri: str | None, cache: Path) -> Iterator[Path]:
     """Hold the folder of a bundle.
 
     Args:
         workspace: its best model is meant where `model` names none.
         model: an address such as `models:/NAME@ALIAS`, `models:/NAME/VERSION` or `runs:/RUN`, or a folder.
         tracking_uri: the MLflow store that knows the address; the workspace's own unless told otherwise.
-        networks: a folder for what can be made anew of frozen networks.
+        cache: a folder for what can be made anew of frozen networks.
 
     Raises:
-        HarnessError: there is no such model.
+        HarnessError: there is no such model, or the workspace cannot be read.
     """
     if model is None:
         with TemporaryDirectory() as folder:
-            ledger = Ledger(workspace)
+            ledger = Ledger(Workspace(workspace))
             best = best_model(ledger, ledger.studies())
             if best is None:
                 raise WorkspaceError(
                     f"{workspace}: holds no trained model. Train some with `harness run all --quick`, or name another "
                     "folder with --workspace."
                 )
-            family, networks_at_hand = _at_hand(ledger, best[0].study, networks)
-            bundle_trial(ledger, *best, family, networks_at_hand, Path(folder))
+            family, extractors = _available(ledger, best[0].study, cache)
+            bundle_trial(ledger, *best, family, extractors, Path(folder))
             yield Path(folder)
     elif _ADDRESS.match(model):
-        from harness.tracking.mlflow.registry import download_model
+        from harness.tracking.mlflow.logged_model import download_model
 
         with TemporaryDirectory() as folder:
-            yield _bundle_in(download_model(tracking_uri or default_tracking_uri(workspace), model, Path(folder)))
+            yield _bundle_in(download_model(tracking_uri or Workspace(workspace).mlflow_url, model, Path(folder)))
     elif Path(model).is_dir():
         yield _bundle_in(Path(model))
     else:
@@ -89,10 +87,10 @@ def bundle_trial(
     results: StudyResults,
     trial: TrialRecord,
     family: Family,
-    networks: Mapping[str, Extractor],
+    extractors: Mapping[str, Extractor],
     folder: Path,
 ) -> None:
-    """Write the bundle of a completed trial; `networks` are those that `family` hears with, by name."""
+    """Write the bundle of a completed trial; `extractors` are the networks that `family` embeds with, by name."""
     view = family.view_of(trial.params)
     write_bundle(
         folder,
@@ -101,12 +99,12 @@ def bundle_trial(
         results.study.dataset.genres,
         facts(results, trial),
         model_card(results, trial, view),
-        networks.get(view.name),
+        extractors.get(view.name),
     )
 
 
-def _at_hand(ledger: Ledger, study: StudyRecord, folder: Path) -> tuple[Family, Mapping[str, Extractor]]:
-    """Return the family of a study, and the networks that it heard with.
+def _available(ledger: Ledger, study: StudyRecord, cache: Path) -> tuple[Family, Mapping[str, Extractor]]:
+    """Return the family of a study, and the frozen networks that it was embedded with.
 
     Raises:
         UsageError: the family is not installed, or a network is not where it was.
@@ -115,14 +113,13 @@ def _at_hand(ledger: Ledger, study: StudyRecord, folder: Path) -> tuple[Family, 
     if not family.on_embeddings:
         return family, {}
     try:
-        named = RunSettings.model_validate_json(ledger.settings(study.study)).embedding
-        networks = known_extractors(study.embeddings, named, folder)
-    except (UsageError, WorkspaceError, ValidationError) as error:
+        extractors = known_extractors(study.embeddings, ledger.settings(study.study).embedding, cache)
+    except (UsageError, WorkspaceError) as error:
         raise UsageError(
-            f"{study.study}: what it hears with is not at hand ({error}) Put it back, or name a model that carries it: "
-            f"--model models:/{study.dataset.name}-{study.family}@champion"
+            f"{study.study}: what it was embedded with is not available ({error}) Put it back, or name a model that "
+            f"carries it: --model models:/{study.dataset.name}-{study.family}@champion"
         ) from error
-    return family.hearing({name: each.view for name, each in networks.items()}), networks
+    return family.hearing({name: each.view for name, each in extractors.items()}), extractors
 
 
 def _bundle_in(folder: Path) -> Path:

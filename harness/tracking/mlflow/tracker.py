@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from harness.errors import first_line
 from harness.records import EpochRecord, StudyRecord, TrialRecord, Value
+from harness.tracking.base import Tracker
 from harness.tracking.ledger import Entry, Ledger
-from harness.tracking.mlflow.connection import first_line
 from harness.tracking.mlflow.delivery import Artifacts, Describe, deliver_pending
 from harness.tracking.mlflow.points import epoch_points, now
-from harness.tracking.mlflow.store import Store
+from harness.tracking.mlflow.runs import RunStore
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +36,10 @@ class _Live:
     epochs: list[tuple[int, EpochRecord]] = field(default_factory=list)
 
 
-class Tracker:
-    """Tells MLflow about a search while it runs, from one background thread.
+class MLflowTracker(Tracker):
+    """Shows a search in MLflow, from one background thread, which the first call starts.
 
-    No method waits for MLflow, and none raises when it is away: the ledger keeps what MLflow has not
-    got, and it is delivered with the next trial that ends, at `close`, or by `sync`.
+    What MLflow has not got is delivered with the next trial that ends, at `close`, or by `sync`.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Tracker:
         warn: Callable[[str], None] = logger.warning,
         interval_seconds: float = 3.0,
     ) -> None:
-        """Start the thread.
+        """Connect to nothing yet.
 
         Args:
             tracking_uri: an MLflow server, or `sqlite:///FILE`.
@@ -65,31 +65,31 @@ class Tracker:
             interval_seconds: how often curves are sent.
         """
         self._tracking_uri = tracking_uri
-        self._connect = partial(Store, tracking_uri, artifact_root)
+        self._connect = partial(RunStore.open, tracking_uri, artifact_root)
         self._ledger = ledger
         self._artifacts = artifacts
         self._describe = describe
         self._warn = warn
         self._interval = interval_seconds
-        self._store: Store | None = None
+        self._store: RunStore | None = None
         self._running: set[Entry] = set()
         self._live: dict[Entry, _Live] = {}
         self._open: dict[str, StudyRecord] = {}
         self._retry_at = 0.0
         self._warned = False
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="mlflow-writer", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        self._closed = False
 
-    def open_study(self, study: StudyRecord) -> None:
-        """Show `study` as running."""
+    def study_started(self, study: StudyRecord) -> None:
+        """Show `study` as running, and deliver all that waits."""
 
         def job() -> None:
             self._open[study.study] = study
             self._attempt(lambda store: store.set_status(store.parent(study), "RUNNING"))
             self._attempt(self._deliver)
 
-        self._jobs.put(job)
+        self._put(job)
 
     def trial_started(self, study: StudyRecord, number: int, params: Mapping[str, Value]) -> None:
         """Show trial `number` of `study` as running; what an interrupted attempt at it left is dropped."""
@@ -101,9 +101,9 @@ class Tracker:
             self._live[entry] = live
             self._attempt(self._flush)
 
-        self._jobs.put(job)
+        self._put(job)
 
-    def epoch(self, study: str, number: int, epoch: EpochRecord) -> None:
+    def epoch_ended(self, study: str, number: int, epoch: EpochRecord) -> None:
         """Add a point to the curves of a trial in training; it is sent within `interval_seconds`."""
         moment = now()
 
@@ -112,7 +112,7 @@ class Tracker:
             if live is not None:
                 live.epochs.append((moment, epoch))
 
-        self._jobs.put(job)
+        self._put(job)
 
     def trial_ended(self, trial: TrialRecord) -> None:
         """Deliver `trial`, which the ledger holds, and all that waits."""
@@ -123,10 +123,10 @@ class Tracker:
             self._running.discard(entry)
             self._attempt(self._deliver)
 
-        self._jobs.put(job)
+        self._put(job)
 
     def study_ended(self, study: str) -> None:
-        """Deliver what `Ledger.keep_files` stored, and show the study as finished."""
+        """Deliver what `Ledger.write_study_files` stored, and show the study as finished."""
 
         def job() -> None:
             record = self._open.pop(study, None)
@@ -134,17 +134,30 @@ class Tracker:
             if record is not None:
                 self._attempt(lambda store: store.set_status(store.parent(record), "FINISHED"))
 
-        self._jobs.put(job)
+        self._put(job)
 
     def close(self, timeout_seconds: float = 60.0) -> None:
         """Deliver all that waits unless MLflow failed a moment ago, show what was cut off as killed, end the thread."""
-        self._jobs.put(None)
-        self._thread.join(timeout_seconds)
+        if self._closed:
+            return
+        self._put(None)
+        self._closed = True
+        if self._thread is not None:
+            self._thread.join(timeout_seconds)
         if waiting := len(self._ledger.pending()):
             self._warn(
                 f"MLflow has not got {waiting} results yet; they are kept. Deliver them with: harness sync "
-                f"--workspace {self._ledger.workspace} --tracking-uri {self._tracking_uri}"
+                f"--workspace {self._ledger.workspace.root} --tracking-uri {self._tracking_uri}"
             )
+
+    def _put(self, job: Callable[[], None] | None) -> None:
+        """Hand a job to the thread; None ends it."""
+        if self._closed:
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="mlflow-writer", daemon=True)
+            self._thread.start()
+        self._jobs.put(job)
 
     def _work(self) -> None:
         due = time.monotonic() + self._interval
@@ -160,7 +173,7 @@ class Tracker:
             job()
         self._attempt(self._finish)
 
-    def _attempt(self, action: Callable[[Store], None]) -> None:
+    def _attempt(self, action: Callable[[RunStore], None]) -> None:
         """Do `action`, unless MLflow failed a moment ago. Whatever fails here, the search must not suffer."""
         if time.monotonic() < self._retry_at:
             return
@@ -177,20 +190,20 @@ class Tracker:
             self._warned = True
             self._warn(f"MLflow: {reason} The search goes on, and its results are kept for later delivery.")
 
-    def _flush(self, store: Store) -> None:
+    def _flush(self, store: RunStore) -> None:
         for live in self._live.values():
             if live.run_id is None:
                 live.run_id = store.restart_trial(live.study, live.number, live.params, live.started)
             store.log(live.run_id, {point: moment for moment, epoch in live.epochs for point in epoch_points(epoch)})
             live.epochs.clear()
 
-    def _deliver(self, store: Store) -> None:
+    def _deliver(self, store: RunStore) -> None:
         # The ledger may be ahead of this thread: a trial whose start has not been shown must wait for its turn.
         delivery = deliver_pending(store, self._ledger, self._artifacts, self._describe, self._open, self._running)
         for reason in delivery.refused:
             self._warn_once(reason)
 
-    def _finish(self, store: Store) -> None:
+    def _finish(self, store: RunStore) -> None:
         self._flush(store)
         self._deliver(store)
         for live in self._live.values():

@@ -28,14 +28,17 @@ from mlflow_helpers import (
     trial,
 )
 
-from harness.errors import TrackingError
+from harness.errors import TrackingError, WorkspaceError
 from harness.records import EpochRecord, Outcome, Predictions, StudyResults
 from harness.tracking.ledger import Entry, Ledger
 from harness.tracking.mlflow.delivery import Delivery, sync
-from harness.tracking.mlflow.live import Tracker
+from harness.tracking.mlflow.logged_model import ModelFiles, download_model
 from harness.tracking.mlflow.reading import read_studies
-from harness.tracking.mlflow.registry import download_model, register_champion
+from harness.tracking.mlflow.registry import register_champion
+from harness.tracking.mlflow.tracker import MLflowTracker
 from harness.tracking.mlflow.views import addresses, experiment_tags, runs_page
+from harness.tracking.serialization import IMPORTANCE, dump_importance
+from harness.workspace import Workspace
 
 
 @pytest.fixture(autouse=True)
@@ -72,8 +75,8 @@ def dead_uri() -> Iterator[str]:
 
 
 def test_a_trial_s_run_follows_the_schema(ledger: Ledger, uri: str, root: Path) -> None:
-    ledger.write(trial(7), PREDICTIONS)
-    ledger.keep_files(STUDY.study, {"importance.json": b"{}"})
+    ledger.write_trial(trial(7), PREDICTIONS)
+    ledger.write_study_files(STUDY.study, {IMPORTANCE: dump_importance({})})
     assert sync(ledger, uri, artifact_root=root, artifacts=pictures) == Delivery(2)
     (parent,), (child,) = runs_of(uri, "study"), runs_of(uri, "trial")
     assert MlflowClient(uri).get_experiment(child.info.experiment_id).name == "demo/kfold:5"
@@ -83,6 +86,7 @@ def test_a_trial_s_run_follows_the_schema(ledger: Ledger, uri: str, root: Path) 
         child.data.tags.items()
         >= {
             "mlflow.parentRunId": parent.info.run_id,
+            "format": "1",
             "family": "cnn2d-fusion",
             "study": "cnn2d-fusion-ab12cd34",
             "trial": "7",
@@ -119,10 +123,10 @@ def told(results: StudyResults) -> str:
 
 
 def test_the_run_of_a_study_tells_how_far_it_has_come(ledger: Ledger, uri: str, root: Path) -> None:
-    tracker = Tracker(uri, ledger, artifact_root=root, describe=told)
-    tracker.open_study(STUDY)
+    tracker = MLflowTracker(uri, ledger, artifact_root=root, describe=told)
+    tracker.study_started(STUDY)
     for number, score in enumerate((0.5, 0.25, 0.75)):
-        ledger.write(trial(number).model_copy(update={"valid_macro_f1": score}), PREDICTIONS)
+        ledger.write_trial(trial(number).model_copy(update={"valid_macro_f1": score}), PREDICTIONS)
         tracker.trial_ended(trial(number))
     tracker.close()
     (parent,) = runs_of(uri, "study")
@@ -131,14 +135,14 @@ def test_the_run_of_a_study_tells_how_far_it_has_come(ledger: Ledger, uri: str, 
     assert parent.data.metrics["valid_macro_f1"] == 0.75
     once = curve(uri, parent, "valid_macro_f1")
     assert once[-1] == (3, 0.75)
-    ledger.keep_files(STUDY.study, {"importance.json": b"{}"})
+    ledger.write_study_files(STUDY.study, {IMPORTANCE: dump_importance({})})
     sync(ledger, uri, artifact_root=root, describe=told)
     assert curve(uri, parent, "valid_macro_f1") == once
 
 
 def test_a_study_that_has_just_begun_is_there_with_its_data_set(ledger: Ledger, uri: str, root: Path) -> None:
-    tracker = Tracker(uri, ledger, artifact_root=root, describe=told)
-    tracker.open_study(STUDY)
+    tracker = MLflowTracker(uri, ledger, artifact_root=root, describe=told)
+    tracker.study_started(STUDY)
     tracker.trial_started(STUDY, 0, PARAMS)
     tracker.close()
     (parent,), (child,) = runs_of(uri, "study"), runs_of(uri, "trial")
@@ -156,12 +160,12 @@ def test_a_data_set_that_a_run_lacks_is_added_once(ledger: Ledger, uri: str, roo
     def cut_off(*given: object) -> None:
         raise OSError("cut off")
 
-    ledger.write(trial(0), PREDICTIONS)
+    ledger.write_trial(trial(0), PREDICTIONS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MlflowClient, "log_inputs", cut_off)
         assert len(sync(ledger, uri, artifact_root=root).refused) == 2
     for _ in range(2):
-        ledger.write(trial(0), PREDICTIONS)
+        ledger.write_trial(trial(0), PREDICTIONS)
         assert sync(ledger, uri, artifact_root=root).refused == ()
     (run,) = runs_of(uri, "trial")
     assert len(run.inputs.dataset_inputs) == 1
@@ -176,7 +180,7 @@ def test_an_experiment_has_its_views_and_keeps_what_a_user_made_of_them(ledger: 
     assert experiment.tags == experiment_tags()
     tag = next(iter(experiment_tags()))
     client.set_experiment_tag(experiment.experiment_id, tag, "mine")
-    ledger.keep_files(STUDY.study, {"importance.json": b"{}"})
+    ledger.write_study_files(STUDY.study, {IMPORTANCE: dump_importance({})})
     sync(ledger, uri, artifact_root=root)
     assert client.get_experiment_by_name(name).tags == {**experiment_tags(), tag: "mine"}
 
@@ -194,7 +198,7 @@ def test_an_experiment_has_its_views_and_keeps_what_a_user_made_of_them(ledger: 
 def test_the_run_s_status_says_how_the_trial_ended(
     ledger: Ledger, uri: str, root: Path, outcome: Outcome, status: str
 ) -> None:
-    ledger.write(trial(1, outcome), PREDICTIONS if outcome is Outcome.COMPLETED else None)
+    ledger.write_trial(trial(1, outcome), PREDICTIONS if outcome is Outcome.COMPLETED else None)
     sync(ledger, uri, artifact_root=root)
     (run,) = runs_of(uri, "trial")
     assert run.info.status == status
@@ -204,7 +208,7 @@ def test_the_run_s_status_says_how_the_trial_ended(
 def test_what_was_delivered_is_read_back_equal(ledger: Ledger, uri: str, root: Path) -> None:
     ledger.open_study(STUDY.model_copy(update={"family": "another", "study": "another-1"}))
     for record in (trial(10), trial(2), trial(3, Outcome.OOM, epochs=())):
-        ledger.write(record, PREDICTIONS if record.completed else None)
+        ledger.write_trial(record, PREDICTIONS if record.completed else None)
     sync(ledger, uri, artifact_root=root)
     expected = [ledger.results(study.study) for study in ledger.studies()]
     found = read_studies(uri)
@@ -214,17 +218,33 @@ def test_what_was_delivered_is_read_back_equal(ledger: Ledger, uri: str, root: P
         assert_equal(expected[1].predictions[number], found[1].predictions[number])
 
 
+@pytest.mark.parametrize(("found", "written"), [("3", "format 3,"), (None, r"format 0 \(before")])
+def test_what_was_delivered_in_another_format_is_not_read(
+    ledger: Ledger, uri: str, root: Path, found: str | None, written: str
+) -> None:
+    sync(ledger, uri, artifact_root=root)
+    (parent,) = runs_of(uri, "study")
+    MlflowClient(uri).delete_tag(parent.info.run_id, "format")
+    if found is not None:
+        MlflowClient(uri).set_tag(parent.info.run_id, "format", found)
+    with pytest.raises(
+        WorkspaceError,
+        match=f"{STUDY.study} in {uri}: written in {written}.* and this version reads format 1. Use the version",
+    ):
+        read_studies(uri)
+
+
 def test_a_search_shows_its_curves_once(ledger: Ledger, uri: str, root: Path) -> None:
-    tracker = Tracker(uri, ledger, artifact_root=root, artifacts=pictures)
-    tracker.open_study(STUDY)
+    tracker = MLflowTracker(uri, ledger, artifact_root=root, artifacts=pictures)
+    tracker.study_started(STUDY)
     for number in range(2):
         tracker.trial_started(STUDY, number, PARAMS)  # sends what the trials before have shown so far
         for epoch in EPOCHS[: 2 - number]:
-            tracker.epoch(STUDY.study, number, epoch)
+            tracker.epoch_ended(STUDY.study, number, epoch)
     for number in range(2):
-        ledger.write(trial(number), PREDICTIONS)
+        ledger.write_trial(trial(number), PREDICTIONS)
         tracker.trial_ended(trial(number))
-    ledger.keep_files(STUDY.study, {"importance.json": b"{}"})
+    ledger.write_study_files(STUDY.study, {IMPORTANCE: dump_importance({})})
     tracker.study_ended(STUDY.study)
     tracker.close()
     (parent,), children = runs_of(uri, "study"), runs_of(uri, "trial")
@@ -240,15 +260,15 @@ def test_a_trial_with_folds_shows_a_curve_of_each_once(ledger: Ledger, uri: str,
     epochs = tuple(
         epoch.model_copy(update={"fold": fold, "loss": epoch.loss + fold}) for fold in range(5) for epoch in EPOCHS
     )
-    tracker = Tracker(uri, ledger, artifact_root=root)
+    tracker = MLflowTracker(uri, ledger, artifact_root=root)
     tracker.trial_started(STUDY, 0, PARAMS)
     for epoch in epochs[:8]:
-        tracker.epoch(STUDY.study, 0, epoch)
+        tracker.epoch_ended(STUDY.study, 0, epoch)
     tracker.close()
     (live,) = runs_of(uri, "trial")
     assert curve(uri, live, "loss/fold_2") == [(0, 1 / 3 + 2), (1, 1 / 4 + 2)]
     for _ in range(2):
-        ledger.write(trial(0, epochs=epochs), PREDICTIONS)
+        ledger.write_trial(trial(0, epochs=epochs), PREDICTIONS)
         assert sync(ledger, uri, artifact_root=root).refused == ()
         (child,) = runs_of(uri, "trial")
         assert child.info.run_id == live.info.run_id
@@ -260,9 +280,9 @@ def test_a_trial_with_folds_shows_a_curve_of_each_once(ledger: Ledger, uri: str,
 
 
 def test_a_search_that_is_ahead_of_its_tracking_loses_nothing(ledger: Ledger, uri: str, root: Path) -> None:
-    ledger.write(trial(0), PREDICTIONS)
-    ledger.write(trial(1), PREDICTIONS)
-    tracker = Tracker(uri, ledger, artifact_root=root)
+    ledger.write_trial(trial(0), PREDICTIONS)
+    ledger.write_trial(trial(1), PREDICTIONS)
+    tracker = MLflowTracker(uri, ledger, artifact_root=root)
     for number in range(2):
         tracker.trial_started(STUDY, number, PARAMS)
         tracker.trial_ended(trial(number))
@@ -277,12 +297,12 @@ def test_a_search_that_is_ahead_of_its_tracking_loses_nothing(ledger: Ledger, ur
 def test_an_interrupted_search_keeps_its_curve_until_the_trial_starts_again(
     ledger: Ledger, uri: str, root: Path
 ) -> None:
-    def started(epochs: tuple[EpochRecord, ...]) -> Tracker:
-        tracker = Tracker(uri, ledger, artifact_root=root)
-        tracker.open_study(STUDY)
+    def started(epochs: tuple[EpochRecord, ...]) -> MLflowTracker:
+        tracker = MLflowTracker(uri, ledger, artifact_root=root)
+        tracker.study_started(STUDY)
         tracker.trial_started(STUDY, 0, PARAMS)
         for epoch in epochs:
-            tracker.epoch(STUDY.study, 0, epoch)
+            tracker.epoch_ended(STUDY.study, 0, epoch)
         return tracker
 
     other = tuple(epoch.model_copy(update={"loss": 9.0}) for epoch in EPOCHS[:2])
@@ -292,7 +312,7 @@ def test_an_interrupted_search_keeps_its_curve_until_the_trial_starts_again(
     assert curve(uri, child, "loss") == [(0, 9.0), (1, 9.0)]
 
     tracker = started(EPOCHS)
-    ledger.write(trial(0), PREDICTIONS)
+    ledger.write_trial(trial(0), PREDICTIONS)
     tracker.trial_ended(trial(0))
     tracker.study_ended(STUDY.study)
     tracker.close()
@@ -303,9 +323,9 @@ def test_an_interrupted_search_keeps_its_curve_until_the_trial_starts_again(
 
 def test_a_run_that_disagrees_with_the_record_is_made_anew(ledger: Ledger, uri: str, root: Path) -> None:
     attempt = trial(0, Outcome.INTERRUPTED, epochs=EPOCHS[1:])
-    ledger.write(attempt.model_copy(update={"micro_batch": 4}), None)
+    ledger.write_trial(attempt.model_copy(update={"micro_batch": 4}), None)
     sync(ledger, uri, artifact_root=root)
-    ledger.write(trial(0), PREDICTIONS)
+    ledger.write_trial(trial(0), PREDICTIONS)
     sync(ledger, uri, artifact_root=root)
     (child,) = runs_of(uri, "trial")
     assert child.data.params["micro_batch"] == "8"
@@ -326,18 +346,18 @@ def die(title: str, predictions: Predictions) -> Mapping[str, bytes]:
 
 @pytest.mark.parametrize(("kind", "artifacts"), [(Ledger, die), (KilledBeforeItIsNoted, pictures)])
 def test_a_delivery_that_was_killed_is_done_again_without_a_trace(
-    ledger: Ledger, uri: str, root: Path, tmp_path: Path, kind: Callable[[Path], Ledger], artifacts: object
+    ledger: Ledger, uri: str, root: Path, tmp_path: Path, kind: Callable[[Workspace], Ledger], artifacts: object
 ) -> None:
-    ledger.write(trial(0), PREDICTIONS)
+    ledger.write_trial(trial(0), PREDICTIONS)
     process = multiprocessing.get_context("fork").Process(
-        target=sync, args=(kind(tmp_path), uri), kwargs={"artifact_root": root, "artifacts": artifacts}
+        target=sync, args=(kind(Workspace(tmp_path)), uri), kwargs={"artifact_root": root, "artifacts": artifacts}
     )
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
     assert Entry(STUDY.study, 0) in ledger.pending()
     for _ in range(2):
-        ledger.write(trial(0), PREDICTIONS)
+        ledger.write_trial(trial(0), PREDICTIONS)
         sync(ledger, uri, artifact_root=root, artifacts=pictures)
     assert len(runs_of(uri, "study")) == 1
     (child,) = runs_of(uri, "trial")
@@ -348,7 +368,7 @@ def test_a_delivery_that_was_killed_is_done_again_without_a_trace(
 
 def test_values_that_are_not_finite_are_left_out(ledger: Ledger, uri: str, root: Path) -> None:
     last = EPOCHS[2].model_copy(update={"loss": float("nan"), "val_loss": float("inf")})
-    ledger.write(trial(0, Outcome.DIVERGED, epochs=(*EPOCHS[:2], last)), None)
+    ledger.write_trial(trial(0, Outcome.DIVERGED, epochs=(*EPOCHS[:2], last)), None)
     sync(ledger, uri, artifact_root=root)
     (child,) = runs_of(uri, "trial")
     assert [step for step, _ in curve(uri, child, "loss")] == [0, 1]
@@ -358,7 +378,7 @@ def test_values_that_are_not_finite_are_left_out(ledger: Ledger, uri: str, root:
 
 def test_a_long_training_is_logged_in_full(ledger: Ledger, uri: str, root: Path) -> None:
     epochs = tuple(EPOCHS[0].model_copy(update={"epoch": step}) for step in range(450))
-    ledger.write(trial(0, epochs=epochs), PREDICTIONS)
+    ledger.write_trial(trial(0, epochs=epochs), PREDICTIONS)
     sync(ledger, uri, artifact_root=root)
     (child,) = runs_of(uri, "trial")
     assert [step for step, _ in curve(uri, child, "val_accuracy")] == list(range(450))
@@ -368,12 +388,12 @@ def test_a_server_that_is_away_is_reported_once_and_gets_all_later(
     ledger: Ledger, uri: str, dead_uri: str, root: Path
 ) -> None:
     warnings: list[str] = []
-    tracker = Tracker(dead_uri, ledger, warn=warnings.append)
-    tracker.open_study(STUDY)
+    tracker = MLflowTracker(dead_uri, ledger, warn=warnings.append)
+    tracker.study_started(STUDY)
     for number in range(3):
         tracker.trial_started(STUDY, number, PARAMS)
-        tracker.epoch(STUDY.study, number, EPOCHS[0])
-        ledger.write(trial(number), PREDICTIONS)
+        tracker.epoch_ended(STUDY.study, number, EPOCHS[0])
+        ledger.write_trial(trial(number), PREDICTIONS)
         tracker.trial_ended(trial(number))
     tracker.close()
     reported, left = warnings
@@ -390,7 +410,7 @@ def test_a_server_that_is_away_is_reported_once_and_gets_all_later(
 
 def test_one_bad_result_does_not_hold_up_the_others(ledger: Ledger, uri: str, root: Path, tmp_path: Path) -> None:
     for number in range(3):
-        ledger.write(trial(number), PREDICTIONS)
+        ledger.write_trial(trial(number), PREDICTIONS)
     (tmp_path / "results" / STUDY.study / "trial-00001.npz").write_bytes(b"torn")
     delivery = sync(ledger, uri, artifact_root=root)
     assert delivery.delivered == 3
@@ -434,20 +454,13 @@ def test_the_champion_is_registered_once_and_predicts(ledger: Ledger, uri: str, 
     (tmp_path / "genres.py").write_text(MODEL)
 
     def register(number: int) -> str:
-        return register_champion(
-            uri,
-            STUDY,
-            number,
-            model_dir=tmp_path / "model",
-            python_model=tmp_path / "genres.py",
-            code_paths=[],
-            pip_requirements=["numpy"],
-        )
+        files = ModelFiles(tmp_path / "model", tmp_path / "genres.py", (), ("numpy",))
+        return register_champion(uri, STUDY, number, files)
 
     with pytest.raises(TrackingError, match="no run of trial 0"):
         register(0)
     for number in range(2):
-        ledger.write(trial(number), PREDICTIONS)
+        ledger.write_trial(trial(number), PREDICTIONS)
     sync(ledger, uri, artifact_root=root)
     address = register(0)
     assert register(0) == address == "models:/demo-cnn2d-fusion@champion"

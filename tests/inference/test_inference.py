@@ -32,21 +32,27 @@ from harness.datasets.decode import decode
 from harness.datasets.signal import FULL_SCALE, SAMPLE_RATE, quantised
 from harness.errors import DataError, HarnessError, TrackingError, UsageError
 from harness.events import Note
-from harness.inference import choice
+from harness.features.crops import crop, crop_starts
+from harness.features.embeddings import yamnet
+from harness.features.embeddings.extractor import NETWORK_RATE, extractors
+from harness.features.extract import extract
+from harness.features.input_spec import MFCC_VIEW, WAVEFORM_VIEW, InputView
+from harness.inference import resolve
 from harness.inference.bundle import export, write_bundle
 from harness.inference.card import facts, introduction, model_card
-from harness.inference.pipeline import BATCH, Classifier, Heard, crop_spans, quiet
+from harness.inference.pipeline import BATCH, Classifier, TrackPrediction, crop_spans
 from harness.inference.text import line, timeline
-from harness.processes import kill_group
+from harness.processes import kill_group, redirected
 from harness.records import DatasetRecord, Outcome, StudyResults, TrialRecord
-from harness.settings import default_tracking_uri
 from harness.tracking.ledger import Ledger
 from harness.tracking.mlflow.connection import connect
 from harness.tracking.mlflow.delivery import sync
 from harness.tracking.mlflow.registry import CHAMPION, champion_name, describe_champion
-from harness.tracking.mlflow.store import find_trial
+from harness.tracking.mlflow.runs import find_trial
+from harness.units import MIB
+from harness.workspace import Workspace
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 SYNTHETIC = DatasetRecord(name="demo", fingerprint="d2", genres=("blues",), tracks=10, synthetic=True)
 
 
@@ -59,18 +65,18 @@ def keep(ledger: Ledger, *studies: StudyResults) -> None:
     for results in studies:
         ledger.open_study(results.study)
         for trial in results.trials:
-            ledger.write(trial, results.predictions.get(trial.number))
+            ledger.write_trial(trial, results.predictions.get(trial.number))
             if trial.completed:
                 ledger.model_path(trial.study, trial.number).write_bytes(b"weights")
 
 
 def chosen(ledger: Ledger) -> tuple[str, int] | None:
-    best = choice.best_model(ledger, ledger.studies())
+    best = resolve.best_model(ledger, ledger.studies())
     return best and (best[0].study.study, best[1].number)
 
 
 def test_the_best_trial_answers_whose_model_is_there(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(Workspace(tmp_path))
     assert chosen(ledger) is None
     keep(ledger, make_results(0.9, study="quick", quick=True), make_results(None, study="failed"))
     assert chosen(ledger) == ("quick", 2)
@@ -149,7 +155,7 @@ def test_final_renews_the_card_where_the_champion_is_registered(bench: Bench) ->
     (results,) = bench.run("group")
     assert results.best is not None
     uri, name = new_store(bench.workspace), champion_name(results.study)
-    assert sync(Ledger(bench.workspace), uri, artifact_root=bench.workspace / "artifacts").refused == ()
+    assert sync(Ledger(Workspace(bench.workspace)), uri, artifact_root=bench.workspace / "artifacts").refused == ()
     client = connect(uri)
     run = find_trial(client, results.study, results.best.number)
     assert run is not None
@@ -173,7 +179,7 @@ def test_final_renews_the_card_where_the_champion_is_registered(bench: Bench) ->
 
 def test_an_answer_is_shown_with_its_most_probable_genres_and_over_time() -> None:
     crops = np.array([[0.9, 0.1, 0.0], [0.5, 0.5, 0.0], [0.1, 0.3, 0.6]], np.float32)
-    heard = Heard(("jazz", "rock", "pop"), ((0.0, 20.0), (20.0, 40.0), (40.0, 65.2)), crops)
+    heard = TrackPrediction(("jazz", "rock", "pop"), ((0.0, 20.0), (20.0, 40.0), (40.0, 65.2)), crops)
     assert line(heard) == "jazz 50 %, rock 30 %, pop 20 %"
     strips = timeline(heard)
     assert strips == [
@@ -181,7 +187,9 @@ def test_an_answer_is_shown_with_its_most_probable_genres_and_over_time() -> Non
         "  pop  " + " " * 40 + "▒" * 20,
         "       0:00" + " " * 52 + "1:05",
     ]
-    long = Heard(("jazz", "rock"), tuple((float(s), s + 1.0) for s in range(500)), np.full((500, 2), 0.5, np.float32))
+    long = TrackPrediction(
+        ("jazz", "rock"), tuple((float(s), s + 1.0) for s in range(500)), np.full((500, 2), 0.5, np.float32)
+    )
     assert {len(strip) for strip in timeline(long)} == {7 + 60}
     record = heard.record()
     assert record["genre"] == "jazz"
@@ -221,7 +229,7 @@ def error_output() -> tuple[int, int]:
 def bare_bundle(folder: Path) -> Path:
     """A bundle without a network: enough for files that cannot be read."""
     folder.mkdir()
-    (folder / "model.json").write_text(json.dumps({"view": asdict(MFCC_VIEW), "about": {}}))
+    (folder / "model.json").write_text(json.dumps({"format": 1, "view": asdict(MFCC_VIEW), "about": {}}))
     (folder / "labels.json").write_text('["a", "b"]')
     return folder
 
@@ -237,11 +245,11 @@ def test_a_classifier_leaves_standard_error_to_its_program(tmp_path: Path, monke
     monkeypatch.setattr("harness.inference.pipeline.decode", watched)
     (tmp_path / "text.mp3").write_text("la la la")
     with pytest.raises(DataError, match="not audio"):
-        Classifier(bare_bundle(tmp_path / "bundle")).file(tmp_path / "text.mp3")
+        Classifier.load(bare_bundle(tmp_path / "bundle")).file(tmp_path / "text.mp3")
     assert seen == [before]
 
 
-def test_quiet_ends_with_what_it_is_for() -> None:
+def test_standard_error_is_back_after_a_prediction_that_fails() -> None:
     before = error_output()
     seen = []
 
@@ -249,7 +257,7 @@ def test_quiet_ends_with_what_it_is_for() -> None:
         seen.append(error_output())
         raise ValueError("loud")
 
-    with pytest.raises(ValueError, match="loud"), quiet():
+    with pytest.raises(ValueError, match="loud"), redirected(2):
         fail()
     assert seen != [before]
     assert error_output() == before
@@ -267,7 +275,7 @@ def test_quiet_ends_with_what_it_is_for() -> None:
 )
 def test_a_model_that_is_not_there_is_named(tmp_path: Path, model: str, message: str) -> None:
     new_store(tmp_path)
-    with pytest.raises(HarnessError, match=message), choice.opened(tmp_path, model, None, tmp_path):
+    with pytest.raises(HarnessError, match=message), resolve.open_model(tmp_path, model, None, tmp_path):
         pass
 
 
@@ -278,7 +286,7 @@ def test_a_workspace_that_is_not_there_is_named_and_not_made(tmp_path: Path) -> 
     assert done.stderr.startswith(f"error: {absent}: holds no trained model. Train some with")
     with (
         pytest.raises(TrackingError, match="there is no MLflow store"),
-        choice.opened(absent, "models:/x", None, absent),
+        resolve.open_model(absent, "models:/x", None, absent),
     ):
         pass
     assert not absent.exists()
@@ -286,11 +294,21 @@ def test_a_workspace_that_is_not_there_is_named_and_not_made(tmp_path: Path) -> 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no model \(No such file or directory: model\.json\)"):
-        Classifier(tmp_path)
-    (tmp_path / "model.json").write_text("{}")
+        Classifier.load(tmp_path)
+    (tmp_path / "model.json").write_text('{"format": 1}')
     (tmp_path / "labels.json").write_text("[]")
     with pytest.raises(DataError, match=r"model\.json: not of a model that this version can read \('view'\)"):
-        Classifier(tmp_path)
+        Classifier.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "written"), [('{"format": 3}', "3"), ("{}", r"0 \(before formats were numbered\)"), ("[]", "0 ")]
+)
+def test_a_model_of_another_format_says_which(tmp_path: Path, content: str, written: str) -> None:
+    (tmp_path / "model.json").write_text(content)
+    (tmp_path / "labels.json").write_text("[]")
+    with pytest.raises(DataError, match=f"model.json: written in format {written}.* reads format 1. Use the version"):
+        Classifier.load(tmp_path)
 
 
 def test_an_export_never_writes_into_a_folder_that_holds_something(tmp_path: Path) -> None:
@@ -322,11 +340,13 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest
     assert list(tmp_path.iterdir()) == [bundle]
 
 
-def test_an_export_carries_the_code_that_it_needs_and_no_more(tmp_path: Path) -> None:
+def test_an_export_carries_the_code_that_it_needs_and_is_small(tmp_path: Path) -> None:
     export(bare_bundle(tmp_path / "bundle"), tmp_path / "model")
-    code = tmp_path / "model" / "code" / "harness"
-    assert (code / "models" / "layers.py").exists()
-    assert {path.name for path in code.iterdir()}.isdisjoint({"cli.py", "search", "tracking", "vram", "console"})
+    code = tmp_path / "model" / "code"
+    assert [path.name for path in code.iterdir()] == ["harness"]
+    assert (code / "harness" / "models" / "layers.py").exists()
+    assert not list(code.rglob("__pycache__"))
+    assert sum(path.stat().st_size for path in code.rglob("*")) < 2 * MIB
     (tmp_path / "text.mp3").write_text("la la la")
     example = [sys.executable, str(tmp_path / "model" / "classify.py"), "text.mp3"]
     done = subprocess.run(example, capture_output=True, text=True, cwd=tmp_path)
@@ -338,8 +358,8 @@ def test_an_export_carries_the_code_that_it_needs_and_no_more(tmp_path: Path) ->
 @pytest.fixture(scope="session")
 def best(benchmark: Benchmark) -> tuple[StudyResults, TrialRecord]:
     """The study and the trial whose model answers in the workspace."""
-    ledger = Ledger(benchmark.workspace)
-    found = choice.best_model(ledger, ledger.studies())
+    ledger = Ledger(Workspace(benchmark.workspace))
+    found = resolve.best_model(ledger, ledger.studies())
     assert found is not None
     return found
 
@@ -421,8 +441,8 @@ def test_an_exported_folder_answers_alike_by_itself(
     assert shown.stderr == ""
     heard = [json.loads(text) for text in shown.stdout.splitlines()]
     assert probabilities(heard) == probabilities(answers)
-    with choice.opened(tmp_path / "absent", str(tmp_path / "model"), None, tmp_path) as bundle:
-        assert Classifier(bundle).genres == ("high", "low", "middle", "top")
+    with resolve.open_model(tmp_path / "absent", str(tmp_path / "model"), None, tmp_path) as bundle:
+        assert Classifier.load(bundle).genres == ("high", "low", "middle", "top")
 
 
 @pytest.fixture
@@ -491,13 +511,13 @@ def test_mlflow_answers_alike_from_waveforms_and_shows_the_card(
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    from harness.tracking.mlflow.registry import download_model
+    from harness.tracking.mlflow.logged_model import download_model
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of MLflow's own models
         from mlflow.pyfunc import load_model
 
-    uri, family = default_tracking_uri(benchmark.workspace), best[1].family
+    uri, family = Workspace(benchmark.workspace).mlflow_url, best[1].family
     version = MlflowClient(uri).get_model_version_by_alias(f"tones-{family}", "champion")
     assert version.description.startswith(f"# {family}, trained on tones")
     folder = download_model(uri, f"runs:/{version.run_id}", tmp_path / "fetched")
@@ -538,7 +558,7 @@ def test_a_model_on_embeddings_carries_the_network_that_it_hears_with(keras: Mod
     frames = extractor.embed(np.divide(quantised(waveform), FULL_SCALE, dtype=np.float32))
     shutil.rmtree(network)
 
-    heard = Classifier(tmp_path / "bundle").samples(waveform, SAMPLE_RATE)
+    heard = Classifier.load(tmp_path / "bundle").samples(waveform, SAMPLE_RATE)
     assert [round(start) for start, _ in heard.spans] == [0, 20, 40]
     expected = [frames[:, round(2 * start) :][:, :60] for start, _ in heard.spans]
     np.testing.assert_allclose(heard.crops, head.predict_on_batch(np.stack(expected)[..., None]), atol=1e-6)
@@ -548,8 +568,8 @@ def test_a_model_on_embeddings_carries_the_network_that_it_hears_with(keras: Mod
 def test_many_crops_are_answered_in_their_order(keras: ModuleType, benchmark: Benchmark, tmp_path: Path) -> None:
     """Runs a search, and imports the framework."""
     waveform = noise("long", 3.0 * (BATCH + 2), SAMPLE_RATE)
-    with choice.opened(benchmark.workspace, None, None, tmp_path) as bundle:
-        classifier = Classifier(bundle)
+    with resolve.open_model(benchmark.workspace, None, None, tmp_path) as bundle:
+        classifier = Classifier.load(bundle)
         heard = classifier.samples(waveform, SAMPLE_RATE)
     view = classifier.view
     features = extract(waveform)[view.start : view.stop]
