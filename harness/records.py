@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -32,6 +32,11 @@ class Outcome(StrEnum):
     CRASHED = "crashed"
     INTERRUPTED = "interrupted"
 
+    @property
+    def label(self) -> str:
+        """Names the outcome for a reader: `over budget`."""
+        return self.replace("_", " ")
+
 
 class Source(StrEnum):
     """Where a reading of GPU memory comes from; `none` means that nothing was measured."""
@@ -40,6 +45,11 @@ class Source(StrEnum):
     PROCESS = "process"
     DEVICE_DELTA = "device_delta"
     NONE = "none"
+
+    @property
+    def label(self) -> str:
+        """Names the source for a reader: `device delta`."""
+        return self.replace("_", " ")
 
 
 class Kind(StrEnum):
@@ -51,6 +61,10 @@ class Kind(StrEnum):
 
 
 Value = bool | int | float | str | None
+
+RunLinks = Mapping[tuple[str, int | str | None], str]
+"""Web addresses of tracked runs, by study and by what the run stands for: a trial's number, a `FinalRecord.key`, or
+None for the study itself."""
 
 
 class Record(BaseModel):
@@ -64,6 +78,11 @@ class Reading(Record):
 
     peak_bytes: int | None = None
     source: Source = Source.NONE
+
+    @property
+    def measured_bytes(self) -> int | None:
+        """The peak where it was measured; None where it was not, whatever stands in `peak_bytes`."""
+        return None if self.source is Source.NONE else self.peak_bytes
 
 
 class EpochRecord(Record):
@@ -135,6 +154,11 @@ class TrialRecord(Record):
     @property
     def completed(self) -> bool:
         return self.outcome is Outcome.COMPLETED
+
+    @property
+    def counted(self) -> bool:
+        """Whether it counts toward the number of trials that was asked for: a refused one never trained."""
+        return self.outcome is not Outcome.REFUSED
 
     @property
     def predicted_need_bytes(self) -> int | None:
@@ -231,6 +255,11 @@ class FinalRecord(Record):
         """Identifies it among those of its opening."""
         return f"{self.role}-{self.seed}" + ("" if self.fold is None else f"-{self.fold}")
 
+    @property
+    def label(self) -> str:
+        """Names it for a reader, beside its role: `seed 2`, or `seed 2, outer fold 4`; both count from 1."""
+        return f"seed {self.seed + 1}" + ("" if self.fold is None else f", outer fold {self.fold + 1}")
+
 
 class OpeningRecord(Record):
     """The test set was opened: after how many trials, in which state of the study, and when."""
@@ -310,6 +339,16 @@ class StudyRecord(Record):
     provenance: Provenance
     embeddings: dict[str, str] = {}
 
+    @property
+    def comparable_key(self) -> tuple[str, str, int, int, int, bool, str, str]:
+        """Equal for studies whose scores may be compared: same data set, protocol, budget, epochs, seed and space size.
+
+        Keys are ordered by the names of data set and protocol first.
+        """
+        data, split = self.dataset, self.protocol
+        scale = (self.budget_bytes, self.epochs, self.seed, self.quick)
+        return (data.name, split.name, *scale, data.fingerprint, split.fingerprint)
+
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
@@ -358,14 +397,24 @@ class StudyResults:
 
     @property
     def best(self) -> TrialRecord | None:
-        """The completed trial with the highest validation macro F1; of equals, the first."""
-        completed = [trial for trial in self.trials if trial.completed]
-        return max(completed, key=lambda trial: (trial.valid_macro_f1 or 0.0, -trial.number), default=None)
+        """The completed trial with the highest validation macro F1; see `best_trial`."""
+        return best_trial(self.trials)
 
     @property
     def baseline(self) -> TrialRecord | None:
         """Trial 0, when it ended."""
         return next((trial for trial in self.trials if trial.number == 0), None)
+
+    @property
+    def counted_trials(self) -> int:
+        """How many trials count toward the number that was asked for."""
+        return sum(trial.counted for trial in self.trials)
+
+
+def best_trial(trials: Iterable[TrialRecord]) -> TrialRecord | None:
+    """Return the completed trial with the highest validation macro F1, of equals the first; None without one."""
+    completed = [trial for trial in trials if trial.completed]
+    return max(completed, key=lambda trial: (trial.valid_macro_f1 or 0.0, -trial.number), default=None)
 
 
 def short_hash(value: Any, length: int = 8) -> str:
