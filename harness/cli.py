@@ -192,15 +192,15 @@ def report(
 
         harness report --tracking-uri http://localhost:5000 --output RESULTS.md
     """
-    from reports import render
+    from reports import write
 
     studies = stored_studies(workspace, tracking_uri)
     if inject is not None:
-        typer.echo(render.inject_into(inject, studies))
+        typer.echo(write.inject_into(inject, studies))
     if html is not None:
-        typer.echo(render.write_page(studies, html, run_links(tracking_uri)))
+        typer.echo(write.write_page(studies, html, run_links(tracking_uri)))
     if (inject is None and html is None) or output is not None:
-        for path in render.write(studies, output or workspace / "report" / "RESULTS.md"):
+        for path in write.write_markdown(studies, output or workspace / "report" / "RESULTS.md"):
             typer.echo(path)
 
 

@@ -32,9 +32,10 @@ from harness.trials.pool import Pool
 from harness.trials.spec import Fold
 from harness.vram.admission import CPU_LANE, Lane
 from harness.vram.device import Device
+from reports.document import results_table
+from reports.exports import confusion_json, per_genre_csv
 from reports.figures import confusion_matrix_png
-from reports.render import results_table, write
-from reports.tables import confusion_json, per_genre_csv
+from reports.write import write_markdown
 
 
 def run(settings: RunSettings, notify: Notify) -> tuple[StudyResults, ...]:
@@ -205,7 +206,7 @@ def keep_references(ledger: Ledger, study: StudyRecord, store: Store, folds: Seq
 def write_report(workspace: Path, ledger: Ledger) -> list[Path]:
     """Write the report of everything in the workspace and return the files."""
     studies = [ledger.results(study.study) for study in ledger.studies()]
-    return write([study for study in studies if study.trials], workspace / "report" / "RESULTS.md")
+    return write_markdown([study for study in studies if study.trials], workspace / "report" / "RESULTS.md")
 
 
 def deliver(workspace: Path, tracking_uri: str | None) -> int:
