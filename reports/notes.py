@@ -17,7 +17,7 @@ PUBLISHED_NOTE = (
 _SCORE_NOTE = (
     "Scores count tracks: all crops of a track vote with their mean probability. Macro F1 is the plain mean of F1 over "
     "all genres. A trial's best epoch and a family's best trial (highest macro F1) are chosen by the validation "
-    "tracks, so validation scores are optimistic; the test set is not opened by `harness run`. The interval of an "
+    "tracks, so validation scores are optimistic; `harness run` never evaluates on the test set. The interval of an "
     "accuracy is Wilson's at 95 % and covers the chance of the tracks, not that choice. Peak VRAM is the best trial's "
     "as NVML counts it; `not measured` means that there was nothing to read it from. Latency is the time in which the "
     "best model answers for 30 s of audio whose features are there, on the device of the run."
@@ -102,7 +102,7 @@ def _folds(group: GroupAnalysis) -> list[str]:
 
 def _frozen_embeddings(group: GroupAnalysis) -> list[str]:
     return [
-        f"**{escape(study.label)}** hears with {' and '.join(map(escape, study.record.embeddings))}, frozen, "
+        f"**{escape(study.label)}** embeds tracks with {' and '.join(map(escape, study.record.embeddings))}, frozen, "
         "and trained elsewhere on far more music; parameters, latency and training seconds are of the head on top "
         "alone."
         for study in group.studies

@@ -153,7 +153,7 @@ def bench(tmp_path: Path, tones: Path, tone_store: ToneStore, monkeypatch: pytes
     monkeypatch.setattr("harness.tracking.mlflow.live.Tracker", lambda *about, **options: Untracked())
     monkeypatch.setattr("harness.search.benchmark._crown", lambda *about: None)
     monkeypatch.setattr("harness.search.final.send", lambda *about: 0)
-    monkeypatch.setattr("reports.figures.svg", lambda *about: b"")  # nobody looks at the pictures
+    monkeypatch.setattr("reports.figures.draw_svg", lambda *about: b"")  # nobody looks at the pictures
     monkeypatch.setattr(FakePool, "specs", [])
     monkeypatch.setattr(FakePool, "stop_at", None)
     # The baseline knows the first two genres, every other trial one more.

@@ -1,6 +1,6 @@
 """Studies whose scores may be compared, best family first, with all figures of a report about them.
 
-`analyse` computes each figure once; whoever tells of a group reads a `GroupAnalysis` and computes nothing.
+`analyse` computes each figure once; whatever reports on a group reads its `GroupAnalysis`.
 """
 
 from __future__ import annotations

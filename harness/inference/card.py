@@ -120,10 +120,11 @@ def _tested(results: StudyResults, trial: TrialRecord) -> str:
     roles = {run.trial: run.role for run in finals.runs} if of_test_set else {}
     if roles and trial.number not in roles:
         others = " and ".join(f"trial {number}" for number in sorted(roles))
-        return f"This configuration was not tested: `harness final` opened the test set for {others} of its study."
+        return f"This configuration was not tested: `harness final` tested {others} of its study."
     scored = score_configuration(results, roles.get(trial.number, Role.WINNER))
     if scored is None:
-        return f"`harness final` opened the {finals.tested}, and no seed was scored on all of it."
+        where = "test set" if of_test_set else "outer folds"
+        return f"`harness final` evaluated on the {where}, and no seed was scored on all of it."
     seeds = plural(len(scored.seeds), "fresh seed")
     scores = (
         f"accuracy {percent(scored.accuracy.mean)} ({percent_range(scored.accuracy_interval)} at 95 %), macro F1 "
@@ -139,19 +140,15 @@ def _tested(results: StudyResults, trial: TrialRecord) -> str:
         f"search never saw: {scores}"
     )
     if len(finals.openings) > 1:
-        line += (
-            f" The test set was opened {len(finals.openings)} times: what was chosen later may follow what was seen."
-        )
+        times = len(finals.openings)
+        line += f" The test set was evaluated on {times} times: what was chosen later may follow what was seen."
     return line
 
 
 def _as_of(results: StudyResults) -> str:
     """Return how much the card could know: a file that travels with a model is not renewed."""
     finals = results.finals
-    if finals is None:
-        known = "nothing was tested yet"
-    else:
-        known = f"the {finals.tested} had been opened, last after {finals.openings[-1].trials}"
+    known = "nothing was tested yet" if finals is None else f"had been tested, last after {finals.openings[-1].trials}"
     return (
         f"This card was written when its study had {plural(len(results.trials), 'trial')} and {known}. Where the model "
         "is registered in MLflow, the description of its version is the newest card; a file beside a model stays as it "
@@ -164,7 +161,7 @@ def _limits(results: StudyResults) -> str:
     lines = [
         "It knows no other genres, and always answers with one of these.",
         "Its probabilities are not calibrated: 0.9 does not mean right nine times of ten.",
-        f"It needs {MIN_SECONDS} s of music that is not silent, and hears it as one channel.",
+        f"It needs {MIN_SECONDS} s of music that is not silent, and mixes it down to one channel.",
     ]
     if doubts := _doubts(study.quick, study.dataset.synthetic):
         lines.insert(0, f"{doubts[0].upper()}{doubts[1:]}")

@@ -28,7 +28,7 @@ def sections(group: GroupAnalysis, links: RunLinks) -> tuple[Section, ...]:
     if not tested:
         return ()
     parts = (
-        "\n".join(f"- {escape(study.label)}: {_openings(study)}" for study in group.studies),
+        "\n".join(f"- {escape(study.label)}: {_times_tested(study)}" for study in group.studies),
         _outer_folds(group),
         _seeds(tested),
         _verdicts(tested),
@@ -42,17 +42,17 @@ def sections(group: GroupAnalysis, links: RunLinks) -> tuple[Section, ...]:
 _Tested = Sequence[tuple[StudyAnalysis, FinalScores]]
 
 
-def _openings(study: StudyAnalysis) -> str:
+def _times_tested(study: StudyAnalysis) -> str:
     if study.final is None:
-        return "not opened."
+        return "not tested."
     counts = [opening.trials for opening in study.final.record.openings]
     since = len(study.results.trials) - counts[-1]
     ended = f" {plural(since, 'trial')} ended since, and had no part in it." if since > 0 else ""
     if len(counts) == 1:
-        return f"opened once, after {plural(counts[0], 'trial')}.{ended}"
+        return f"tested once, after {plural(counts[0], 'trial')}.{ended}"
     return (
-        f"opened {len(counts)} times, after {' and '.join(map(str, counts))} trials.{ended} **What was chosen after "
-        "the first opening may follow what was seen: these scores, the last opening's, are not untouched any more.**"
+        f"tested {len(counts)} times, after {' and '.join(map(str, counts))} trials.{ended} **What was chosen after "
+        "the first test may follow what was seen: these scores, the last test's, are not untouched any more.**"
     )
 
 

@@ -106,7 +106,7 @@ def _ensemble_rows(group: GroupAnalysis) -> list[Mapping[str, str]]:
 def _tested_cells(study: StudyAnalysis, word: str) -> Mapping[str, str]:
     accuracy, macro_f1 = _winner_columns(word)
     if study.final is None:
-        return {word: "not opened", accuracy: "not opened"}
+        return {word: "not tested", accuracy: "not tested"}
     winner, baseline = study.final.winner, study.final.baseline
     cells = {accuracy: "no complete seed"}
     if winner is not None:

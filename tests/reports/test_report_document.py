@@ -104,7 +104,7 @@ def test_the_published_column_is_marked_as_another_split(markdown: str):
 
 
 def test_the_report_says_how_optimistic_it_is(markdown: str):
-    assert "the test set is not opened by `harness run`" in markdown
+    assert "`harness run` never evaluates on the test set" in markdown
     assert "optimistic" in markdown
 
 
@@ -327,5 +327,5 @@ def test_the_cost_of_a_head_is_not_passed_off_as_that_of_its_frozen_network() ->
     studies = without_predictions(make_results(family="pretrained", embeddings={"yamnet": "f1"}), make_results())
     text = build_report(studies).markdown
     assert "| 1.23 M (head) | 42 ms (head) | 90 (head) |" in text
-    assert "**pretrained** hears with yamnet, frozen, and trained elsewhere" in text
-    assert "**cnn2d-fusion** hears" not in text
+    assert "**pretrained** embeds tracks with yamnet, frozen, and trained elsewhere" in text
+    assert "**cnn2d-fusion** embeds" not in text

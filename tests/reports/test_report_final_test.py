@@ -85,13 +85,13 @@ def test_one_seed_has_no_spread():
     assert "±" not in row[f"Test: {MACRO_F1}"]
 
 
-def test_what_was_not_opened_is_said_to_be_so():
+def test_what_was_not_tested_is_said_to_be_so():
     alone = text_of(make_results())
-    assert summary_rows(alone)[0]["Test"] == "not opened"
+    assert summary_rows(alone)[0]["Test"] == "not tested"
     assert "\n### Test\n" not in alone
     assert "Tested scores" not in alone
     beside = summary_rows(text_of(opened(make_results()), make_results(0.3, family="cnn1d-raw")))
-    assert beside[1][f"Test: {ACCURACY}"] == "not opened"
+    assert beside[1][f"Test: {ACCURACY}"] == "not tested"
     assert beside[1]["Test: baseline"] == "–"
 
 
@@ -199,16 +199,16 @@ def test_winner_and_baseline_are_tested_against_each_other():
 
 def test_openings_are_counted_with_their_trials():
     once = text_of(opened(make_results(), openings=(3,)))
-    assert "- cnn2d-fusion: opened once, after 3 trials.\n" in once
+    assert "- cnn2d-fusion: tested once, after 3 trials.\n" in once
     assert "not untouched" not in once
     twice = text_of(opened(make_results(), openings=(2, 3)))
-    assert "- cnn2d-fusion: opened 2 times, after 2 and 3 trials. **What was chosen after the first" in twice
+    assert "- cnn2d-fusion: tested 2 times, after 2 and 3 trials. **What was chosen after the first" in twice
     assert "not untouched any more" in twice
 
 
 def test_trials_that_ended_after_the_opening_are_told():
     text = text_of(opened(make_results(), openings=(2,)))
-    assert "opened once, after 2 trials. 1 trial ended since, and had no part in it." in text
+    assert "tested once, after 2 trials. 1 trial ended since, and had no part in it." in text
 
 
 def test_the_winner_has_its_table_by_genre():
