@@ -1,12 +1,16 @@
-"""Sizes and durations: how users write them, how reports print them."""
+"""Sizes, durations and scores: how users write them, how reports print them."""
 
 from __future__ import annotations
 
+import math
 import re
 
 from harness.errors import UsageError
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
+
+NOTHING = "–"
+"""Stands for a figure that there is not."""
 
 _SIZE_UNITS = {
     "b": 1,
@@ -82,3 +86,37 @@ def format_count(number: int) -> str:
     if number < 10**6:
         return f"{number / 1e3:.1f} k"
     return f"{number / 1e6:.2f} M"
+
+
+def format_setting(setting: bool | int | float | str | None) -> str:
+    """Return a hyperparameter for a reader, at most six digits."""
+    if setting is None:
+        return NOTHING
+    return f"{setting:.6g}" if isinstance(setting, float) else str(setting)
+
+
+def plural(number: int, what: str) -> str:
+    """Return how many there are of what has a regular plural: `1 trial`, `3 trials`."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def percent(fraction: float | None) -> str:
+    """Return a fraction for a reader: `61.0 %`, or a dash where there is no finite one."""
+    return NOTHING if fraction is None or not math.isfinite(fraction) else f"{100 * fraction:.1f} %"
+
+
+def percent_range(interval: tuple[float, float]) -> str:
+    """Return an interval of fractions for a reader, in whole per cent, rounded outward so that it still covers."""
+    low, high = (round(100 * end, 6) for end in interval)
+    return f"{math.floor(low)}–{math.ceil(high)} %"
+
+
+def ratio(fraction: float | None) -> str:
+    """Return a score such as F1 for a reader: `0.59`, or a dash where there is no finite one."""
+    return NOTHING if fraction is None or not math.isfinite(fraction) else f"{fraction:.2f}"
+
+
+def ratio_range(interval: tuple[float, float]) -> str:
+    """Return an interval of scores for a reader, two digits, rounded outward so that it still covers."""
+    low, high = (round(100 * end, 6) for end in interval)
+    return f"{math.floor(low) / 100:.2f}–{math.ceil(high) / 100:.2f}"

@@ -1,1 +1,1 @@
-"""From the records of a benchmark to text and pictures: pure, offline, equal bytes for equal records."""
+"""The comparison of families as markdown, one HTML page, pictures and data files, written from `harness.analysis`."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.analysis.memory_curve import MemoryPoint
 from harness.records import Outcome
 from harness.units import format_size
-from reports.svg import GRID, INK, MUTED, ON_COLOUR, PAPER, SERIES, png, svg
+from reports.svg import GRID, INK, MUTED, ON_COLOUR, PAPER, SERIES, draw_png, draw_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,16 +20,8 @@ _WIDTH = 5.0
 _MARKERS = "os^Dv*Pp"
 
 
-class Scored(NamedTuple):
-    """A completed trial as a point: the smallest budget it fits into in bytes, measured or predicted, and macro F1."""
-
-    budget_bytes: int
-    measured: bool
-    macro_f1: float
-
-
 def confusion_matrix_png(matrix: np.ndarray, genres: Sequence[str], title: str) -> bytes:
-    """Return a confusion matrix as a PNG: counts as text, colour by the share of the true genre's tracks.
+    """Draw a confusion matrix as a PNG: counts as text, colour by the share of the true genre's tracks.
 
     About 900 pixels wide up to 10 genres, and larger beyond, so that 40 genres stay readable.
 
@@ -38,17 +31,23 @@ def confusion_matrix_png(matrix: np.ndarray, genres: Sequence[str], title: str) 
         title: what stands above the picture.
     """
     side = _confusion_side(len(genres))
-    return png(side, side, lambda figure: _draw_confusion(figure, matrix, genres, title))
+    return draw_png(side, side, lambda figure: _draw_confusion(figure, matrix, genres, title))
 
 
 def confusion_matrix_svg(matrix: np.ndarray, genres: Sequence[str], title: str) -> bytes:
-    """Return the same picture as `confusion_matrix_png`, as SVG."""
+    """Draw the same picture as `confusion_matrix_png`, as SVG.
+
+    Args:
+        matrix: counts of tracks, integers, shape (C, C): rows are the true genre, columns the predicted one.
+        genres: the C class names.
+        title: what stands above the picture.
+    """
     side = _confusion_side(len(genres))
-    return svg(side, side, lambda figure: _draw_confusion(figure, matrix, genres, title))
+    return draw_svg(side, side, lambda figure: _draw_confusion(figure, matrix, genres, title))
 
 
 def search_history_svg(scores: Mapping[int, float], unscored: Mapping[Outcome, Sequence[int]], title: str) -> bytes:
-    """Return the course of a search as SVG: scores by trial with the best so far, beneath them what was not scored.
+    """Draw the course of a search as SVG: scores by trial with the best so far, beneath them what was not scored.
 
     Args:
         scores: macro F1 of the completed trials, by number.
@@ -56,11 +55,13 @@ def search_history_svg(scores: Mapping[int, float], unscored: Mapping[Outcome, S
         title: what stands above the picture.
     """
     height = (2.5 if scores else 0.5) + 0.22 * len(unscored) + 0.3
-    return svg(_WIDTH, height, lambda figure: _draw_history(figure, scores, unscored, title))
+    return draw_svg(_WIDTH, height, lambda figure: _draw_history(figure, scores, unscored, title))
 
 
-def score_memory_svg(families: Mapping[str, Sequence[Scored]], front: Sequence[Scored], budget_bytes: int) -> bytes:
-    """Return scores against memory as SVG: a filled mark where memory was measured, a hollow one where predicted.
+def score_memory_svg(
+    families: Mapping[str, Sequence[MemoryPoint]], front: Sequence[MemoryPoint], budget_bytes: int
+) -> bytes:
+    """Draw scores against memory as SVG: a filled mark where memory was measured, a hollow one where predicted.
 
     Args:
         families: their completed trials, by name.
@@ -68,7 +69,7 @@ def score_memory_svg(families: Mapping[str, Sequence[Scored]], front: Sequence[S
         budget_bytes: drawn as a line.
     """
     height = 3.2 + 0.17 * ((len(families) + 3) // 2)
-    return svg(_WIDTH, height, lambda figure: _draw_memory(figure, families, front, budget_bytes))
+    return draw_svg(_WIDTH, height, lambda figure: _draw_memory(figure, families, front, budget_bytes))
 
 
 def _confusion_side(genres: int) -> float:
@@ -133,7 +134,7 @@ def _draw_scores(axes: Axes, scores: Mapping[int, float]) -> None:
 def _draw_unscored(axes: Axes, unscored: Mapping[Outcome, Sequence[int]]) -> None:
     for row, numbers in enumerate(unscored.values()):
         axes.plot(numbers, [row] * len(numbers), "x", markersize=4, color=SERIES[4], clip_on=False)
-    names = [f"{outcome.replace('_', ' ')} ({len(numbers)})" for outcome, numbers in unscored.items()]
+    names = [f"{outcome.label} ({len(numbers)})" for outcome, numbers in unscored.items()]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
@@ -142,7 +143,7 @@ def _draw_unscored(axes: Axes, unscored: Mapping[Outcome, Sequence[int]]) -> Non
 
 
 def _draw_memory(
-    figure: Figure, families: Mapping[str, Sequence[Scored]], front: Sequence[Scored], budget_bytes: int
+    figure: Figure, families: Mapping[str, Sequence[MemoryPoint]], front: Sequence[MemoryPoint], budget_bytes: int
 ) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.ticker import LogLocator, NullLocator
@@ -174,7 +175,7 @@ def _draw_memory(
     figure.legend(handles=legend, loc="outside lower center", ncols=2, handletextpad=0.4)
 
 
-def _measure(families: Mapping[str, Sequence[Scored]]) -> str:
+def _measure(families: Mapping[str, Sequence[MemoryPoint]]) -> str:
     """Return what the axis of memory shows."""
     measured = {point.measured for points in families.values() for point in points}
     if measured == {True}:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reports.templating import template
+from reports.templating import load_template
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -30,7 +30,7 @@ class _Heading(NamedTuple):
     text: str
 
 
-def page(markdown: str, pictures: Mapping[str, bytes]) -> str:
+def html_page(markdown: str, pictures: Mapping[str, bytes]) -> str:
     """Return `markdown` as an HTML page that holds its SVG `pictures`, which it links as `pictures/<name>`.
 
     The text is trusted to have no raw HTML but the report's own; what comes from outside is escaped where it enters.
@@ -69,7 +69,7 @@ def page(markdown: str, pictures: Mapping[str, bytes]) -> str:
     headings = _anchored(tokens)
     body = parser.renderer.render(tokens, parser.options, {})
     title = next((heading.text for heading in headings if heading.level == 2), "Results")
-    return template("page.html.j2").render(title=title, headings=headings, body=body)
+    return load_template("page.html.j2").render(title=title, headings=headings, body=body)
 
 
 def _anchored(tokens: Sequence[Token]) -> list[_Heading]:

@@ -56,14 +56,14 @@ _PNG_DPI = 180
 Draw = Callable[["Figure"], None]
 
 
-def svg(width: float, height: float, draw: Draw) -> bytes:
+def draw_svg(width: float, height: float, draw: Draw) -> bytes:
     """Return what `draw` draws on a figure of `width` x `height` inches as SVG, with a style for dark schemes."""
     # The date would otherwise stand in the file.
     text = _encoded(width, height, draw, format="svg", metadata={"Date": None, "Creator": None}).decode()
     return text.replace("</style>", f"{_dark_style()}</style>", 1).encode()
 
 
-def png(width: float, height: float, draw: Draw) -> bytes:
+def draw_png(width: float, height: float, draw: Draw) -> bytes:
     """Return what `draw` draws on a figure of `width` x `height` inches as PNG."""
     # The version of matplotlib would otherwise stand in the file.
     return _encoded(width, height, draw, format="png", dpi=_PNG_DPI, metadata={"Software": None})

@@ -1,7 +1,9 @@
-"""The templates of this package."""
+"""The templates of this package, and what those of the report are filled with."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +11,23 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 
-def template(name: str) -> Template:
-    """Return a template by its file name; only values for HTML are escaped by it."""
+@dataclass(frozen=True)
+class Section:
+    """What stands under one heading of the report.
+
+    Attributes:
+        heading: markdown, on one line.
+        parts: paragraphs, lists and tables as markdown.
+        pictures: SVG bytes by file name; `parts` link them as `pictures/<name>`.
+    """
+
+    heading: str
+    parts: tuple[str, ...]
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def load_template(name: str) -> Template:
+    """Load a template by its file name; only values for HTML are escaped by it."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
     environment = Environment(

@@ -56,9 +56,9 @@ def plain(event: Event) -> str:
             return f"{family} · {run.role} (trial {run.trial}), seed {run.seed + 1}{where} · {score}"
         case StudyFinished(results):
             best = results.best
-            if best is None or best.valid_macro_f1 is None:
+            if best is None or best.scores.valid_macro_f1 is None:
                 return f"{results.study.family}: no trial completed"
-            return f"{results.study.family}: best is trial {best.number}, macro F1 {best.valid_macro_f1:.3f}"
+            return f"{results.study.family}: best is trial {best.number}, macro F1 {best.scores.valid_macro_f1:.3f}"
     return ""
 
 
@@ -73,17 +73,24 @@ def json_line(event: Event) -> dict[str, Any] | None:
                 "trial": trial.number,
                 "outcome": trial.outcome,
                 "message": trial.message,
-                "valid_accuracy": trial.valid_accuracy,
-                "valid_macro_f1": trial.valid_macro_f1,
-                "vram_peak_bytes": trial.reading.peak_bytes,
-                "vram_source": trial.reading.source,
-                "footprint_bytes": trial.footprint_bytes,
-                "micro_batch": trial.micro_batch,
-                "train_seconds": trial.train_seconds,
+                "valid_accuracy": trial.scores.valid_accuracy,
+                "valid_macro_f1": trial.scores.valid_macro_f1,
+                "vram_peak_bytes": trial.memory.reading.peak_bytes,
+                "vram_source": trial.memory.reading.source,
+                "footprint_bytes": trial.memory.footprint_bytes,
+                "micro_batch": trial.batch.micro_batch if trial.batch is not None else None,
+                "train_seconds": trial.timing.train_seconds,
                 "params": trial.params,
             }
         case FinalFinished(family, run):
-            return {"event": "final", "family": family, **run.model_dump(mode="json")}
+            return {
+                "event": "final",
+                "family": family,
+                **run.model_dump(mode="json", exclude={"memory", "timing"}),
+                "reading": run.memory.reading.model_dump(mode="json"),
+                "allocator_peak_bytes": run.memory.allocator_peak_bytes,
+                "train_seconds": run.timing.train_seconds,
+            }
         case StudyFinished(results):
             best = results.best
             return {
@@ -92,14 +99,16 @@ def json_line(event: Event) -> dict[str, Any] | None:
                 "study": results.study.study,
                 "trials": len(results.trials),
                 "best_trial": best.number if best else None,
-                "valid_accuracy": best.valid_accuracy if best else None,
-                "valid_macro_f1": best.valid_macro_f1 if best else None,
+                "valid_accuracy": best.scores.valid_accuracy if best else None,
+                "valid_macro_f1": best.scores.valid_macro_f1 if best else None,
             }
     return None
 
 
 def _ending(trial: TrialRecord) -> str:
-    took = f" in {format_duration(trial.train_seconds)}" if trial.train_seconds is not None else ""
+    took = f" in {format_duration(trial.timing.train_seconds)}" if trial.timing.train_seconds is not None else ""
     if trial.outcome is Outcome.COMPLETED:
-        return f"completed{took} · accuracy {trial.valid_accuracy:.3f} · macro F1 {trial.valid_macro_f1:.3f}"
+        return (
+            f"completed{took} · accuracy {trial.scores.valid_accuracy:.3f} · macro F1 {trial.scores.valid_macro_f1:.3f}"
+        )
     return f"{trial.outcome}{took} · {trial.message}"

@@ -96,10 +96,10 @@ class LiveView:
                 self._outcomes[record.outcome] += 1
                 within = self._seen[record.family]
                 within.ended += record.outcome is not Outcome.REFUSED
-                if record.valid_macro_f1 is not None and record.completed:
-                    within.best = max(within.best or 0.0, record.valid_macro_f1)
+                if record.scores.valid_macro_f1 is not None and record.completed:
+                    within.best = max(within.best or 0.0, record.scores.valid_macro_f1)
                 if record.epochs:
-                    self.measured = self.measured or record.reading.source is not Source.NONE
+                    self.measured = self.measured or record.memory.reading.source is not Source.NONE
             case StudyFinished() | Note():
                 pass
         return plain(event)

@@ -37,7 +37,7 @@ class TestSetAccess:
     @property
     def state(self) -> str:
         """Identifies what is tested, and all trials by which a configuration may have been chosen."""
-        trials = ([trial.number, trial.outcome, trial.valid_macro_f1] for trial in self.results.trials)
+        trials = ([trial.number, trial.outcome, trial.scores.valid_macro_f1] for trial in self.results.trials)
         return short_hash([self.fingerprint, *trials])
 
     def check(self, reopen: bool) -> None:
@@ -49,7 +49,7 @@ class TestSetAccess:
         own = self.results.finals.openings if self.results.finals is not None else ()
         if reopen or not self.earlier or (own and own[-1].state == self.state):
             return
-        more = sum(trial.ended > self.earlier[-1].opened for trial in self.results.trials)
+        more = sum(trial.timing.ended > self.earlier[-1].opened for trial in self.results.trials)
         raise UsageError(
             f"{self.results.study.study}: its test set was opened {len(self.earlier)} times, and since then {more} "
             "trials ended or the split changed. What is chosen after looking is not tested honestly any more. Pass "
@@ -92,7 +92,7 @@ def openings_before(results: StudyResults, known: Sequence[StudyResults]) -> tup
         known: all studies of the workspace.
     """
     before = set(results.finals.openings) if results.finals is not None else set()
-    last = max(trial.ended for trial in results.trials)
+    last = max(trial.timing.ended for trial in results.trials)
     for other in known:
         if other.finals is not None and _tested_on(other.study) == _tested_on(results.study):
             before |= {opening for opening in other.finals.openings if opening.opened < last}

@@ -5,24 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from harness.analysis.final_scores import score_configuration
+from harness.analysis.score_intervals import intervals_of
 from harness.datasets.decode import MIN_SECONDS
 from harness.families import Family
 from harness.features.input_spec import InputView
+from harness.markdown import escape, genre_table, table
 from harness.records import Role, StudyResults, TrialRecord
-from harness.scoring.comparison import bootstrap_macro_f1
-from harness.scoring.metrics import wilson
-from reports.tables import (
-    count,
-    escape,
-    markdown_table,
-    per_genre_table,
-    percent,
-    percent_range,
-    ratio,
-    ratio_range,
-    value,
-)
-from reports.tested import tested
+from harness.scoring.metrics import per_genre
+from harness.units import format_setting, percent, percent_range, plural, ratio, ratio_range
 
 _PARTITIONS = {"train": "train", "valid": "validate", "folds": "take turns at it", "excluded": "are left out"}
 
@@ -38,8 +29,8 @@ def facts(results: StudyResults, trial: TrialRecord) -> dict[str, Any]:
         "synthetic": study.dataset.synthetic,
         "protocol": study.protocol.name,
         "quick": study.quick,
-        "valid_accuracy": trial.valid_accuracy,
-        "valid_macro_f1": trial.valid_macro_f1,
+        "valid_accuracy": trial.scores.valid_accuracy,
+        "valid_macro_f1": trial.scores.valid_macro_f1,
         "valid_tracks": len(results.predictions[trial.number].tracks),
     }
 
@@ -105,17 +96,16 @@ def _training(results: StudyResults) -> str:
 def _scores(results: StudyResults, trial: TrialRecord) -> str:
     answers = results.predictions[trial.number]
     completed = sum(each.completed for each in results.trials)
-    right = int((answers.predicted == answers.labels).sum())
-    total = len(answers.tracks)
+    intervals = intervals_of(answers)
     return "\n\n".join(
         [
-            f"On {total} validation tracks: accuracy {percent(trial.valid_accuracy)} "
-            f"({percent_range(wilson(right, total))} at 95 %), macro F1 {ratio(trial.valid_macro_f1)} "
-            f"({ratio_range(bootstrap_macro_f1(answers))}). Its best epoch, and the trial itself as one of {completed} "
+            f"On {len(answers.tracks)} validation tracks: accuracy {percent(trial.scores.valid_accuracy)} "
+            f"({percent_range(intervals.accuracy)} at 95 %), macro F1 {ratio(trial.scores.valid_macro_f1)} "
+            f"({ratio_range(intervals.macro_f1)}). Its best epoch, and the trial itself as one of {completed} "
             "completed, were chosen by these same tracks: expect less of other music.",
             _tested(results, trial),
             _as_of(results),
-            per_genre_table(answers),
+            genre_table(per_genre(answers)),
         ]
     )
 
@@ -130,11 +120,12 @@ def _tested(results: StudyResults, trial: TrialRecord) -> str:
     roles = {run.trial: run.role for run in finals.runs} if of_test_set else {}
     if roles and trial.number not in roles:
         others = " and ".join(f"trial {number}" for number in sorted(roles))
-        return f"This configuration was not tested: `harness final` opened the test set for {others} of its study."
-    scored = tested(results, roles.get(trial.number, Role.WINNER))
+        return f"This configuration was not tested: `harness final` tested {others} of its study."
+    scored = score_configuration(results, roles.get(trial.number, Role.WINNER))
     if scored is None:
-        return f"`harness final` opened the {finals.tested}, and no seed was scored on all of it."
-    seeds = count(len(scored.seeds), "fresh seed")
+        where = "test set" if of_test_set else "outer folds"
+        return f"`harness final` evaluated on the {where}, and no seed was scored on all of it."
+    seeds = plural(len(scored.seeds), "fresh seed")
     scores = (
         f"accuracy {percent(scored.accuracy.mean)} ({percent_range(scored.accuracy_interval)} at 95 %), macro F1 "
         f"{ratio(scored.macro_f1.mean)}; means over seeds."
@@ -149,21 +140,17 @@ def _tested(results: StudyResults, trial: TrialRecord) -> str:
         f"search never saw: {scores}"
     )
     if len(finals.openings) > 1:
-        line += (
-            f" The test set was opened {len(finals.openings)} times: what was chosen later may follow what was seen."
-        )
+        times = len(finals.openings)
+        line += f" The test set was evaluated on {times} times: what was chosen later may follow what was seen."
     return line
 
 
 def _as_of(results: StudyResults) -> str:
     """Return how much the card could know: a file that travels with a model is not renewed."""
     finals = results.finals
-    if finals is None:
-        known = "nothing was tested yet"
-    else:
-        known = f"the {finals.tested} had been opened, last after {finals.openings[-1].trials}"
+    known = "nothing was tested yet" if finals is None else f"had been tested, last after {finals.openings[-1].trials}"
     return (
-        f"This card was written when its study had {count(len(results.trials), 'trial')} and {known}. Where the model "
+        f"This card was written when its study had {plural(len(results.trials), 'trial')} and {known}. Where the model "
         "is registered in MLflow, the description of its version is the newest card; a file beside a model stays as it "
         "was written."
     )
@@ -174,7 +161,7 @@ def _limits(results: StudyResults) -> str:
     lines = [
         "It knows no other genres, and always answers with one of these.",
         "Its probabilities are not calibrated: 0.9 does not mean right nine times of ten.",
-        f"It needs {MIN_SECONDS} s of music that is not silent, and hears it as one channel.",
+        f"It needs {MIN_SECONDS} s of music that is not silent, and mixes it down to one channel.",
     ]
     if doubts := _doubts(study.quick, study.dataset.synthetic):
         lines.insert(0, f"{doubts[0].upper()}{doubts[1:]}")
@@ -194,10 +181,10 @@ def _licence(results: StudyResults, view: InputView) -> str:
 
 def _origin(results: StudyResults, trial: TrialRecord) -> str:
     study, made = results.study, results.study.provenance
-    params = [[escape(name), escape(value(setting))] for name, setting in trial.params.items()]
+    params = [[escape(name), escape(format_setting(setting))] for name, setting in trial.params.items()]
     return (
         f"Trial {trial.number} of `{study.study}`, epoch {trial.best_epoch} of {study.epochs}, seed {study.seed}; "
         f"{trial.parameters or 0:,} parameters. Device: {escape(made.device)}. Commit `{made.commit or 'unknown'}`; "
         f"{', '.join(f'{name} {version}' for name, version in made.versions.items())}.\n\n"
-        f"{markdown_table(['Hyperparameter', 'Value'], params)}"
+        f"{table(['Hyperparameter', 'Value'], params)}"
     )

@@ -77,7 +77,7 @@ def best_model(ledger: Ledger, studies: Iterable[StudyRecord]) -> tuple[StudyRes
 
     def rank(candidate: tuple[StudyResults, TrialRecord]) -> tuple[bool, bool, float, int]:
         study, trial = candidate[0].study, candidate[1]
-        return not study.dataset.synthetic, not study.quick, trial.valid_macro_f1 or 0.0, -trial.number
+        return not study.dataset.synthetic, not study.quick, trial.scores.valid_macro_f1 or 0.0, -trial.number
 
     return max(candidates, key=rank, default=None)
 

@@ -17,7 +17,9 @@ from harness.records import (
     ProtocolRecord,
     Provenance,
     StudyRecord,
+    TimingRecord,
     TrialRecord,
+    ValidationScores,
 )
 from harness.tracking.base import Tracker
 from harness.tracking.ledger import Ledger
@@ -56,10 +58,8 @@ def made_trial(number: int, outcome: Outcome = Outcome.COMPLETED) -> TrialRecord
         outcome=outcome,
         params={"rate": 0.1},
         epochs=epochs,
-        valid_accuracy=score,
-        valid_macro_f1=score,
-        started="2025-01-01T10:00:00+00:00",
-        ended="2025-01-01T10:01:00+00:00",
+        scores=ValidationScores(valid_accuracy=score, valid_macro_f1=score),
+        timing=TimingRecord(started="2025-01-01T10:00:00+00:00", ended="2025-01-01T10:01:00+00:00"),
     )
 
 

@@ -12,9 +12,10 @@ from harness.settings import RunSettings
 from harness.tracking.base import Tracker
 from harness.tracking.ledger import Ledger
 from harness.workspace import Workspace
+from reports.document import results_table
+from reports.exports import confusion_json, per_genre_csv
 from reports.figures import confusion_matrix_png
-from reports.render import results_table, write
-from reports.tables import confusion_json, per_genre_csv
+from reports.write import write_markdown
 
 
 def open_tracker(settings: RunSettings, ledger: Ledger, notify: Notify) -> Tracker:
@@ -50,7 +51,7 @@ def describe(results: StudyResults) -> str:
 def write_report(ledger: Ledger) -> list[Path]:
     """Write the report of everything in the workspace and return the files."""
     studies = [ledger.results(study.study) for study in ledger.studies()]
-    return write([study for study in studies if study.trials], ledger.workspace.report)
+    return write_markdown([study for study in studies if study.trials], ledger.workspace.report)
 
 
 def sync(workspace: Path, tracking_uri: str | None) -> int:

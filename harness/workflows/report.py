@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.records import StudyResults
+from harness.records import RunLinks, StudyResults
 from harness.tracking.ledger import Ledger
 from harness.workspace import Workspace
-from reports import render
-from reports.tables import RunLinks
+from reports import write
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,11 @@ def write_reports(workspace: Path, tracking_uri: str | None, outputs: ReportOutp
     """
     studies = stored_studies(workspace, tracking_uri)
     if outputs.inject is not None:
-        yield render.inject_into(outputs.inject, studies)
+        yield write.inject_into(outputs.inject, studies)
     if outputs.html is not None:
-        yield render.write_page(studies, outputs.html, run_links(tracking_uri))
+        yield write.write_page(studies, outputs.html, run_links(tracking_uri))
     if (outputs.inject is None and outputs.html is None) or outputs.markdown is not None:
-        yield from render.write(studies, outputs.markdown or Workspace(workspace).report)
+        yield from write.write_markdown(studies, outputs.markdown or Workspace(workspace).report)
 
 
 def stored_studies(workspace: Path, tracking_uri: str | None) -> Sequence[StudyResults]:

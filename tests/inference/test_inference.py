@@ -122,10 +122,10 @@ def test_the_card_tells_of_a_test_of_this_configuration_only() -> None:
         assert "The same configuration, trained again" in model_card(results, results.trials[number], MFCC_VIEW)
     other = opened(make_results(0.6), trials=(1,))
     card = model_card(other, other.trials[2], MFCC_VIEW)
-    assert "This configuration was not tested: `harness final` opened the test set for trial 0 and trial 1" in card
+    assert "This configuration was not tested: `harness final` tested trial 0 and trial 1" in card
     assert "trained again" not in card
     looked_twice = opened(make_results(0.6), openings=(2, 3))
-    assert "The test set was opened 2 times" in model_card(looked_twice, results.trials[2], MFCC_VIEW)
+    assert "The test set was evaluated on 2 times" in model_card(looked_twice, results.trials[2], MFCC_VIEW)
 
 
 @pytest.mark.parametrize("winners", [(2,), (2, 0)], ids=["one winner", "two winners"])
@@ -148,7 +148,7 @@ def test_the_card_says_how_much_it_could_know() -> None:
     early = model_card(results, results.trials[2], MFCC_VIEW)
     assert "was written when its study had 3 trials and nothing was tested yet." in early
     late = model_card(opened(results, openings=(2, 3)), results.trials[2], MFCC_VIEW)
-    assert "had 3 trials and the test had been opened, last after 3." in late
+    assert "had 3 trials and had been tested, last after 3." in late
 
 
 def test_final_renews_the_card_where_the_champion_is_registered(bench: Bench) -> None:  # noqa: F811

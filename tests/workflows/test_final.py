@@ -19,6 +19,10 @@ from harness.errors import UsageError, WorkspaceError
 from harness.evaluation.ensemble_predict import Member, MemberPredictions
 from harness.events import Event, Note
 from harness.families import select
+from harness.features.embeddings import extractor
+from harness.features.fold import Example, Fold
+from harness.features.input_spec import InputView
+from harness.features.store import FeatureStore
 from harness.models import Config
 from harness.records import EpochRecord, Outcome, Predictions, Reading, Role, StudyResults
 from harness.scoring.metrics import joined, track_scores
@@ -149,7 +153,7 @@ def bench(tmp_path: Path, tones: Path, tone_store: ToneStore, monkeypatch: pytes
     monkeypatch.setattr("harness.tracking.mlflow.tracker.MLflowTracker", lambda *about, **options: NullTracker())
     monkeypatch.setattr("harness.workflows.run.register_best_model", lambda *about: None)
     monkeypatch.setattr("harness.workflows.final_test.deliver", lambda *about: 0)
-    monkeypatch.setattr("reports.figures.svg", lambda *about: b"")  # nobody looks at the pictures
+    monkeypatch.setattr("reports.figures.draw_svg", lambda *about: b"")  # nobody looks at the pictures
     monkeypatch.setattr(FakePool, "specs", [])
     monkeypatch.setattr(FakePool, "stop_at", None)
     # The baseline knows the first two genres, every other trial one more.

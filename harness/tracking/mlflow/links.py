@@ -6,9 +6,8 @@ from urllib.parse import urlsplit
 
 from mlflow.exceptions import MlflowException
 
-from harness.records import Kind
+from harness.records import Kind, RunLinks
 from harness.tracking.mlflow.connection import connect, pages, search_runs, unreachable
-from reports.tables import RunLinks
 
 
 def run_links(tracking_uri: str) -> RunLinks:

@@ -6,9 +6,8 @@ import time
 from datetime import UTC, datetime
 from itertools import accumulate
 
+from harness.analysis.score_intervals import intervals_of
 from harness.records import EpochRecord, FinalRecord, Predictions, TrialRecord, is_finite
-from harness.scoring.comparison import bootstrap_macro_f1
-from harness.scoring.metrics import wilson
 
 Point = tuple[str, int, float]
 
@@ -34,7 +33,7 @@ def epoch_points(epoch: EpochRecord) -> list[Point]:
 
 def trial_points(trial: TrialRecord) -> dict[Point, int]:
     """Return all points of `trial`, each with its time in ms since 1970."""
-    start, end = milliseconds(trial.started) or now(), milliseconds(trial.ended) or now()
+    start, end = milliseconds(trial.timing.started) or now(), milliseconds(trial.timing.ended) or now()
     seconds = accumulate(epoch.seconds for epoch in trial.epochs)
     points = {
         point: start + round(1000 * passed)
@@ -43,10 +42,10 @@ def trial_points(trial: TrialRecord) -> dict[Point, int]:
     }
     points |= {
         ("vram_bytes", step, float(held)): start + round(1000 * passed)
-        for step, (passed, held) in enumerate(trial.vram_series)
+        for step, (passed, held) in enumerate(trial.memory.series)
     }
     figures = {key: getattr(trial, key) for key in _FIGURES}
-    figures |= {"vram_peak_bytes": trial.reading.peak_bytes, "epochs": len(trial.epochs)}
+    figures |= {"vram_peak_bytes": trial.memory.reading.measured_bytes, "epochs": len(trial.epochs)}
     return points | {(key, 0, float(value)): end for key, value in figures.items() if is_finite(value)}
 
 
@@ -59,13 +58,12 @@ def final_metrics(final: FinalRecord, predictions: Predictions | None) -> dict[s
     figures: dict[str, float | None] = {
         "test_accuracy": final.test_accuracy,
         "test_macro_f1": final.test_macro_f1,
-        "train_seconds": final.train_seconds,
-        "vram_peak_bytes": final.reading.peak_bytes,
-        "allocator_peak_bytes": final.allocator_peak_bytes,
+        "train_seconds": final.timing.train_seconds,
+        "vram_peak_bytes": final.memory.reading.measured_bytes,
+        "allocator_peak_bytes": final.memory.allocator_peak_bytes,
     }
     if predictions is not None:
-        accuracy = wilson(int((predictions.predicted == predictions.labels).sum()), len(predictions.tracks))
-        macro_f1 = bootstrap_macro_f1(predictions)
+        accuracy, macro_f1 = intervals_of(predictions)
         figures |= {"test_accuracy_low": accuracy.low, "test_accuracy_high": accuracy.high}
         figures |= {"test_macro_f1_low": macro_f1.low, "test_macro_f1_high": macro_f1.high}
     return {key: float(value) for key, value in figures.items() if value is not None}

@@ -88,14 +88,16 @@ class RunStore:
         """
         study, best = results.study, results.best
         run = self.client.get_run(self.parent(study))
-        scores = {"valid_accuracy": best.valid_accuracy, "valid_macro_f1": best.valid_macro_f1} if best else {}
+        scores = (
+            {"valid_accuracy": best.scores.valid_accuracy, "valid_macro_f1": best.scores.valid_macro_f1} if best else {}
+        )
         better = {
             (key, len(results.trials), score): now()
             for key, score in scores.items()
             if score is not None and run.data.metrics.get(key) != score
         }
         self.log(run.info.run_id, better, tags={schema.NOTE: description})
-        name = schema.with_score(schema.study_name(study), best.valid_macro_f1 if best else None)
+        name = schema.with_score(schema.study_name(study), best.scores.valid_macro_f1 if best else None)
         if name != run.info.run_name:
             self.client.update_run(run.info.run_id, name=name)
 
@@ -111,14 +113,14 @@ class RunStore:
             if not same_params or not logged <= points.keys():
                 self.client.delete_run(run.info.run_id)
                 run, logged = None, set()
-        started, ended = milliseconds(trial.started), milliseconds(trial.ended)
+        started, ended = milliseconds(trial.timing.started), milliseconds(trial.timing.ended)
         run_id = run.info.run_id if run is not None else self._create_trial(study, trial.number, started or now())
         if run is not None and not run.inputs.dataset_inputs:
             self._log_dataset(run_id, study)
         self._upload(run_id, {**files, "trial.json": dump_record(trial)})
         missing = {point: moment for point, moment in points.items() if point not in logged}
-        self.log(run_id, missing, params, {"outcome": trial.outcome, "vram.source": trial.reading.source})
-        score = trial.valid_macro_f1 if trial.completed else None
+        self.log(run_id, missing, params, {"outcome": trial.outcome, "vram.source": trial.memory.reading.source})
+        score = trial.scores.valid_macro_f1 if trial.completed else None
         self.client.update_run(
             run_id, name=schema.with_score(schema.trial_name(study, trial.number), score, trial.outcome)
         )
@@ -235,7 +237,7 @@ class RunStore:
         name = schema.with_score(schema.final_name(study, final), final.test_macro_f1, final.outcome)
         run_id = self._nest(study, name, tags, started)
         self._upload(run_id, {**artifacts(final), "final.json": dump_record(final)})
-        ended = started + round(1000 * (final.train_seconds or 0.0))
+        ended = started + round(1000 * (final.timing.train_seconds or 0.0))
         self.log(run_id, {(key, 0, value): ended for key, value in metrics.items()}, params)
         self.set_status(run_id, status, ended)  # last: a run that was cut off is still running, and made anew
         return run_id

@@ -67,8 +67,8 @@ def study_tags(study: StudyRecord) -> dict[str, str]:
 def trial_params(study: StudyRecord, trial: TrialRecord) -> dict[str, Value]:
     """Return the parameters of a trial that ended, by name."""
     params: dict[str, Value] = {**trial.params, "budget_bytes": study.budget_bytes}
-    if trial.micro_batch is not None:
-        params["micro_batch"] = trial.micro_batch
+    if trial.batch is not None:
+        params["micro_batch"] = trial.batch.micro_batch
     return params
 
 
@@ -83,7 +83,7 @@ def final_params(study: StudyRecord, final: FinalRecord) -> dict[str, Value]:
 def final_tags(final: FinalRecord) -> dict[str, str]:
     """Return the tags of a final run beside those of its study."""
     tags = {"kind": Kind.FINAL, "final": final.key, "trial": str(final.trial)}
-    return tags | {"outcome": final.outcome, "vram.source": final.reading.source}
+    return tags | {"outcome": final.outcome, "vram.source": final.memory.reading.source}
 
 
 def dataset_input(study: StudyRecord) -> DatasetInput:

@@ -23,19 +23,22 @@ from report_helpers import (
     without_predictions,
 )
 
+from harness.analysis.comparison_group import analyse
+from harness.markdown import genre_table
 from harness.records import Outcome, Predictions, StudyResults
 from harness.scoring.comparison import bootstrap_macro_f1, mcnemar
-from harness.scoring.metrics import Interval, track_scores, wilson
-from reports import render, tables
-from reports.pairs import pairwise
-from reports.sections import grouped
+from harness.scoring.metrics import Interval, per_genre, track_scores, wilson
+from harness.units import ratio_range
+from reports import exports
+from reports.document import build_report, results_table
+from reports.sections import pairwise
 
 ACCURACY, MACRO_F1 = "winner's accuracy (95 % interval)", "winner's macro F1 (95 % interval)"
 FOLDED = {"protocol": make_protocol("kfold:5", sizes={"folds": 200}, folds=5)}
 
 
 def text_of(*studies: StudyResults) -> str:
-    return render.report(without_predictions(*studies)).markdown
+    return build_report(without_predictions(*studies)).markdown
 
 
 def part(markdown: str, heading: str) -> str:
@@ -72,8 +75,8 @@ def test_tested_scores_stand_beside_validation_with_interval_and_spread():
 
 
 def test_intervals_are_rounded_outward():
-    assert tables.ratio_range(Interval(0.526, 0.534)) == "0.52–0.54"
-    assert tables.ratio_range(Interval(0.5, 1.0)) == "0.50–1.00"
+    assert ratio_range(Interval(0.526, 0.534)) == "0.52–0.54"
+    assert ratio_range(Interval(0.5, 1.0)) == "0.50–1.00"
 
 
 def test_one_seed_has_no_spread():
@@ -82,13 +85,13 @@ def test_one_seed_has_no_spread():
     assert "±" not in row[f"Test: {MACRO_F1}"]
 
 
-def test_what_was_not_opened_is_said_to_be_so():
+def test_what_was_not_tested_is_said_to_be_so():
     alone = text_of(make_results())
-    assert summary_rows(alone)[0]["Test"] == "not opened"
+    assert summary_rows(alone)[0]["Test"] == "not tested"
     assert "\n### Test\n" not in alone
     assert "Tested scores" not in alone
     beside = summary_rows(text_of(opened(make_results()), make_results(0.3, family="cnn1d-raw")))
-    assert beside[1][f"Test: {ACCURACY}"] == "not opened"
+    assert beside[1][f"Test: {ACCURACY}"] == "not tested"
     assert beside[1]["Test: baseline"] == "–"
 
 
@@ -151,7 +154,7 @@ def test_nothing_is_made_up_when_every_training_failed():
 
 def test_a_winner_that_is_not_ahead_is_reported_in_words():
     behind, ahead = opened(make_results(), (0.4,), (0.5,)), opened(make_results(0.3, family="cnn1d-raw"))
-    for markdown in (text_of(behind, ahead), render.results_table([behind, ahead])):
+    for markdown in (text_of(behind, ahead), results_table([behind, ahead])):
         assert (
             "the winner of **cnn2d-fusion** is not ahead of its baseline in accuracy (40.0 % against 50.0 %) and macro "
             "F1 (0.40 against 0.50)."
@@ -196,22 +199,22 @@ def test_winner_and_baseline_are_tested_against_each_other():
 
 def test_openings_are_counted_with_their_trials():
     once = text_of(opened(make_results(), openings=(3,)))
-    assert "- cnn2d-fusion: opened once, after 3 trials.\n" in once
+    assert "- cnn2d-fusion: tested once, after 3 trials.\n" in once
     assert "not untouched" not in once
     twice = text_of(opened(make_results(), openings=(2, 3)))
-    assert "- cnn2d-fusion: opened 2 times, after 2 and 3 trials. **What was chosen after the first" in twice
+    assert "- cnn2d-fusion: tested 2 times, after 2 and 3 trials. **What was chosen after the first" in twice
     assert "not untouched any more" in twice
 
 
 def test_trials_that_ended_after_the_opening_are_told():
     text = text_of(opened(make_results(), openings=(2,)))
-    assert "opened once, after 2 trials. 1 trial ended since, and had no part in it." in text
+    assert "tested once, after 2 trials. 1 trial ended since, and had no part in it." in text
 
 
 def test_the_winner_has_its_table_by_genre():
     text = part(text_of(opened(make_results())), "Test")
     assert "<summary>cnn2d-fusion: the winner by genre, seed 1, 190 tested tracks</summary>" in text
-    assert tables.per_genre_table(make_predictions(0.6, 190)) in text
+    assert genre_table(per_genre(make_predictions(0.6, 190))) in text
 
 
 QUESTION = "Is the first really better than the second?"
@@ -219,8 +222,10 @@ QUESTION = "Is the first really better than the second?"
 
 def question(*studies: StudyResults) -> str:
     """The answer alone, without drawing a picture."""
-    (group,) = grouped(studies)
-    return " ".join(pairwise(group))
+    (group,) = analyse(studies)
+    (section,) = pairwise.sections(group, {})
+    assert section.heading == QUESTION
+    return " ".join(section.parts)
 
 
 def test_families_are_compared_on_the_tested_tracks():
@@ -313,7 +318,7 @@ RANDOM = split("random", 800, grouped=False, warning=WARNING)
 def test_the_gap_between_random_and_group_is_explained():
     studies = [make_results(0.9, **RANDOM), make_results(0.61, **split("group", 600))]
     studies += [make_results(0.4, family="cnn1d-raw", **RANDOM)]
-    for markdown in (text_of(*studies), render.results_table(studies)):
+    for markdown in (text_of(*studies), results_table(studies)):
         (line,) = [line for line in markdown.splitlines() if line.startswith("**random beside group**")]
         assert "90.0 % (85–94 %; 200 tracks), cnn2d-fusion, with random" in line
         assert "61.0 % (54–68 %; 200 tracks), cnn2d-fusion, with group: +29.0 points." in line
@@ -377,7 +382,7 @@ def test_ensembles_on_outer_folds_are_told_to_be_optimistic_and_on_a_test_set_ar
 def test_the_scores_file_holds_what_was_tested_but_no_clock_and_no_memory():
     own = ensemble("cnn2d-fusion", {"cnn2d-fusion trial 2": 1.0})
     results = replace(opened(make_results(), ensembles=(own,)), references=reference_pair("test", 190))
-    (study,) = json.loads(tables.scores_json([results]))["studies"]
+    (study,) = json.loads(exports.scores_json([results]))["studies"]
     assert study["references"][0]["name"] == "majority class"
     assert len(study["finals"]["runs"]) == 6
     run = study["finals"]["runs"][-1]
@@ -393,8 +398,8 @@ def test_the_scores_file_holds_what_was_tested_but_no_clock_and_no_memory():
         "ensembles": (own.model_copy(update={"peak_bytes": None, "track_seconds": 9.0}),),
     }
     slower = replace(results, finals=results.finals.model_copy(update=later))
-    assert tables.scores_json([slower]) == tables.scores_json([results])
-    (bare,) = json.loads(tables.scores_json([make_results()]))["studies"]
+    assert exports.scores_json([slower]) == exports.scores_json([results])
+    (bare,) = json.loads(exports.scores_json([make_results()]))["studies"]
     assert (bare["references"], bare["finals"]) == ([], None)
 
 

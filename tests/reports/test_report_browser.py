@@ -9,7 +9,7 @@ import pytest
 from browser import Browser
 from report_helpers import make_results, opened
 
-from reports import render
+from reports.write import write_page
 
 pytestmark = pytest.mark.slow  # starts a browser
 
@@ -37,7 +37,7 @@ def browser(chromium: None) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     studies = [opened(make_results()), make_results(0.3, family="cnn1d-raw")]
-    return render.write_page(studies, tmp_path_factory.mktemp("page") / "page.html").as_uri()
+    return write_page(studies, tmp_path_factory.mktemp("page") / "page.html").as_uri()
 
 
 @pytest.mark.parametrize(("scheme", "paper"), [("light", "255, 255, 255"), ("dark", "13, 17, 23")])

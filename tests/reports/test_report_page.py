@@ -13,8 +13,9 @@ import pytest
 from report_helpers import make_predictions, make_results, make_trial, opened, without_predictions
 
 from harness.errors import UsageError
-from harness.records import DatasetRecord, Outcome, Published, StudyResults
-from reports import render
+from harness.records import DatasetRecord, Outcome, Published, RunLinks, StudyResults
+from reports.document import build_report
+from reports.write import write_page
 
 SERVER = "http://mlflow.example:5000/#/experiments/1/runs"
 
@@ -53,8 +54,8 @@ class Page(HTMLParser):
         return re.findall(r"\w+", self.text)
 
 
-def write(tmp_path: Path, *studies: StudyResults, links: render.RunLinks | None = None) -> Page:
-    text = render.write_page(studies, tmp_path / "page.html", links).read_text(encoding="utf-8")
+def write(tmp_path: Path, *studies: StudyResults, links: RunLinks | None = None) -> Page:
+    text = write_page(studies, tmp_path / "page.html", links).read_text(encoding="utf-8")
     page = Page(text)
     assert page.open == []
     return page
@@ -71,7 +72,7 @@ def page(studies: list[StudyResults], tmp_path_factory: pytest.TempPathFactory) 
 
 
 def test_the_page_says_what_the_markdown_says(page: Page, studies: list[StudyResults]):
-    markdown = render.report(studies).markdown
+    markdown = build_report(studies).markdown
     without_markup = re.sub(r"!\[[^]]*\]\([^)]*\)|</?\w+>", " ", markdown)
     assert page.words == re.findall(r"\w+", without_markup)
     assert len(page.all("table")) == len(re.findall(r"^\| -", markdown, flags=re.MULTILINE)) > 10
@@ -116,8 +117,8 @@ def test_only_a_large_picture_keeps_its_size(page: Page, tmp_path: Path):
 
 
 def test_a_page_is_written_twice_the_same(studies: list[StudyResults], tmp_path: Path):
-    first = render.write_page(studies, tmp_path / "one.html").read_bytes()
-    assert render.write_page(studies[::-1], tmp_path / "two.html").read_bytes() == first
+    first = write_page(studies, tmp_path / "one.html").read_bytes()
+    assert write_page(studies[::-1], tmp_path / "two.html").read_bytes() == first
 
 
 def test_every_tracked_run_is_linked(studies: list[StudyResults], tmp_path: Path):
@@ -131,7 +132,7 @@ def test_every_tracked_run_is_linked(studies: list[StudyResults], tmp_path: Path
     assert (
         "Runs in MLflow: the study · winner, seed 1 · winner, seed 2 · winner, seed 3 · baseline, seed 1" in page.text
     )
-    assert SERVER not in render.report(studies).markdown
+    assert SERVER not in build_report(studies).markdown
 
 
 def test_what_comes_from_outside_is_text(tmp_path: Path):
@@ -165,4 +166,4 @@ def test_what_comes_from_outside_is_text(tmp_path: Path):
 def test_a_place_that_cannot_be_written_to_is_the_users_to_mend(tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UsageError, match="cannot write the page"):
-        render.write_page(without_predictions(make_results()), tmp_path / "file" / "page.html")
+        write_page(without_predictions(make_results()), tmp_path / "file" / "page.html")

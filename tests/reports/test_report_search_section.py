@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from report_helpers import GENRES, make_results, make_trial, without_predictions
 
+from harness.analysis.memory_curve import MemoryPoint
 from harness.records import Outcome, Reading, Source, StudyResults, TrialRecord
 from harness.units import GIB
-from reports import figures, render, svg
-from reports.figures import Scored
+from reports import figures, svg
+from reports.document import build_report
 
 TRIALS = (
     make_trial(0, valid_macro_f1=0.3, valid_accuracy=0.32, allocator_peak_bytes=GIB),
@@ -44,7 +45,7 @@ def marks(picture: bytes, kind: str) -> int:
 
 
 def pictures_of(*studies: StudyResults) -> dict[str, bytes]:
-    return render.report(without_predictions(*studies)).pictures
+    return build_report(without_predictions(*studies)).pictures
 
 
 def scored(number: int, gib: float, macro_f1: float, measured: bool = True) -> TrialRecord:
@@ -73,7 +74,7 @@ def test_a_search_of_one_kind_has_its_picture(outcome: Outcome):
 
 
 def test_every_trial_has_its_row():
-    markdown = render.report(without_predictions(searched())).markdown
+    markdown = build_report(without_predictions(searched())).markdown
     table = markdown.partition("<summary>All 7 trials</summary>")[2].partition("</details>")[0]
     rows = {cells[1].strip(): cells for line in table.splitlines() if len(cells := line.split("|")) > 2}
     assert list(rows)[2:] == ["0", "1", "2", "3", "4", "5", "6"]
@@ -87,12 +88,12 @@ def test_every_trial_has_its_row():
 
 def test_a_long_message_is_cut():
     broken = make_trial(0, Outcome.CRASHED, message="x" * 5000)
-    assert "x" * 160 + "… |" in render.report(without_predictions(searched(broken))).markdown
+    assert "x" * 160 + "… |" in build_report(without_predictions(searched(broken))).markdown
 
 
 def test_importance_is_the_search_s_own_and_orders_the_table():
     shares = {"learning_rate": 0.25, "flatten": 0.7, "batch_size": 0.05, "gone": float("nan")}
-    markdown = render.report(without_predictions(searched(importance=shares))).markdown
+    markdown = build_report(without_predictions(searched(importance=shares))).markdown
     assert "flatten 70.0 %, learning_rate 25.0 %, batch_size 5.0 %. It rests on 3 completed trials" in markdown
     table = markdown.partition("<summary>Hyperparameters</summary>")[2].partition("</details>")[0]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.split("\n") if line.startswith("|")]
@@ -105,7 +106,7 @@ def test_importance_is_the_search_s_own_and_orders_the_table():
 
 
 def test_without_importance_it_is_said_to_be_unknown():
-    markdown = render.report(without_predictions(searched(TRIALS[0]))).markdown
+    markdown = build_report(without_predictions(searched(TRIALS[0]))).markdown
     assert "not known; it takes two completed trials with different scores, and there are 1." in markdown
     assert "| learning_rate | 0.001 | 0.001 | – |" in markdown
 
@@ -113,7 +114,7 @@ def test_without_importance_it_is_said_to_be_unknown():
 def test_the_pareto_front_is_what_none_beats_with_as_little_memory():
     first = searched(scored(0, 2, 0.4), scored(1, 1, 0.3), scored(2, 3, 0.35), scored(3, 4, 0.4), scored(4, 2, 0.2))
     second = make_results(trials=(scored(0, 6, 0.6, measured=False),), family="cnn1d-raw")
-    markdown = render.report(without_predictions(first, second)).markdown
+    markdown = build_report(without_predictions(first, second)).markdown
     assert (
         "with as little memory: cnn2d-fusion trial 1 (0.30 at 1.00 GiB), cnn2d-fusion trial 0 (0.40 at 2.00 GiB), "
         "cnn1d-raw trial 0 (0.60 at ~6.00 GiB). `~` marks a size that is predicted, not measured." in markdown
@@ -123,7 +124,7 @@ def test_the_pareto_front_is_what_none_beats_with_as_little_memory():
 def test_the_pareto_front_is_of_the_budgets_that_trials_fit_into():
     # Trial 0 held 2 GiB, and would fit into the 0.75 GiB that it needed with 0.25 GiB beside.
     needed = scored(0, 2, 0.4).model_copy(update={"allocator_peak_bytes": int(0.75 * GIB), "beside_bytes": GIB // 4})
-    markdown = render.report(without_predictions(searched(needed, scored(1, 1.5, 0.3)))).markdown
+    markdown = build_report(without_predictions(searched(needed, scored(1, 1.5, 0.3)))).markdown
     assert "with as little memory: cnn2d-fusion trial 0 (0.40 at 1.00 GiB)." in markdown
 
 
@@ -136,7 +137,10 @@ def test_the_pareto_front_is_of_the_budgets_that_trials_fit_into():
     ],
 )
 def test_the_picture_of_memory_says_what_was_measured(measured: tuple[bool, bool], label: str):
-    points = [Scored((1 + index) * GIB, each, 0.5 + index / 10) for index, each in enumerate(measured)]
+    points = [
+        MemoryPoint("cnn2d-fusion", index, (1 + index) * GIB, each, 0.5 + index / 10)
+        for index, each in enumerate(measured)
+    ]
     picture = figures.score_memory_svg({"cnn2d-fusion": points}, points, 8 * GIB)
     assert label in texts(picture)
     assert "budget, 8.00 GiB" in texts(picture)
@@ -149,7 +153,7 @@ def test_without_a_score_and_a_peak_there_is_no_picture_of_memory():
     bare = make_trial(0, valid_macro_f1=0.5, reading=Reading(), footprint_bytes=None)
     for results in (searched(bare), make_results(None), searched(TRIALS[6])):
         assert not [name for name in pictures_of(results) if name.startswith("memory-")]
-        assert "Pareto front" not in render.report(without_predictions(results)).markdown
+        assert "Pareto front" not in build_report(without_predictions(results)).markdown
 
 
 def test_every_colour_has_its_dark_counterpart():

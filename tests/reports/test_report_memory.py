@@ -9,7 +9,7 @@ from report_helpers import make_results, make_trial, without_predictions
 
 from harness.records import Outcome, Reading, Source, StudyResults, TrialRecord
 from harness.units import GIB
-from reports import diagnosis, render
+from reports.document import build_report
 
 
 def memory_table(markdown: str, title: str) -> dict[str, list[str]]:
@@ -24,7 +24,7 @@ def memory_table(markdown: str, title: str) -> dict[str, list[str]]:
 
 def memory_of(*studies: StudyResults) -> str:
     """The memory part of the only section, as a reader finds it."""
-    _, _, rest = render.report(without_predictions(*studies)).markdown.partition("### Memory\n")
+    _, _, rest = build_report(without_predictions(*studies)).markdown.partition("### Memory\n")
     return rest.partition("\n### ")[0]
 
 
@@ -113,33 +113,6 @@ def needing(number: int, needed: float, **changes: Any) -> TrialRecord:
     scores = {"valid_macro_f1": (1 + number) / 10, "valid_accuracy": 0.5}
     fields = {"reading": measured(4), "allocator_peak_bytes": int(needed * GIB)} | scores
     return make_trial(number, **(fields | changes))
-
-
-@pytest.mark.parametrize(
-    ("changes", "gib"),
-    [
-        ({"pool_bytes": 3 * GIB}, 2.5),
-        ({"pool_bytes": 3 * GIB, "beside_bytes": GIB // 4}, 2.5),
-        ({"beside_bytes": GIB // 4}, 1.75),
-        ({"beside_bytes": 0}, 1.5),
-        ({}, 4),
-        # Never more than what was held.
-        ({"beside_bytes": 3 * GIB}, 4),
-        # A reading below what the allocator had taken says nothing of what lay beside.
-        ({"pool_bytes": 5 * GIB, "beside_bytes": GIB // 4}, 1.75),
-        ({"pool_bytes": 5 * GIB}, 4),
-        ({"allocator_peak_bytes": None, "pool_bytes": 3 * GIB, "beside_bytes": GIB // 4}, 4),
-        ({"allocator_peak_bytes": 0, "beside_bytes": GIB // 4}, 4),
-    ],
-)
-def test_a_measured_trial_fits_into_its_need_and_what_lay_beside(changes: dict[str, Any], gib: float):
-    assert diagnosis.smallest_budget(needing(0, 1.5, **changes)) == (gib * GIB, True)
-
-
-def test_without_a_reading_a_trial_fits_into_its_footprint_only():
-    known = {"reading": Reading(), "pool_bytes": 2 * GIB, "beside_bytes": GIB // 4}
-    assert diagnosis.smallest_budget(needing(0, 1.5, **known)) == (3 * GIB, False)
-    assert diagnosis.smallest_budget(needing(0, 1.5, **known, footprint_bytes=None)) is None
 
 
 def test_the_budget_curve_counts_what_was_needed_and_says_why():

@@ -20,7 +20,8 @@ from harness.tracking.mlflow.points import trial_points
 from harness.tracking.mlflow.reading import read_studies
 from harness.tracking.serialization import IMPORTANCE, dump_importance
 from harness.workspace import Workspace
-from reports import render
+from reports.document import build_report
+from reports.write import write_page
 
 SHARES = {"rate": 0.75, "layers": 0.25}
 
@@ -47,10 +48,10 @@ def uri(ledger: Ledger, tmp_path: Path) -> str:
 def test_a_workspace_and_mlflow_give_the_same_report(ledger: Ledger, uri: str, tmp_path: Path) -> None:
     ours, theirs = (ledger.results(STUDY.study),), read_studies(uri)
     assert [study.importance for study in (*ours, *theirs)] == [SHARES, SHARES]
-    made = render.report(ours)
+    made = build_report(ours)
     assert "rate 75.0 %, layers 25.0 %" in made.markdown
-    assert render.report(theirs) == made
-    pages = [render.write_page(studies, tmp_path / "page.html").read_bytes() for studies in (ours, theirs)]
+    assert build_report(theirs) == made
+    pages = [write_page(studies, tmp_path / "page.html").read_bytes() for studies in (ours, theirs)]
     assert pages[0] == pages[1]
 
 
@@ -77,7 +78,7 @@ def test_the_command_writes_the_page_alone(ledger: Ledger, tmp_path: Path) -> No
     order = command("report", "--workspace", tmp_path, "--html", page)
     done = subprocess.run(order, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, f"{page}\n"), done.stderr
-    expected = render.write_page((ledger.results(STUDY.study),), tmp_path / "expected.html")
+    expected = write_page((ledger.results(STUDY.study),), tmp_path / "expected.html")
     assert page.read_bytes() == expected.read_bytes()
     assert not (tmp_path / "report").exists()
 
@@ -99,8 +100,8 @@ def test_a_server_gives_the_same_report_with_a_link_to_each_run(ledger: Ledger, 
     with serving(tmp_path) as said:
         server = said["MLflow UI"]
         studies, links = read_studies(server), run_links(server.replace("//", "//user:secret@"))
-    assert render.report(studies) == render.report((ledger.results(STUDY.study),))
-    page = render.write_page(studies, tmp_path / "page.html", links).read_text(encoding="utf-8")
+    assert build_report(studies) == build_report((ledger.results(STUDY.study),))
+    page = write_page(studies, tmp_path / "page.html", links).read_text(encoding="utf-8")
     ids = [run.info.run_id for kind in ("study", "trial", "final") for run in runs_of(uri, kind)]
     assert len(ids) == 6
     linked = re.findall(rf'href="{server}/#/experiments/\d+/runs/(\w+)"', page)

@@ -21,19 +21,19 @@ from report_helpers import (
     make_predictions,
     make_protocol,
     make_results,
-    make_trial,
     summary_rows,
     without_predictions,
 )
 from sklearn.metrics import classification_report
 
 from harness.errors import UsageError
-from harness.records import DatasetRecord, Outcome, Reading, Source, StudyResults
+from harness.records import DatasetRecord, Reading, Source, StudyResults
 from harness.scoring.metrics import confusion
 from harness.units import GIB
-from reports import diagnosis, figures, render, tables
-from reports.diagnosis import limitations, main_limitation
+from reports import exports, figures
+from reports.document import build_report, results_table
 from reports.markers import inject
+from reports.write import inject_into, write_markdown, write_page
 
 SYNTHETIC = "Synthetic demo set: scores say nothing about real music."
 UNMEASURED = {"reading": Reading()}
@@ -42,7 +42,7 @@ MARKED = "# Read me\n\n<!-- harness:results -->\nold\n<!-- /harness:results -->\
 
 @pytest.fixture(scope="module")
 def markdown() -> str:
-    return render.report(four_families()).markdown
+    return build_report(four_families()).markdown
 
 
 def test_every_family_has_its_row_best_first(markdown: str):
@@ -70,17 +70,17 @@ def test_what_was_not_measured_is_said_to_be_so(markdown: str):
 def test_the_best_trial_s_memory_is_told_as_needed_and_held(markdown: str):
     assert "predicted footprint 3.00 GiB; held: 2.00 GiB (process)." in markdown
     best = {"allocator_peak_bytes": GIB, "reading": Reading(peak_bytes=2 * GIB, source=Source.DEVICE_DELTA)}
-    (row,) = summary_rows(render.results_table([make_results(best=best)]))
+    (row,) = summary_rows(results_table([make_results(best=best)]))
     assert row["Peak VRAM of best (source)"] == "2.00 of 8.00 GiB (device delta)"
-    told = render.report(without_predictions(make_results(best=best))).markdown
+    told = build_report(without_predictions(make_results(best=best))).markdown
     assert "predicted footprint 3.00 GiB; needed: 1.00 GiB; held: 2.00 GiB (device delta)." in told
-    on_a_cpu = render.report(without_predictions(make_results(best=best | UNMEASURED))).markdown
+    on_a_cpu = build_report(without_predictions(make_results(best=best | UNMEASURED))).markdown
     assert "predicted footprint 3.00 GiB; needed: 1.00 GiB; held: not measured." in on_a_cpu
 
 
 def test_what_older_records_do_not_have_is_a_dash():
     results = make_results(best={"track_seconds": None, "train_seconds": None})
-    (row,) = summary_rows(render.results_table([results]))
+    (row,) = summary_rows(results_table([results]))
     assert row["Latency of best, 30 s track"] == row["Training seconds of best"] == "–"
 
 
@@ -98,19 +98,19 @@ def test_a_study_without_a_completed_trial_says_so(markdown: str):
 
 
 def test_the_published_column_is_marked_as_another_split(markdown: str):
-    for text in (markdown, render.results_table(four_families())):
+    for text in (markdown, results_table(four_families())):
         assert "¹ Reported by the original author on GTZAN" in text
         assert "not comparable" in text
 
 
 def test_the_report_says_how_optimistic_it_is(markdown: str):
-    assert "the test set is not opened by `harness run`" in markdown
+    assert "`harness run` never evaluates on the test set" in markdown
     assert "optimistic" in markdown
 
 
 def test_equal_records_make_equal_files(tmp_path: Path):
     studies = [make_results(), *without_predictions(*four_families()[2:])]
-    first = render.write(studies, tmp_path / "one" / "RESULTS.md")
+    first = write_markdown(studies, tmp_path / "one" / "RESULTS.md")
     made = [path.read_bytes() for path in first]
     assert [path.name for path in first] == [
         "confusion-cnn2d-fusion-1a2b3c4d.svg",
@@ -121,15 +121,15 @@ def test_equal_records_make_equal_files(tmp_path: Path):
         "scores.json",
         "RESULTS.md",
     ]
-    second = render.write(studies[::-1], tmp_path / "two" / "RESULTS.md")
+    second = write_markdown(studies[::-1], tmp_path / "two" / "RESULTS.md")
     assert [path.read_bytes() for path in second] == made
-    assert render.write(studies, tmp_path / "one" / "RESULTS.md") == first
+    assert write_markdown(studies, tmp_path / "one" / "RESULTS.md") == first
     assert [path.read_bytes() for path in first] == made
 
 
 def test_every_picture_that_is_linked_exists_and_nothing_else_is_left(tmp_path: Path):
     output = tmp_path / "report" / "RESULTS.md"
-    written = render.write(four_families()[1:], output)
+    written = write_markdown(four_families()[1:], output)
     links = re.findall(r"!\[[^]]*\]\(([^)]+)\)", output.read_text(encoding="utf-8"))
     assert len(links) == len(set(links)) == 6
     for link in links:
@@ -140,7 +140,7 @@ def test_every_picture_that_is_linked_exists_and_nothing_else_is_left(tmp_path: 
 def test_a_place_that_cannot_be_written_to_is_the_users_to_mend(tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UsageError, match="cannot write the report"):
-        render.write(without_predictions(make_results()), tmp_path / "file" / "RESULTS.md")
+        write_markdown(without_predictions(make_results()), tmp_path / "file" / "RESULTS.md")
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "/", "folder"])
@@ -149,27 +149,27 @@ def test_a_folder_is_no_place_for_a_report(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     studies = without_predictions(make_results())
     with pytest.raises(UsageError, match=r"--output \S+: a folder\. Name a file"):
-        render.write(studies, Path(name))
+        write_markdown(studies, Path(name))
     with pytest.raises(UsageError, match=r"--html \S+: a folder\. Name a file"):
-        render.write_page(studies, Path(name))
+        write_page(studies, Path(name))
     with pytest.raises(UsageError, match=r"--inject \S+: a folder\. Name a file"):
-        render.inject_into(Path(name), studies)
+        inject_into(Path(name), studies)
     assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
 
 
 def test_the_synthetic_set_is_named_before_any_number():
     data = DatasetRecord(name="demo", fingerprint="d2", genres=GENRES, tracks=200, synthetic=True)
-    markdown = render.report(without_predictions(make_results(dataset=data))).markdown
+    markdown = build_report(without_predictions(make_results(dataset=data))).markdown
     assert markdown.splitlines()[2] == f"> **{SYNTHETIC}**"
-    assert SYNTHETIC in render.results_table([make_results(dataset=data)])
-    assert SYNTHETIC not in render.report(without_predictions(make_results())).markdown
+    assert SYNTHETIC in results_table([make_results(dataset=data)])
+    assert SYNTHETIC not in build_report(without_predictions(make_results())).markdown
 
 
 def test_the_protocols_warning_stands_with_its_table():
     protocol = make_protocol("random", warning="Tracks of one artist\nare on both sides.", grouped=False)
     for markdown in (
-        render.report(without_predictions(make_results(protocol=protocol))).markdown,
-        render.results_table([make_results(protocol=protocol)]),
+        build_report(without_predictions(make_results(protocol=protocol))).markdown,
+        results_table([make_results(protocol=protocol)]),
     ):
         assert "> **Protocol warning:** Tracks of one artist are on both sides." in markdown
         assert markdown.index("Protocol warning") < markdown.index("| Family")
@@ -189,18 +189,18 @@ def test_the_protocols_warning_stands_with_its_table():
 )
 def test_what_is_not_comparable_never_shares_a_table(change: dict[str, Any]):
     studies = [make_results(), make_results(family="cnn1d-raw"), make_results(study="cnn2d-fusion-other", **change)]
-    for markdown in (render.report(without_predictions(*studies)).markdown, render.results_table(studies)):
+    for markdown in (build_report(without_predictions(*studies)).markdown, results_table(studies)):
         blocks = [block for block in markdown.split("\n\n") if block.startswith("| Family | Published¹")]
         assert sorted(len(summary_rows(block)) for block in blocks) == [1, 2]
 
 
 def test_two_spaces_of_one_family_are_told_apart():
-    rows = summary_rows(render.results_table([make_results(), make_results(0.5, study="cnn2d-fusion-99999999")]))
+    rows = summary_rows(results_table([make_results(), make_results(0.5, study="cnn2d-fusion-99999999")]))
     assert [row["Family"] for row in rows] == ["cnn2d-fusion-1a2b3c4d", "cnn2d-fusion-99999999"]
 
 
 def test_provenance_names_what_the_figures_rest_on():
-    markdown = render.report(without_predictions(make_results())).markdown
+    markdown = build_report(without_predictions(make_results())).markdown
     for fact in (
         "train 600, valid 200, test 190, excluded 10",
         "NVIDIA H200",
@@ -215,7 +215,7 @@ def test_provenance_names_what_the_figures_rest_on():
 def test_provenance_that_differs_names_the_family_it_holds_for():
     other = make_results().study.provenance.model_copy(update={"commit": "def5678"})
     studies = without_predictions(make_results(), make_results(0.3, family="cnn1d-raw", provenance=other))
-    markdown = render.report(studies).markdown
+    markdown = build_report(studies).markdown
     assert "| Commit | cnn2d-fusion: abc1234; cnn1d-raw: def5678 |" in markdown
 
 
@@ -226,7 +226,7 @@ def test_names_from_outside_cannot_break_the_tables():
     odd = StudyResults(
         results.study.model_copy(update={"dataset": data}), results.trials, {2: make_predictions(0.5, 8, genres)}
     )
-    markdown = render.report([odd]).markdown
+    markdown = build_report([odd]).markdown
     for cell in (r"| r\|b |", r"| \<b\>\*loud\* |", r"| \_x\_ |", "| hip_hop |", r"| a\|b, 8 tracks"):
         assert cell in markdown
 
@@ -236,7 +236,7 @@ def test_numbers_by_genre_are_scikit_learns(markdown: str):
     expected = classification_report(
         predictions.labels, predictions.predicted, target_names=GENRES, output_dict=True, zero_division=0
     )
-    rows = {row["genre"]: row for row in csv.DictReader(io.StringIO(tables.per_genre_csv(predictions)))}
+    rows = {row["genre"]: row for row in csv.DictReader(io.StringIO(exports.per_genre_csv(predictions)))}
     assert list(rows) == list(GENRES)
     for genre in GENRES:
         precision, recall, f1, support = (
@@ -249,12 +249,12 @@ def test_numbers_by_genre_are_scikit_learns(markdown: str):
 
 def test_the_confusion_matrix_is_kept_as_json():
     predictions = make_predictions(0.61)
-    document = json.loads(tables.confusion_json(predictions))
+    document = json.loads(exports.confusion_json(predictions))
     assert document == {"genres": list(GENRES), "matrix": confusion(predictions).tolist()}
 
 
 def test_a_trial_whose_predictions_are_gone_still_has_its_row():
-    markdown = render.report(without_predictions(make_results())).markdown
+    markdown = build_report(without_predictions(make_results())).markdown
     assert "61.0 % (54–68 %; 200 tracks)" in markdown
     assert "predictions of this trial are not stored" in markdown
     assert "](pictures/confusion" not in markdown
@@ -268,8 +268,8 @@ def test_scores_leave_out_clocks_and_memory():
         trial.model_copy(update={"train_seconds": 999.0, "started": "later", **memory}) for trial in results.trials
     ]
     other = StudyResults(results.study, tuple(slower), results.predictions)
-    assert tables.scores_json([results]) == tables.scores_json([other])
-    (study,) = json.loads(tables.scores_json([results]))["studies"]
+    assert exports.scores_json([results]) == exports.scores_json([other])
+    (study,) = json.loads(exports.scores_json([results]))["studies"]
     assert [trial["outcome"] for trial in study["trials"]] == ["completed", "pruned", "completed"]
     assert study["trials"][2]["valid_accuracy"] == pytest.approx(0.61)
     assert study["trials"][2]["best_epoch"] == 8
@@ -277,7 +277,7 @@ def test_scores_leave_out_clocks_and_memory():
 
 def test_no_study_is_the_users_to_mend():
     with pytest.raises(UsageError, match="harness run"):
-        render.report([])
+        build_report([])
 
 
 def test_inject_renews_what_stands_between_the_markers_only():
@@ -306,68 +306,6 @@ def test_a_document_without_proper_markers_is_refused(document: str, complaint: 
         inject("new", document)
 
 
-@pytest.mark.parametrize(
-    ("results", "limitation"),
-    [
-        (make_results(None), "no completed trial: 1 oom, 1 timeout"),
-        (make_results(trials=()), "no trial has ended yet"),
-        (make_results(0.12), "at chance: accuracy 8–18 %, chance 10.0 %"),
-        (make_results(0.3, best={"valid_macro_f1": 0.31, "train_accuracy": 0.5}), "over-fitting: accuracy 50.0 %"),
-        (
-            make_results(best={"train_accuracy": 0.98}),
-            "over-fitting: accuracy 98.0 % in training, 61.0 % in validation",
-        ),
-        (make_results(best={"best_epoch": 18}), "too few epochs: best after 19 of 20"),
-        (make_results(0.6, tracks=40), "few validation tracks: 40 leave accuracy at 44–74 %"),
-        (make_results(budget_bytes=12 * GIB), "unused budget: no trial peaked above 2.00 of 12.00 GiB (measured)"),
-        (make_results(budget_bytes=16 * GIB, best=UNMEASURED), "unused budget: no trial peaked above 3.00 of 16.00"),
-        (make_results(), "none found"),
-    ],
-)
-def test_the_main_limitation_comes_with_its_figure(results: StudyResults, limitation: str):
-    assert main_limitation(results).startswith(limitation)
-
-
-@pytest.mark.parametrize(
-    ("outcomes", "limitation"),
-    [
-        ([Outcome.REFUSED, Outcome.OOM], "GPU memory: 2 of 5 trials refused, over budget or out of memory"),
-        ([Outcome.TIMEOUT] * 2, "time: 2 of 5 trials over the time limit"),
-        ([Outcome.TIMEOUT], "none found"),
-    ],
-)
-def test_a_third_of_the_trials_lost_is_the_limitation(outcomes: list[Outcome], limitation: str):
-    results = make_results()
-    lost = tuple(make_trial(3 + index, outcome) for index, outcome in enumerate(outcomes))
-    assert main_limitation(StudyResults(results.study, results.trials + lost, results.predictions)) == limitation
-
-
-def test_the_rules_are_documented_as_they_stand():
-    page = (Path(__file__).parent.parent / "docs/report.md").read_text(encoding="utf-8")
-    documented = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", page.partition("## Main limitation")[2], re.MULTILINE)
-    rules = re.findall(r"^\| \d \| ([^|]+) \| ([^|]+) \|$", diagnosis.__doc__ or "", re.MULTILINE)
-    assert len(rules) == 8
-    assert [name for name, _ in documented][2:] == [*(name for name, _ in rules), "none found"]
-    for (_, told), (_, rule) in zip(documented[2:], rules, strict=False):
-        assert told.startswith(rule)
-
-
-def test_no_budget_is_unused_that_refused_a_trial():
-    results = make_results(budget_bytes=16 * GIB)
-    refused = make_trial(3, Outcome.REFUSED, footprint_bytes=17 * GIB)
-    assert main_limitation(results).startswith("unused budget")
-    assert main_limitation(StudyResults(results.study, (*results.trials, refused), results.predictions)) == "none found"
-
-
-def test_all_limitations_are_told_the_main_one_first():
-    results = make_results(0.6, tracks=40, best={"train_accuracy": 0.98, "best_epoch": 19})
-    found = [limitation.partition(":")[0] for limitation in limitations(results)]
-    assert found == ["over-fitting", "too few epochs", "few validation tracks"]
-    markdown = render.report([results]).markdown
-    assert "Main limitation: over-fitting: accuracy 98.0 %" in markdown
-    assert "Also: too few epochs: best after 20 of 20; few validation tracks: 40 leave" in markdown
-
-
 def test_forty_genres_get_a_larger_picture():
     genres = [f"a genre with a long name {index}" for index in range(40)]
     with Image.open(io.BytesIO(figures.confusion_matrix_png(np.eye(40, dtype=int), genres, "many"))) as picture:
@@ -380,14 +318,14 @@ def test_forty_genres_get_a_larger_picture():
 
 def test_importing_the_reports_is_light():
     heavy = "{'matplotlib', 'sklearn', 'scipy', 'jinja2', 'markdown_it'}"
-    program = f"import sys, reports.render; print(sorted({heavy} & set(sys.modules)))"
+    program = f"import sys, reports.write; print(sorted({heavy} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 
 
 def test_the_cost_of_a_head_is_not_passed_off_as_that_of_its_frozen_network() -> None:
     studies = without_predictions(make_results(family="pretrained", embeddings={"yamnet": "f1"}), make_results())
-    text = render.report(studies).markdown
+    text = build_report(studies).markdown
     assert "| 1.23 M (head) | 42 ms (head) | 90 (head) |" in text
-    assert "**pretrained** hears with yamnet, frozen, and trained elsewhere" in text
-    assert "**cnn2d-fusion** hears" not in text
+    assert "**pretrained** embeds tracks with yamnet, frozen, and trained elsewhere" in text
+    assert "**cnn2d-fusion** embeds" not in text
