@@ -48,7 +48,7 @@ def one_update(name: str, config: dict[str, Any], micro_batch: int, accumulation
     """Build and compile the model as a trial does, and train two micro-batches of noise, an update after the last."""
     from harness.trials import train, worker
 
-    model = worker.untrained(name, families()[name].view, config, GENRES)
+    model = worker.untrained(name, families()[name].input_spec, config, GENRES)
     train.compile_model(model, config, updates=10, accumulation=accumulation)
     generator = np.random.default_rng(0)
     inputs = generator.normal(size=(micro_batch, *model.input_shape[1:])).astype(np.float32)
@@ -82,7 +82,7 @@ def measure(file: Path, budget: int) -> None:
 
 
 def _fit(pool: Pool, name: str, config: Config, budget: int) -> Fit:
-    footprint = pool.reckon(name, families()[name].view, config, GENRES)
+    footprint = pool.reckon(name, families()[name].input_spec, config, GENRES)
     return fit(footprint, config["batch_size"], Room(budget), MIN_MICRO_BATCH)
 
 
@@ -93,7 +93,7 @@ def report(file: Path) -> None:
         pairs = [
             (
                 row["family"],
-                pool.reckon(row["family"], families()[row["family"]].view, row["config"], GENRES).peak(
+                pool.reckon(row["family"], families()[row["family"]].input_spec, row["config"], GENRES).peak(
                     row["micro_batch"], row["accumulation"]
                 ),
                 row["peak_bytes"],

@@ -72,7 +72,7 @@ class Check:
         key = point.family.name, point.name
         if key not in self.footprints:
             self.footprints[key] = self.bench.pool.reckon(
-                point.family.name, point.family.view, point.config, len(GENRES)
+                point.family.name, point.family.input_spec, point.config, len(GENRES)
             )
         return self.footprints[key].peak(micro_batch, accumulation=1)
 

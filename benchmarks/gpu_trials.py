@@ -14,8 +14,8 @@ import numpy as np
 
 from harness.families import Family
 from harness.features.extract import N_ROWS, n_frames
-from harness.features.fold import Example, Fold
-from harness.features.input_spec import WAVEFORM_VIEW, InputView
+from harness.features.fold import Fold, LabelledTrack
+from harness.features.input_spec import WAVEFORM_INPUT, InputSpec
 from harness.features.store import FeatureStore
 from harness.keras_backend import backend
 from harness.models import Config
@@ -77,17 +77,17 @@ class Bench:
     pool: Pool
     lane: Lane
     folder: Path
-    tracks: tuple[Example, ...] = ()
+    tracks: tuple[LabelledTrack, ...] = ()
     returned: list[dict[str, Any]] = field(default_factory=list)
 
     def fill(self) -> None:
         """Put noise, five seconds a track, into the store."""
         generator, store = np.random.default_rng(0), FeatureStore(self.folder / "store")
-        samples = WAVEFORM_VIEW.length
+        samples = WAVEFORM_INPUT.length
         for number in range(TRACKS):
             rows = generator.normal(size=(N_ROWS, n_frames(samples))).astype(np.float32)
             store.put(f"{number:03d}", rows, generator.integers(-(2**12), 2**12, samples, np.int16))
-        self.tracks = tuple(Example(f"track {n}", f"{n:03d}", n % len(GENRES)) for n in range(TRACKS))
+        self.tracks = tuple(LabelledTrack(f"track {n}", f"{n:03d}", n % len(GENRES)) for n in range(TRACKS))
 
 
 class Watched:
@@ -100,8 +100,8 @@ class Watched:
         self.at_once = 0
         self._before: dict[int, int | None] = {}
 
-    def reckon(self, family: str, view: InputView, config: Config, genres: int) -> Footprint:
-        parts = asdict(self.bench.pool.reckon(family, view, config, genres))
+    def reckon(self, family: str, input_spec: InputSpec, config: Config, genres: int) -> Footprint:
+        parts = asdict(self.bench.pool.reckon(family, input_spec, config, genres))
         return Footprint(**{name: part // self.understate for name, part in parts.items()})
 
     @property
@@ -142,17 +142,19 @@ def order(
     """Return a trial of a handful of steps an epoch; with no cap unless one is named."""
     device = bench.lane.device
     train, store = bench.tracks[:-VALID][: STEPS * micro_batch], bench.folder / "store"
-    view = point.family.view
-    moments = {view: FeatureStore(store).moments(view, [example.digest for example in train[:VALID]])}
+    input_spec = point.family.input_spec
+    normalization = {
+        input_spec: FeatureStore(store).normalization(input_spec, [example.digest for example in train[:VALID]])
+    }
     return TrialSpec(
         family=point.family.name,
         study=f"{point.family.name}, {point.name}",
         number=0,
         config=point.at(micro_batch),
-        view=view,
+        input_spec=input_spec,
         store=store,
         genres=GENRES,
-        folds=(Fold(train, bench.tracks[-VALID:], moments),),
+        folds=(Fold(train, bench.tracks[-VALID:], normalization),),
         epochs=epochs,
         seed=0,
         micro_batch=micro_batch,
@@ -199,7 +201,7 @@ def study(
         family=family.name,
         study=f"{spec.study}, jobs {jobs or 'auto'}",
         description=family.description,
-        input=family.view.describe(),
+        input=family.input_spec.describe(),
         space="one point",
         dataset=DatasetRecord(name="noise", fingerprint="", genres=GENRES, tracks=TRACKS, synthetic=True),
         protocol=ProtocolRecord(name="none", fingerprint="", sizes={}, grouped=False),

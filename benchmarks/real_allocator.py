@@ -58,7 +58,7 @@ UUID = "GPU-5e1f7e57-0000-0000-0000-000000000000"
 def smaller_half(pool: Pool, family: Family) -> list[Config]:
     """Return the first random configurations of the full space whose footprints lie in its smaller half."""
     drawn = [{**config, "variants": False} for config, _ in points(family, quick=False, count=DRAWN)]
-    sizes = [found.peak(FLOOR, 1) for found in pool.reckon_all(family.name, family.view, drawn, len(GENRES))]
+    sizes = [found.peak(FLOOR, 1) for found in pool.reckon_all(family.name, family.input_spec, drawn, len(GENRES))]
     middle = statistics.median(sizes)
     small = [config for config, size in zip(drawn, sizes, strict=True) if size <= middle]
     left_out = {"crops_per_track", "variant_share"}

@@ -110,10 +110,10 @@ class OneUpdate(Pool):
         self.wasted = 0
         self._reckoned: dict[str, Any] = {}
 
-    def reckon(self, family: str, view: Any, config: Any, genres: int) -> Any:
+    def reckon(self, family: str, input_spec: Any, config: Any, genres: int) -> Any:
         key = json.dumps(structure(config))
         if key not in self._reckoned:
-            self._reckoned[key] = super().reckon(family, view, config, genres)
+            self._reckoned[key] = super().reckon(family, input_spec, config, genres)
         return self._reckoned[key]
 
     def start(self, spec: TrialSpec, lane: Lane) -> None:
@@ -128,7 +128,7 @@ class OneUpdate(Pool):
             self.wasted += 1
             yield End(spec, Ended(Outcome.OOM, allocator_peak_bytes=cap), reading, pool_bytes=cap)
             return
-        value = score(spec.config, self.reckon(FAMILY, spec.view, spec.config, GENRES).peak(8, 1))
+        value = score(spec.config, self.reckon(FAMILY, spec.input_spec, spec.config, GENRES).peak(8, 1))
         epoch = EpochRecord(epoch=1, loss=1, accuracy=1, val_loss=1, val_accuracy=1, val_macro_f1=value, seconds=1)
         known: dict[str, Any] = {"epochs": (epoch,), "best_epoch": 1, "predictions": PREDICTIONS, "train_seconds": 1.0}
         known |= {"valid_accuracy": value, "valid_macro_f1": value, "allocator_peak_bytes": held}
@@ -232,7 +232,7 @@ def plain(family: Family, seed: int, pool: OneUpdate) -> dict[str, Any]:
             random_wasted += 0 < number < 10
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
-            study.tell(trial, score(config, pool.reckon(FAMILY, family.view, config, GENRES).peak(8, 1)))
+            study.tell(trial, score(config, pool.reckon(FAMILY, family.input_spec, config, GENRES).peak(8, 1)))
     best = study.best_value if wasted < TRIALS else None
     return {"trained": TRIALS, "wasted": wasted, "random_wasted": random_wasted, "best": best}
 

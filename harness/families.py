@@ -14,8 +14,8 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.errors import FamilyError
-from harness.features.input_spec import InputView
-from harness.models import Config, Shapes
+from harness.features.input_spec import InputSpec
+from harness.models import Config, ModelInputs
 from harness.records import Published
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Family:
     Attributes:
         name: as in the command line and the entry point.
         description: one line for readers.
-        view: the part of the stored features, or the waveform, that a crop holds; of a family on embeddings, an
+        input_spec: the part of the stored features, or the waveform, that a crop holds; of a family on embeddings, an
             example of those that may be at hand.
         space: suggests every hyperparameter and returns them by name, nothing else; `quick=True` asks for the small
             space of `--quick`, which lies within the full one, and still contains the baseline. That of a family on
@@ -59,30 +59,30 @@ class Family:
 
     name: str
     description: str
-    view: InputView
+    input_spec: InputSpec
     space: Callable[[Suggest, bool], Config]
     baseline: Config
-    build: Callable[[Config, Shapes], keras.Model]
+    build: Callable[[Config, ModelInputs], keras.Model]
     published: Published | None = None
     optional: bool = False
     uses_variants: bool = False
-    embeddings: Mapping[str, InputView] = field(default_factory=dict)
+    embeddings: Mapping[str, InputSpec] = field(default_factory=dict)
 
     @property
     def on_embeddings(self) -> bool:
         """Whether it needs to be told which embeddings are at hand."""
-        return self.view.kind == "embedding"
+        return self.input_spec.kind == "embedding"
 
     @property
-    def views(self) -> tuple[InputView, ...]:
+    def input_specs(self) -> tuple[InputSpec, ...]:
         """What its configurations may see."""
-        return tuple(self.embeddings.values()) or (self.view,)
+        return tuple(self.embeddings.values()) or (self.input_spec,)
 
-    def view_of(self, config: Config) -> InputView:
+    def input_spec_of(self, config: Config) -> InputSpec:
         """Return what a configuration sees."""
-        return self.embeddings[config["embedding"]] if self.embeddings else self.view
+        return self.embeddings[config["embedding"]] if self.embeddings else self.input_spec
 
-    def hearing(self, embeddings: Mapping[str, InputView]) -> Family:
+    def with_embeddings(self, embeddings: Mapping[str, InputSpec]) -> Family:
         """Return a family on embeddings with those that are at hand; the baseline takes the first."""
         names = tuple(embeddings)
         space: Callable[..., Config] = self.space

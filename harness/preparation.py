@@ -15,8 +15,8 @@ from harness.events import Notify, counter
 from harness.families import Family
 from harness.features.augment import VARIANTS
 from harness.features.embeddings.extractor import Extractor, extract_missing, extractors
-from harness.features.fold import Example, Fold
-from harness.features.input_spec import InputView
+from harness.features.fold import Fold, LabelledTrack
+from harness.features.input_spec import InputSpec
 from harness.features.store import FeatureStore
 from harness.records import DatasetRecord, ProtocolRecord
 from harness.settings import MUSICNN, RunSettings, cache
@@ -85,25 +85,28 @@ class PreparedData:
         """Return a family as it can be searched here: one on embeddings with those that are available."""
         if not family.on_embeddings:
             return family
-        return family.hearing({name: extractor.view for name, extractor in self.extractors.items()})
+        return family.with_embeddings({name: extractor.input_spec for name, extractor in self.extractors.items()})
 
-    def examples(self, tracks: Iterable[str]) -> tuple[Example, ...]:
+    def examples(self, tracks: Iterable[str]) -> tuple[LabelledTrack, ...]:
         """Return tracks, by their ids, as training sees them."""
         known = {track.id: track for track in self.dataset.tracks}
         label = {genre: index for index, genre in enumerate(self.dataset.genres)}
-        return tuple(Example(name, known[name].digest, label[known[name].genre]) for name in tracks)
+        return tuple(LabelledTrack(name, known[name].digest, label[known[name].genre]) for name in tracks)
 
     def fold(
-        self, views: Sequence[InputView], train: Iterable[str], valid: Iterable[str], test: Iterable[str] = ()
+        self, input_specs: Sequence[InputSpec], train: Iterable[str], valid: Iterable[str], test: Iterable[str] = ()
     ) -> Fold:
         """Return one training by the ids of its tracks, with the statistics of those that train."""
         examples = self.examples(train)
-        moments = {view: self.store.moments(view, [example.digest for example in examples]) for view in views}
-        return Fold(examples, self.examples(valid), moments, self.examples(test))
+        normalization = {
+            input_spec: self.store.normalization(input_spec, [example.digest for example in examples])
+            for input_spec in input_specs
+        }
+        return Fold(examples, self.examples(valid), normalization, self.examples(test))
 
-    def folds(self, views: Sequence[InputView]) -> tuple[Fold, ...]:
+    def folds(self, input_specs: Sequence[InputSpec]) -> tuple[Fold, ...]:
         """Return what a trial trains and validates on."""
-        return tuple(self.fold(views, train, valid) for train, valid in self.split.folds)
+        return tuple(self.fold(input_specs, train, valid) for train, valid in self.split.folds)
 
 
 def split_dataset(settings: RunSettings, notify: Notify) -> SplitDataset:

@@ -65,7 +65,7 @@ def _final_scores(finals: FinalsRecord) -> dict[str, object]:
         "tested": finals.tested,
         "opened_after_trials": [opening.trials for opening in finals.openings],
         "ensembles": [
-            each.model_dump(mode="json", exclude={"peak_bytes", "track_seconds"}) for each in finals.ensembles
+            each.model_dump(mode="json", exclude={"peak_bytes", "inference_seconds"}) for each in finals.ensembles
         ],
         "runs": [
             {

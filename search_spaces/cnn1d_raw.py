@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.families import Family, Suggest
-from harness.features.input_spec import WAVEFORM_VIEW
-from harness.models import Config, Shapes
+from harness.features.input_spec import WAVEFORM_INPUT
+from harness.models import Config, ModelInputs
 from harness.records import Published, Value
 from search_spaces import common
 
@@ -42,7 +42,7 @@ def space(trial: Suggest, quick: bool) -> Config:
     }
 
 
-def build(config: Config, shapes: Shapes) -> keras.Model:
+def build(config: Config, shapes: ModelInputs) -> keras.Model:
     from harness.models import cnn1d
 
     return cnn1d.build(config, shapes)
@@ -51,7 +51,7 @@ def build(config: Config, shapes: Shapes) -> keras.Model:
 FAMILY = Family(
     name="cnn1d-raw",
     description="M5-style 1D CNN on raw audio",
-    view=WAVEFORM_VIEW,
+    input_spec=WAVEFORM_INPUT,
     space=space,
     baseline={
         "first_kernel": 80,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from harness.families import Family, Suggest
 from harness.features.extract import CHROMA, CONTRAST, MEL, MFCC
-from harness.features.input_spec import FUSION_VIEW
-from harness.models import Config, Shapes
+from harness.features.input_spec import FUSION_INPUT
+from harness.models import Config, ModelInputs
 from harness.records import Published
 from search_spaces import common
 
@@ -30,7 +30,7 @@ def space(trial: Suggest, quick: bool) -> Config:
     }
 
 
-def build(config: Config, shapes: Shapes) -> keras.Model:
+def build(config: Config, shapes: ModelInputs) -> keras.Model:
     from harness.models import cnn2d
 
     per_feature = config.get("branches") == "per_feature"
@@ -40,7 +40,7 @@ def build(config: Config, shapes: Shapes) -> keras.Model:
 FAMILY = Family(
     name="cnn2d-fusion",
     description="2D CNN on mel + MFCC + chroma + contrast",
-    view=FUSION_VIEW,
+    input_spec=FUSION_INPUT,
     space=space,
     baseline={
         "trunk": "blocks",

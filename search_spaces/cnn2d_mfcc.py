@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.families import Family, Suggest
-from harness.features.input_spec import MFCC_VIEW
-from harness.models import Config, Shapes
+from harness.features.input_spec import MFCC_INPUT
+from harness.models import Config, ModelInputs
 from harness.records import Published
 from search_spaces import common
 
@@ -29,7 +29,7 @@ def space(trial: Suggest, quick: bool) -> Config:
     }
 
 
-def build(config: Config, shapes: Shapes) -> keras.Model:
+def build(config: Config, shapes: ModelInputs) -> keras.Model:
     from harness.models import cnn2d
 
     return cnn2d.build(config, shapes)
@@ -38,7 +38,7 @@ def build(config: Config, shapes: Shapes) -> keras.Model:
 FAMILY = Family(
     name="cnn2d-mfcc",
     description="2D CNN on MFCC",
-    view=MFCC_VIEW,
+    input_spec=MFCC_INPUT,
     space=space,
     baseline={
         "trunk": "blocks",

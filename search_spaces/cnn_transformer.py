@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.families import Family, Suggest
-from harness.features.input_spec import FUSION_VIEW
-from harness.models import Config, Shapes
+from harness.features.input_spec import FUSION_INPUT
+from harness.models import Config, ModelInputs
 from harness.records import Published
 from search_spaces import common
 
@@ -35,7 +35,7 @@ def space(trial: Suggest, quick: bool) -> Config:
     }
 
 
-def build(config: Config, shapes: Shapes) -> keras.Model:
+def build(config: Config, shapes: ModelInputs) -> keras.Model:
     from harness.models import transformer
 
     return transformer.build(config, shapes)
@@ -44,7 +44,7 @@ def build(config: Config, shapes: Shapes) -> keras.Model:
 FAMILY = Family(
     name="cnn-transformer",
     description="convolutional stem + Transformer encoder",
-    view=FUSION_VIEW,
+    input_spec=FUSION_INPUT,
     space=space,
     baseline={
         "stem_blocks": 2,

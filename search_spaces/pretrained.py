@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.families import Family, Suggest
-from harness.features.input_spec import InputView
-from harness.models import Config, Shapes
+from harness.features.input_spec import InputSpec
+from harness.models import Config, ModelInputs
 from harness.records import Value
 from search_spaces import common
 
@@ -39,7 +39,7 @@ def space(trial: Suggest, quick: bool, embeddings: Sequence[str] = ("musicnn",))
     }
 
 
-def build(config: Config, shapes: Shapes) -> keras.Model:
+def build(config: Config, shapes: ModelInputs) -> keras.Model:
     from harness.models import dense
 
     return dense.build(config, shapes)
@@ -49,7 +49,7 @@ FAMILY = Family(
     name="pretrained",
     description="dense layers on the embedding of a frozen, pretrained network",
     # MusiCNN's: 200 numbers for each 3 s.
-    view=InputView("musicnn", "embedding", 0, 200, 10),
+    input_spec=InputSpec("musicnn", "embedding", 0, 200, 10),
     space=space,
     baseline={
         "embedding": "musicnn",

@@ -15,7 +15,7 @@ from model_helpers import ToneStore
 from nvml_stub import Driver, build
 
 from harness.datasets.scan import scan
-from harness.features.fold import Example
+from harness.features.fold import LabelledTrack
 from harness.features.store import FeatureStore
 
 
@@ -66,7 +66,9 @@ def tone_store(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> ToneSto
     data = scan(tones, workers=1)
     store = FeatureStore(tmp_path_factory.mktemp("store"))
     store.prepare(data.tracks, workers=1)
-    return store.root, tuple(Example(track.id, track.digest, data.genres.index(track.genre)) for track in data.tracks)
+    return store.root, tuple(
+        LabelledTrack(track.id, track.digest, data.genres.index(track.genre)) for track in data.tracks
+    )
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,9 @@ import numpy as np
 from optuna.trial import FixedTrial
 
 from harness.families import Family, families
-from harness.features.fold import Example, Fold
+from harness.features.fold import Fold, LabelledTrack
 from harness.features.store import FeatureStore
-from harness.models import Shapes
+from harness.models import ModelInputs
 from harness.records import BatchShape
 from harness.trials.job import JobKey, JobKind, TrainingSpec, TrialLimits, TrialSpec
 from harness.trials.local.backend import JobFiles
@@ -21,7 +21,7 @@ GENRES = 4
 FAMILY = families()["cnn2d-mfcc"]
 """The quickest."""
 
-ToneStore = tuple[Path, tuple[Example, ...]]
+ToneStore = tuple[Path, tuple[LabelledTrack, ...]]
 """The root folder of a store, and the tracks in it."""
 
 # What every family has: nothing that keeps a network from learning by heart.
@@ -42,30 +42,32 @@ def small(family: Family, **changes: Any) -> dict[str, Any]:
     return dict(family.space(FixedTrial({**family.baseline, **_CALM, **_SMALL.get(family.name, {}), **changes}), True))
 
 
-def shapes(family: Family) -> Shapes:
-    rows = family.view.rows
-    return Shapes(family.view.shape, GENRES, np.zeros(rows, np.float32), np.ones(rows, np.float32))
+def shapes(family: Family) -> ModelInputs:
+    rows = family.input_spec.rows
+    return ModelInputs(family.input_spec.shape, GENRES, np.zeros(rows, np.float32), np.ones(rows, np.float32))
 
 
 def noise(family: Family, crops: int) -> tuple[np.ndarray, np.ndarray]:
     """Crops of noise with labels that have nothing to do with them: float32 (crops, *view), (crops, GENRES)."""
     generator = np.random.default_rng(0)
-    inputs = generator.normal(size=(crops, *family.view.shape)).astype(np.float32)
+    inputs = generator.normal(size=(crops, *family.input_spec.shape)).astype(np.float32)
     return inputs, np.eye(GENRES, dtype=np.float32)[np.arange(crops) % GENRES]
 
 
-def fold_of(store: Path, train: tuple[Example, ...], valid: tuple[Example, ...]) -> Fold:
+def fold_of(store: Path, train: tuple[LabelledTrack, ...], valid: tuple[LabelledTrack, ...]) -> Fold:
     return Fold(
-        train, valid, {FAMILY.view: FeatureStore(store).moments(FAMILY.view, [track.digest for track in train])}
+        train,
+        valid,
+        {FAMILY.input_spec: FeatureStore(store).normalization(FAMILY.input_spec, [track.digest for track in train])},
     )
 
 
-def training_of(store: Path, tracks: tuple[Example, ...], **config: Any) -> TrainingSpec:
+def training_of(store: Path, tracks: tuple[LabelledTrack, ...], **config: Any) -> TrainingSpec:
     """A small training of three epochs on every other track; keyword arguments change its configuration."""
     return TrainingSpec(
         family=FAMILY.name,
         config=small(FAMILY, patience=5) | config,
-        view=FAMILY.view,
+        input_spec=FAMILY.input_spec,
         genres=("high", "low", "middle", "top"),
         folds=(fold_of(store, tracks[::2], tracks[1::2]),),
         epochs=3,
@@ -76,7 +78,7 @@ def training_of(store: Path, tracks: tuple[Example, ...], **config: Any) -> Trai
     )
 
 
-def job_of(store: Path, tracks: tuple[Example, ...], number: int = 3, **config: Any) -> TrialSpec:
+def job_of(store: Path, tracks: tuple[LabelledTrack, ...], number: int = 3, **config: Any) -> TrialSpec:
     """The job of such a training."""
     key = JobKey("study", JobKind.TRIAL, number)
     return TrialSpec(key, training_of(store, tracks, **config), TrialLimits(budget_bytes=2**30))

@@ -42,13 +42,15 @@ def trial_child() -> int:
 def main(store: str, folder: str, *tracks: str) -> None:
     from model_helpers import changed, files_in, job_of
 
-    from harness.features.fold import Example
+    from harness.features.fold import LabelledTrack
     from harness.trials.backend import EpochReported
     from harness.trials.local.backend import LocalBackend
     from harness.trials.local.fork_server import ForkServer
     from harness.vram.slots import CPU_SLOT
 
-    examples = [Example(track, digest, int(label)) for track, digest, label in (text.split(":") for text in tracks)]
+    examples = [
+        LabelledTrack(track, digest, int(label)) for track, digest, label in (text.split(":") for text in tracks)
+    ]
     backend = LocalBackend(ForkServer.start(), files_in(Path(folder), Path(store)))
     spec = changed(job_of(Path(store), tuple(examples), patience=10**6), epochs=10**6)
     backend.start(spec, CPU_SLOT)

@@ -59,7 +59,7 @@ def make_trial(number: int, outcome: Outcome = Outcome.COMPLETED, **changes: Any
         }
         fields |= {"epochs": tuple(EpochRecord(epoch=index, **epoch) for index in range(20)), "best_epoch": 8}
         fields |= {"train_accuracy": 0.7, "micro_batch": 8, "accumulation": 2, "parameters": 1_234_567}
-        fields |= {"train_seconds": 90.0, "track_seconds": 0.042, "footprint_bytes": 3 * GIB}
+        fields |= {"train_seconds": 90.0, "inference_seconds": 0.042, "footprint_bytes": 3 * GIB}
         fields |= {"reading": Reading(peak_bytes=2 * GIB, source=Source.PROCESS)}
     return TrialRecord(**(fields | changes))
 
@@ -224,5 +224,5 @@ def reference_pair(partition: str, tracks: int) -> tuple[ReferenceRecord, ...]:
 
 def ensemble(name: str, members: dict[str, float], **changes: Any) -> EnsembleRecord:
     fields: dict[str, Any] = {"tracks": 190, "accuracy": 0.65, "macro_f1": 0.64}
-    fields |= {"peak_bytes": 310 * MIB, "track_seconds": 0.0421}
+    fields |= {"peak_bytes": 310 * MIB, "inference_seconds": 0.0421}
     return EnsembleRecord(**({"name": name, "members": members} | fields | changes))

@@ -18,7 +18,7 @@ from search_helpers import completed
 
 from harness.errors import HarnessError
 from harness.families import families
-from harness.features.input_spec import InputView
+from harness.features.input_spec import InputSpec
 from harness.keras_backend import STAND_IN
 from harness.models import Config
 from harness.records import Outcome, Reading, Source
@@ -109,7 +109,7 @@ class FakePool:
 
     running: list[TrialSpec] = field(default_factory=list)
 
-    def reckon(self, family: str, view: InputView, config: Config, genres: int) -> Footprint:
+    def reckon(self, family: str, input_spec: InputSpec, config: Config, genres: int) -> Footprint:
         return Footprint(weights=0, trainable=0, activations=100 * MIB, workspace=0, parameters=1)
 
     @property

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.features.fold import Example
-from harness.features.input_spec import InputView
+from harness.features.fold import LabelledTrack
+from harness.features.input_spec import InputSpec
 from harness.records import Predictions
 
 BATCH = 16
@@ -19,7 +19,7 @@ TIMED_TRACKS = 5
 class Member(NamedTuple):
     """A trained model: what it sees, and where it is saved as `.keras`."""
 
-    view: InputView
+    input_spec: InputSpec
     model: Path
 
 
@@ -38,7 +38,7 @@ class MemberPredictions(NamedTuple):
 
 
 def predict_members(
-    members: Sequence[Member], store: Path, examples: Sequence[Example], genres: tuple[str, ...]
+    members: Sequence[Member], store: Path, examples: Sequence[LabelledTrack], genres: tuple[str, ...]
 ) -> MemberPredictions:
     """Load the members and let each predict the tracks. Runs in a fresh child: it sets up the framework.
 
@@ -54,11 +54,13 @@ def predict_members(
     from harness.models.layers import load_model
     from harness.trials.training.predict import predict_tracks
 
-    loaded = [(each.view, load_model(each.model)) for each in members]
-    predictions = [predict_tracks(model, FeatureStore(store), view, examples, genres, BATCH) for view, model in loaded]
+    loaded = [(each.input_spec, load_model(each.model)) for each in members]
+    predictions = [
+        predict_tracks(model, FeatureStore(store), input_spec, examples, genres, BATCH) for input_spec, model in loaded
+    ]
     timed = examples[:TIMED_TRACKS]
     started = time.perf_counter()
-    for view, model in loaded:
-        predict_tracks(model, FeatureStore(store), view, timed, genres, BATCH)
+    for input_spec, model in loaded:
+        predict_tracks(model, FeatureStore(store), input_spec, timed, genres, BATCH)
     seconds = (time.perf_counter() - started) / len(timed)
     return MemberPredictions(predictions, framework.allocator_peak(), seconds)

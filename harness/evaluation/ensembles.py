@@ -10,7 +10,7 @@ from typing import NamedTuple
 from harness.evaluation.ensemble_predict import TIMED_TRACKS, Member, MemberPredictions, predict_members
 from harness.evaluation.nested_cv import restricted
 from harness.evaluation.study_under_test import StudyUnderTest
-from harness.features.fold import Example
+from harness.features.fold import LabelledTrack
 from harness.records import EnsembleRecord, Predictions, StudyResults
 from harness.scoring.ensemble import blend, select_members
 from harness.scoring.metrics import joined, track_scores
@@ -38,11 +38,11 @@ class TestedTracks(NamedTuple):
         outer: the ids of each outer fold; empty where there is a test set.
     """
 
-    examples: tuple[Example, ...]
+    examples: tuple[LabelledTrack, ...]
     outer: tuple[frozenset[str], ...]
 
 
-Predict = Callable[[Sequence[Candidate], Sequence[Example]], MemberPredictions]
+Predict = Callable[[Sequence[Candidate], Sequence[LabelledTrack]], MemberPredictions]
 """Lets the saved models of trials predict tracks."""
 
 
@@ -59,7 +59,7 @@ class _SavedModels:
     ledger: Ledger
     environment: Mapping[str, str]
 
-    def predict(self, candidates: Sequence[Candidate], tracks: Sequence[Example]) -> MemberPredictions:
+    def predict(self, candidates: Sequence[Candidate], tracks: Sequence[LabelledTrack]) -> MemberPredictions:
         """Return what the models of candidates predict, in their order.
 
         Raises:
@@ -75,7 +75,9 @@ class _SavedModels:
     def _member(self, candidate: Candidate) -> Member:
         study = next(study for study in self.studies if study.record.study == candidate.study)
         trial = next(trial for trial in study.results.trials if trial.number == candidate.number)
-        return Member(study.family.view_of(trial.params), self.ledger.model_path(candidate.study, candidate.number))
+        return Member(
+            study.family.input_spec_of(trial.params), self.ledger.model_path(candidate.study, candidate.number)
+        )
 
 
 def on_one_split(studies: Sequence[StudyUnderTest]) -> list[list[StudyUnderTest]]:

@@ -12,7 +12,7 @@ from harness.datasets.protocols import assign
 from harness.datasets.split import Partition, Split
 from harness.errors import ProtocolError
 from harness.features.fold import Fold
-from harness.features.input_spec import InputView
+from harness.features.input_spec import InputSpec
 from harness.preparation import PreparedData
 from harness.records import Predictions, StudyRecord
 
@@ -20,7 +20,7 @@ OUTER_FOLDS, FEWEST_FOLDS = 5, 3
 """Outer folds where the protocol has none of its own, and the fewest: one tests, one stops, one trains."""
 
 
-def folds_to_test(prepared: PreparedData, study: StudyRecord, views: Sequence[InputView]) -> tuple[Fold, ...]:
+def folds_to_test(prepared: PreparedData, study: StudyRecord, input_specs: Sequence[InputSpec]) -> tuple[Fold, ...]:
     """Return the trainings whose test tracks are scored: the search's own with the test set, or one an outer fold.
 
     Raises:
@@ -28,12 +28,12 @@ def folds_to_test(prepared: PreparedData, study: StudyRecord, views: Sequence[In
     """
     tracks = prepared.split.tracks(Partition.TEST)
     if not tracks:
-        return outer_folds(prepared, study, views)
-    (fold,) = prepared.folds(views)
+        return outer_folds(prepared, study, input_specs)
+    (fold,) = prepared.folds(input_specs)
     return (replace(fold, test=prepared.examples(tracks)),)
 
 
-def outer_folds(prepared: PreparedData, study: StudyRecord, views: Sequence[InputView]) -> tuple[Fold, ...]:
+def outer_folds(prepared: PreparedData, study: StudyRecord, input_specs: Sequence[InputSpec]) -> tuple[Fold, ...]:
     """Return folds that test every track of a study once; the next fold stops the training, the others train.
 
     Raises:
@@ -50,7 +50,7 @@ def outer_folds(prepared: PreparedData, study: StudyRecord, views: Sequence[Inpu
     for number, part in enumerate(parts):
         stops = (number + 1) % len(parts)
         train = [track for other, tracks in enumerate(parts) if other not in (number, stops) for track in tracks]
-        folds.append(prepared.fold(views, sorted(train), parts[stops], part))
+        folds.append(prepared.fold(input_specs, sorted(train), parts[stops], part))
     return tuple(folds)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.features.extract import MFCC
-from harness.features.fold import Example, Fold
+from harness.features.fold import Fold, LabelledTrack
 from harness.features.store import FeatureStore
 from harness.records import Predictions, ReferenceRecord, StudyRecord
 from harness.scoring.metrics import joined, track_scores
@@ -61,13 +61,13 @@ def simple_baselines(
     )
 
 
-def _statistics(store: FeatureStore, examples: Sequence[Example]) -> np.ndarray:
+def _statistics(store: FeatureStore, examples: Sequence[LabelledTrack]) -> np.ndarray:
     """Return mean and standard deviation of every MFCC over each track, shape (tracks, 80)."""
     rows = (store.features(example.digest)[MFCC] for example in examples)
     return np.stack([np.concatenate([track.mean(axis=1), track.std(axis=1)]) for track in rows])
 
 
-def _predictions(examples: Sequence[Example], genres: tuple[str, ...], probabilities: np.ndarray) -> Predictions:
+def _predictions(examples: Sequence[LabelledTrack], genres: tuple[str, ...], probabilities: np.ndarray) -> Predictions:
     labels = np.array([example.label for example in examples], np.int64)
     return Predictions(tuple(example.track for example in examples), genres, labels, probabilities)
 

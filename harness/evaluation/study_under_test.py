@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.datasets.split import Partition
 from harness.families import Family
-from harness.features.fold import Example, Fold
+from harness.features.fold import Fold, LabelledTrack
 from harness.preparation import PreparedData
 from harness.records import StudyRecord, StudyResults
 from harness.settings import RunSettings
@@ -40,6 +40,6 @@ class StudyUnderTest:
         return bool(self.prepared.split.tracks(Partition.TEST))
 
     @property
-    def tested(self) -> tuple[Example, ...]:
+    def tested(self) -> tuple[LabelledTrack, ...]:
         """All tracks that are tested, fold by fold."""
         return tuple(example for fold in self.folds for example in fold.test)

@@ -102,7 +102,7 @@ class TestEvaluation:
         training = TrainingSpec(
             family=study.family.name,
             config=dict(trial.params),
-            view=study.family.view_of(trial.params),
+            input_spec=study.family.input_spec_of(trial.params),
             genres=record.dataset.genres,
             folds=(job.fold,),
             epochs=record.epochs,

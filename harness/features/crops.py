@@ -8,28 +8,28 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from harness.datasets.signal import FULL_SCALE
-from harness.features.fold import Example
-from harness.features.input_spec import InputView
+from harness.features.fold import LabelledTrack
+from harness.features.input_spec import InputSpec
 from harness.features.store import FeatureStore
 
 
-def crop(track: np.ndarray, view: InputView, start: int) -> np.ndarray:
+def crop(track: np.ndarray, input_spec: InputSpec, start: int) -> np.ndarray:
     """Cut one crop out of a track; a track shorter than a crop is repeated from its beginning.
 
     Args:
         track: what the store holds of it: float32 (rows, frames), or int16 (samples,).
-        view: what the crop is to hold.
+        input_spec: what the crop is to hold.
         start: its first frame or sample.
 
     Returns:
         float32 of `view.shape`; a waveform in units of full scale.
     """
-    piece = track[..., start : start + view.length]
-    missing = view.length - piece.shape[-1]
+    piece = track[..., start : start + input_spec.length]
+    missing = input_spec.length - piece.shape[-1]
     if missing > 0:
         piece = np.pad(piece, [(0, 0)] * (piece.ndim - 1) + [(0, missing)], mode="wrap")
     whole: np.ndarray = piece.astype(np.float32)[..., None]
-    return whole / FULL_SCALE if view.kind == "waveform" else whole
+    return whole / FULL_SCALE if input_spec.kind == "waveform" else whole
 
 
 def crop_starts(length: int, crop_length: int) -> np.ndarray:
@@ -39,19 +39,19 @@ def crop_starts(length: int, crop_length: int) -> np.ndarray:
 
 
 def voting_batches(
-    store: FeatureStore, view: InputView, examples: Sequence[Example], size: int
+    store: FeatureStore, input_spec: InputSpec, examples: Sequence[LabelledTrack], size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield every crop of every track in batches of `size`: (size, *view.shape) float32, and owners int64 (size,).
 
     An owner is the index in `examples` of the track that the crop was cut from. All batches have the same
     size, so that a compiled model is traced once: the last is filled with zeros, whose owner is -1.
     """
-    inputs, owners = np.zeros((size, *view.shape), np.float32), np.full(size, -1)
+    inputs, owners = np.zeros((size, *input_spec.shape), np.float32), np.full(size, -1)
     filled = 0
     for owner, example in enumerate(examples):
-        track = store.seen(view, example.digest)
-        for start in crop_starts(track.shape[-1], view.length):
-            inputs[filled], owners[filled] = crop(track, view, int(start)), owner
+        track = store.seen(input_spec, example.digest)
+        for start in crop_starts(track.shape[-1], input_spec.length):
+            inputs[filled], owners[filled] = crop(track, input_spec, int(start)), owner
             filled += 1
             if filled == size:
                 yield inputs, owners

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.errors import ProtocolError
-from harness.features.input_spec import InputView
+from harness.features.input_spec import InputSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class LabelledTrack:
     """A track as training sees it: its id, the address of its audio in the store, its class index."""
 
     track: str
@@ -27,18 +27,18 @@ class Fold:
     Attributes:
         train: the tracks that the model is fitted to.
         valid: those that it is validated on after every epoch.
-        moments: mean and variance of the input, each float32 (rows,), from the training tracks alone; for each view
-            that a configuration may have.
+        normalization: mean and variance of the input, each float32 (rows,), from the training tracks alone; for each
+            input that a configuration may have.
         test: those that it is tested on, once; empty in a search.
 
     Raises:
         ProtocolError: on making one in which the same audio stands on two sides.
     """
 
-    train: tuple[Example, ...]
-    valid: tuple[Example, ...]
-    moments: Mapping[InputView, tuple[np.ndarray, np.ndarray]]
-    test: tuple[Example, ...] = ()
+    train: tuple[LabelledTrack, ...]
+    valid: tuple[LabelledTrack, ...]
+    normalization: Mapping[InputSpec, tuple[np.ndarray, np.ndarray]]
+    test: tuple[LabelledTrack, ...] = ()
 
     def __post_init__(self) -> None:
         sides = [{example.digest for example in side} for side in (self.train, self.valid, self.test)]

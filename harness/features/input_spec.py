@@ -13,7 +13,7 @@ EMBEDDING_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class InputView:
+class InputSpec:
     """What a family sees of a crop: some rows of the features, the waveform itself, or an embedding.
 
     Attributes:
@@ -55,6 +55,6 @@ class InputView:
         return f"{self.name}: {size} ({self.seconds:.1f} s)"
 
 
-MFCC_VIEW = InputView("mfcc", "features", MFCC.start, MFCC.stop, 130)
-FUSION_VIEW = InputView("fusion", "features", 0, N_ROWS, 130)
-WAVEFORM_VIEW = InputView("waveform", "waveform", 0, 0, 5 * SAMPLE_RATE)
+MFCC_INPUT = InputSpec("mfcc", "features", MFCC.start, MFCC.stop, 130)
+FUSION_INPUT = InputSpec("fusion", "features", 0, N_ROWS, 130)
+WAVEFORM_INPUT = InputSpec("waveform", "waveform", 0, 0, 5 * SAMPLE_RATE)

@@ -17,7 +17,7 @@ from harness.datasets.signal import FULL_SCALE, SAMPLE_RATE, Waveform, quantised
 from harness.errors import DataError, WorkspaceError
 from harness.features import augment, extract
 from harness.features.extract import Features
-from harness.features.input_spec import InputView
+from harness.features.input_spec import InputSpec
 from harness.features.normalization import mean_and_variance
 from harness.files import remove_unfinished, replacing
 from harness.hashing import short_hash
@@ -156,22 +156,22 @@ class FeatureStore:
         """
         return _mapped(self._embedding_path(source, digest), _is_embedding)
 
-    def seen(self, view: InputView, digest: str, variant: int = 0) -> npt.NDArray[Any]:
-        """Return what `view` sees of a track, or of a variant of it, memory-mapped.
+    def seen(self, input_spec: InputSpec, digest: str, variant: int = 0) -> npt.NDArray[Any]:
+        """Return what `input_spec` sees of a track, or of a variant of it, memory-mapped.
 
         It is float32 (rows, frames) or int16 (samples,); variant 0 is the track itself, and embeddings have no other.
 
         Raises:
             WorkspaceError: it is not in the store, or is damaged.
         """
-        if view.kind == "waveform":
+        if input_spec.kind == "waveform":
             return self.waveform(digest, variant)
-        if view.kind == "embedding":
-            return self.embedding(view.source, digest)
-        return self.features(digest, variant)[view.start : view.stop]
+        if input_spec.kind == "embedding":
+            return self.embedding(input_spec.source, digest)
+        return self.features(digest, variant)[input_spec.start : input_spec.stop]
 
-    def moments(
-        self, view: InputView, digests: Sequence[str]
+    def normalization(
+        self, input_spec: InputSpec, digests: Sequence[str]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return mean and variance of each row of a view over whole tracks; name training tracks only.
 
@@ -183,8 +183,8 @@ class FeatureStore:
         Raises:
             WorkspaceError: a track is not in the store, or is damaged.
         """
-        scale = FULL_SCALE if view.kind == "waveform" else 1
-        return mean_and_variance((self.seen(view, digest) for digest in digests), view.rows, scale)
+        scale = FULL_SCALE if input_spec.kind == "waveform" else 1
+        return mean_and_variance((self.seen(input_spec, digest) for digest in digests), input_spec.rows, scale)
 
     def _features_path(self, digest: str, variant: int) -> Path:
         folder, name = _address(_FEATURE_SETTINGS, digest, variant)

@@ -23,7 +23,7 @@ from typing import Any
 import harness
 from harness.errors import UsageError
 from harness.features.embeddings.extractor import Extractor
-from harness.features.input_spec import InputView
+from harness.features.input_spec import InputSpec
 from harness.inference.pipeline import ABOUT, LABELS, MODEL, NETWORK
 from harness.records import FORMAT
 
@@ -58,7 +58,7 @@ python classify.py song.mp3 other.wav
 def write_bundle(
     folder: Path,
     model: Path,
-    view: InputView,
+    input_spec: InputSpec,
     genres: Sequence[str],
     about: Mapping[str, Any],
     card: str,
@@ -69,7 +69,7 @@ def write_bundle(
     Args:
         folder: made if it is not there.
         model: the saved Keras model.
-        view: what it sees of a track.
+        input_spec: what it sees of a track.
         genres: its answers, in order.
         about: what the model is, as JSON can hold it; see `harness.inference.card.facts`.
         card: the model card, as markdown.
@@ -77,7 +77,7 @@ def write_bundle(
     """
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(model, folder / MODEL)
-    content: dict[str, Any] = {"format": FORMAT, "view": asdict(view), "about": dict(about)}
+    content: dict[str, Any] = {"format": FORMAT, "input_spec": asdict(input_spec), "about": dict(about)}
     if extractor is not None:
         # Its suffix says what it is; the names of its parents may be anything.
         content["network"] = extractor.path.name

@@ -9,7 +9,7 @@ from harness.analysis.final_scores import score_configuration
 from harness.analysis.score_intervals import intervals_of
 from harness.datasets.decode import MIN_SECONDS
 from harness.families import Family
-from harness.features.input_spec import InputView
+from harness.features.input_spec import InputSpec
 from harness.markdown import escape, genre_table, table
 from harness.records import Role, StudyResults, TrialRecord
 from harness.scoring.metrics import per_genre
@@ -46,21 +46,21 @@ def introduction(about: Mapping[str, Any]) -> str:
     return f"{line}\nnote: {doubts}" if doubts else line
 
 
-def model_card(results: StudyResults, trial: TrialRecord, view: InputView) -> str:
+def model_card(results: StudyResults, trial: TrialRecord, input_spec: InputSpec) -> str:
     """Return the model card of a completed trial, as markdown."""
     sections = {
         "Trained on": _training(results),
         "Scores": _scores(results, trial),
         "Limits": _limits(results),
-        "Licence": _licence(results, view),
+        "Licence": _licence(results, input_spec),
         "Made with": _origin(results, trial),
     }
     study = results.study
     head = (
         f"# {escape(study.family)}, trained on {escape(study.dataset.name)}\n\n"
         f"Names the genre of a piece of music, one of: {', '.join(map(escape, study.dataset.genres))}.\n\n"
-        f"The architecture: {escape(study.description)}. It sees {escape(view.describe())}; a track is cut into such "
-        "crops, and the mean of their probabilities is the answer."
+        f"The architecture: {escape(study.description)}. It sees {escape(input_spec.describe())}; a track is cut into "
+        "such crops, and the mean of their probabilities is the answer."
     )
     return "\n\n".join([head, *(f"## {title}\n\n{text}" for title, text in sections.items())]) + "\n"
 
@@ -68,7 +68,7 @@ def model_card(results: StudyResults, trial: TrialRecord, view: InputView) -> st
 def card_of(results: StudyResults, family: Family, number: int) -> str | None:
     """Return the model card of the trial with this number, or None where it is not among the completed ones."""
     trials = (trial for trial in results.trials if trial.number == number and number in results.predictions)
-    return next((model_card(results, trial, family.view_of(trial.params)) for trial in trials), None)
+    return next((model_card(results, trial, family.input_spec_of(trial.params)) for trial in trials), None)
 
 
 def _doubts(quick: bool, synthetic: bool) -> str:
@@ -168,14 +168,14 @@ def _limits(results: StudyResults) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _licence(results: StudyResults, view: InputView) -> str:
+def _licence(results: StudyResults, input_spec: InputSpec) -> str:
     lines = [
         "The code is under the MIT licence. What the weights may be used for depends on the music they were learnt "
         f"from: see to the licence of {escape(results.study.dataset.name)} before you pass the model on. (GTZAN comes "
         "without one.)"
     ]
-    if view.kind == "embedding":
-        lines.append(f"It carries the frozen network {escape(view.name)}, which is under a licence of its own.")
+    if input_spec.kind == "embedding":
+        lines.append(f"It carries the frozen network {escape(input_spec.name)}, which is under a licence of its own.")
     return "\n\n".join(lines)
 
 

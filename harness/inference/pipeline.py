@@ -20,7 +20,7 @@ from harness.errors import DataError, HarnessError
 from harness.features.crops import crop, crop_starts
 from harness.features.embeddings.extractor import Extractor
 from harness.features.extract import extract
-from harness.features.input_spec import InputView
+from harness.features.input_spec import InputSpec
 from harness.records import FORMAT
 from harness.scoring.metrics import vote
 
@@ -80,7 +80,7 @@ class Classifier:
 
     Attributes:
         genres: its answers, in order.
-        view: what its network sees of a crop.
+        input_spec: what its network sees of a crop.
         about: the facts of its model card.
     """
 
@@ -88,7 +88,7 @@ class Classifier:
         self,
         model: Path,
         genres: tuple[str, ...],
-        view: InputView,
+        input_spec: InputSpec,
         about: Mapping[str, Any],
         extractor: Extractor | None = None,
     ) -> None:
@@ -97,11 +97,11 @@ class Classifier:
         Args:
             model: the saved Keras model.
             genres: see the class.
-            view: see the class.
+            input_spec: see the class.
             about: see the class.
             extractor: the frozen network that embeds a track, where the view is an embedding.
         """
-        self.genres, self.view, self.about = genres, view, about
+        self.genres, self.input_spec, self.about = genres, input_spec, about
         self._path = model
         self._network: Any = None
         self._extractor = extractor
@@ -117,11 +117,11 @@ class Classifier:
             content = json.loads((bundle / ABOUT).read_text(encoding="utf-8"))
             _check_format(content, bundle / ABOUT)
             genres = tuple(json.loads((bundle / LABELS).read_text(encoding="utf-8")))
-            view, about = InputView(**content["view"]), content["about"]
+            input_spec, about = InputSpec(**content["input_spec"]), content["about"]
             extractor = None
-            if view.kind == "embedding":
+            if input_spec.kind == "embedding":
                 file = bundle / NETWORK / content["network"]
-                extractor = Extractor(view.name, file, view.source, view.rows, view.length)
+                extractor = Extractor(input_spec.name, file, input_spec.source, input_spec.rows, input_spec.length)
         except OSError as error:
             raise DataError(
                 f"{bundle}: holds no model ({error.strerror}: {Path(error.filename).name}). Name a folder that "
@@ -131,7 +131,7 @@ class Classifier:
             raise DataError(
                 f"{bundle / ABOUT}: not of a model that this version can read ({error}). Export it again."
             ) from error
-        return cls(bundle / MODEL, genres, view, about, extractor)
+        return cls(bundle / MODEL, genres, input_spec, about, extractor)
 
     def network(self) -> Any:
         """Return the `keras.Model`; the first call loads it, and imports the framework."""
@@ -181,20 +181,22 @@ class Classifier:
     def _predict(self, samples: Samples, rate: int) -> TrackPrediction:
         network, waveform = self.network(), resample(samples, rate)
         track = self._input(waveform)
-        starts = crop_starts(track.shape[-1], self.view.length).tolist()
-        inputs = np.stack([crop(track, self.view, start) for start in starts])
+        starts = crop_starts(track.shape[-1], self.input_spec.length).tolist()
+        inputs = np.stack([crop(track, self.input_spec, start) for start in starts])
         answers = []
         for first in range(0, len(inputs), BATCH):
             batch = inputs[first : first + BATCH]
             filled = np.concatenate([batch, np.zeros((BATCH - len(batch), *batch.shape[1:]), np.float32)])
             answers.append(np.asarray(network.predict_on_batch(filled))[: len(batch)])
         seconds = len(waveform) / SAMPLE_RATE
-        return TrackPrediction(self.genres, crop_spans(self.view, track.shape[-1], seconds), np.concatenate(answers))
+        return TrackPrediction(
+            self.genres, crop_spans(self.input_spec, track.shape[-1], seconds), np.concatenate(answers)
+        )
 
     def _input(self, waveform: Samples) -> np.ndarray:
         """Return what training would have found in its store: (rows, frames), or int16 (samples,)."""
-        if self.view.kind == "features":
-            return extract(waveform)[self.view.start : self.view.stop]
+        if self.input_spec.kind == "features":
+            return extract(waveform)[self.input_spec.start : self.input_spec.stop]
         stored = quantised(waveform)
         if self._extractor is None:
             return stored
@@ -214,17 +216,17 @@ def _check_format(content: Any, path: Path) -> None:
         )
 
 
-def crop_spans(view: InputView, length: int, seconds: float) -> tuple[tuple[float, float], ...]:
+def crop_spans(input_spec: InputSpec, length: int, seconds: float) -> tuple[tuple[float, float], ...]:
     """Return where each crop of a whole track begins and ends, in seconds, in the order of `crop_starts`.
 
     Args:
-        view: what the crops are of.
+        input_spec: what the crops are of.
         length: of the track as the view sees it, in frames or samples.
         seconds: of the track.
     """
     # How far apart the frames of an embedding are, only its network knows: they are spread over the track.
-    step = seconds / length if view.kind == "embedding" else view.seconds / view.length
+    step = seconds / length if input_spec.kind == "embedding" else input_spec.seconds / input_spec.length
     return tuple(
-        (start * step, min((start + view.length) * step, seconds))
-        for start in crop_starts(length, view.length).tolist()
+        (start * step, min((start + input_spec.length) * step, seconds))
+        for start in crop_starts(length, input_spec.length).tolist()
     )

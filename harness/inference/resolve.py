@@ -91,15 +91,15 @@ def bundle_trial(
     folder: Path,
 ) -> None:
     """Write the bundle of a completed trial; `extractors` are the networks that `family` embeds with, by name."""
-    view = family.view_of(trial.params)
+    input_spec = family.input_spec_of(trial.params)
     write_bundle(
         folder,
         ledger.model_path(trial.study, trial.number),
-        view,
+        input_spec,
         results.study.dataset.genres,
         facts(results, trial),
-        model_card(results, trial, view),
-        extractors.get(view.name),
+        model_card(results, trial, input_spec),
+        extractors.get(input_spec.name),
     )
 
 
@@ -119,7 +119,7 @@ def _available(ledger: Ledger, study: StudyRecord, cache: Path) -> tuple[Family,
             f"{study.study}: what it was embedded with is not available ({error}) Put it back, or name a model that "
             f"carries it: --model models:/{study.dataset.name}-{study.family}@champion"
         ) from error
-    return family.hearing({name: each.view for name, each in extractors.items()}), extractors
+    return family.with_embeddings({name: each.input_spec for name, each in extractors.items()}), extractors
 
 
 def _bundle_in(folder: Path) -> Path:

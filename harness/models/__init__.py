@@ -16,7 +16,7 @@ Config = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Shapes:
+class ModelInputs:
     """What a model must accept and answer.
 
     Attributes:

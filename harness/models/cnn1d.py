@@ -6,12 +6,12 @@ import keras
 from keras import layers as keras_layers
 
 from harness.datasets.signal import SAMPLE_RATE
-from harness.models import Config, Shapes, layers
+from harness.models import Config, ModelInputs, layers
 
 POOLING = 4
 
 
-def build(config: Config, shapes: Shapes) -> keras.Model:
+def build(config: Config, shapes: ModelInputs) -> keras.Model:
     """Build a wide strided convolution, stages of narrow convolution and pooling by 4, a head and a softmax.
 
     Args:

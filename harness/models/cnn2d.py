@@ -7,10 +7,10 @@ from typing import Any
 import keras
 from keras import layers as keras_layers
 
-from harness.models import Config, Shapes, layers
+from harness.models import Config, ModelInputs, layers
 
 
-def build(config: Config, shapes: Shapes, rows: tuple[slice, ...] = ()) -> keras.Model:
+def build(config: Config, shapes: ModelInputs, rows: tuple[slice, ...] = ()) -> keras.Model:
     """Build a trunk, a head, and a softmax.
 
     Args:

@@ -6,12 +6,12 @@ import keras
 from keras import layers as keras_layers
 from keras import ops
 
-from harness.models import Config, Shapes, layers
+from harness.models import Config, ModelInputs, layers
 
 STATISTICS = {"mean": ops.mean, "deviation": ops.std, "max": ops.max}
 
 
-def build(config: Config, shapes: Shapes) -> keras.Model:
+def build(config: Config, shapes: ModelInputs) -> keras.Model:
     """Build statistics over all frames, hidden dense layers, and a softmax.
 
     Args:

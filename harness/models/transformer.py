@@ -7,10 +7,10 @@ from typing import Any
 import keras
 from keras import layers as keras_layers
 
-from harness.models import Config, Shapes, layers
+from harness.models import Config, ModelInputs, layers
 
 
-def build(config: Config, shapes: Shapes) -> keras.Model:
+def build(config: Config, shapes: ModelInputs) -> keras.Model:
     """Build stem, encoder, pooling over tokens and a softmax.
 
     Args:

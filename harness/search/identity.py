@@ -19,7 +19,7 @@ def study_record(
         settings: of these, the budget, the epochs, the seed, the size of the space and the time limit of a trial.
     """
     space = space_hash(family, settings.quick)
-    embeddings = {name: view.source for name, view in family.embeddings.items()}
+    embeddings = {name: input_spec.source for name, input_spec in family.embeddings.items()}
     identity = {
         "dataset": dataset.fingerprint,
         "protocol": protocol.fingerprint,
@@ -34,7 +34,7 @@ def study_record(
         family=family.name,
         study=f"{family.name}-{short_hash(identity)}",
         description=family.description,
-        input="; ".join(view.describe() for view in family.views),
+        input="; ".join(input_spec.describe() for input_spec in family.input_specs),
         space=space,
         dataset=dataset,
         protocol=protocol,

@@ -159,7 +159,7 @@ class StudyRunner:
 
     def _estimate(self, config: Config) -> Footprint:
         family, genres = self.config.family, len(self.record.dataset.genres)
-        return self.backend.estimate_footprints(family.name, family.view_of(config), [config], genres)[0]
+        return self.backend.estimate_footprints(family.name, family.input_spec_of(config), [config], genres)[0]
 
     def _fitted(self, attempt: Attempt, slot: DeviceSlot) -> Attempt:
         """Fit an attempt into the room on a slot."""

@@ -22,7 +22,7 @@ def trial_spec(config: StudyConfig, running: RunningAttempt) -> TrialSpec:
         training=TrainingSpec(
             family=record.family,
             config=dict(attempt.config),
-            view=config.family.view_of(attempt.config),
+            input_spec=config.family.input_spec_of(attempt.config),
             genres=record.dataset.genres,
             folds=config.folds,
             epochs=record.epochs,

@@ -102,7 +102,7 @@ class BackendContract:
 
     def test_footprints_come_in_the_order_of_their_configurations(self, backend: TrialBackend, spec: TrialSpec) -> None:
         training = spec.training
-        arguments = training.family, training.view, [training.config] * 2, len(training.genres)
+        arguments = training.family, training.input_spec, [training.config] * 2, len(training.genres)
         first, second = backend.estimate_footprints(*arguments)
         assert first == second
         assert first.peak(8, 1) > 0

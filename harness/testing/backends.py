@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.features.input_spec import InputView
+from harness.features.input_spec import InputSpec
 from harness.models import Config
 from harness.records import NOT_MEASURED, EpochRecord, Outcome, Predictions, Reading
 from harness.trials.backend import BackendEvent, EpochReported, FoldReported, TrialBackend, TrialEnded
@@ -90,7 +90,7 @@ class FakeBackend(TrialBackend):
         return None
 
     def estimate_footprints(
-        self, family: str, view: InputView, configs: Sequence[Config], genres: int
+        self, family: str, input_spec: InputSpec, configs: Sequence[Config], genres: int
     ) -> list[Footprint]:
         return list(map(self.footprint, configs))
 

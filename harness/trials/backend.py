@@ -32,7 +32,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.features.input_spec import InputView
+from harness.features.input_spec import InputSpec
 from harness.models import Config
 from harness.records import NOT_MEASURED, EpochRecord, Predictions, Reading
 from harness.trials.job import JobKey, TrialSpec
@@ -93,7 +93,7 @@ class TrialBackend(ABC):
 
     @abstractmethod
     def estimate_footprints(
-        self, family: str, view: InputView, configs: Sequence[Config], genres: int
+        self, family: str, input_spec: InputSpec, configs: Sequence[Config], genres: int
     ) -> list[Footprint]:
         """Return the footprint of each configuration, estimated without touching a device.
 

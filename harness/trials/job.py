@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from harness.features.fold import Fold
-from harness.features.input_spec import InputView
+from harness.features.input_spec import InputSpec
 from harness.records import BatchShape
 
 
@@ -53,7 +53,7 @@ class TrainingSpec:
 
     Attributes:
         family: its name.
-        view: what the configuration sees of a track.
+        input_spec: what the configuration sees of a track.
         genres: class names, in the order of the labels.
         folds: trained in turn; one, unless the protocol says otherwise. They name tracks by their content, so that any
             store with these tracks serves.
@@ -63,7 +63,7 @@ class TrainingSpec:
 
     family: str
     config: Mapping[str, Any]
-    view: InputView
+    input_spec: InputSpec
     genres: tuple[str, ...]
     folds: tuple[Fold, ...]
     epochs: int

@@ -83,7 +83,7 @@ def _sample(
     limits = Limits(settings.vram_budget, settings.min_micro_batch, settings.trial_time_limit, slots)
 
     def estimate(config: Config) -> Footprint:
-        return backend.estimate_footprints(family.name, family.view_of(config), [config], genres)[0]
+        return backend.estimate_footprints(family.name, family.input_spec_of(config), [config], genres)[0]
 
     fitter = Fitter(limits, estimate)
     slot = roomiest(slots, settings.vram_budget)
@@ -98,7 +98,7 @@ def _sample(
         fits.append(found)
         if found.fits:
             crops = tracks * config.get("crops_per_track", 1)
-            asked = family.name, family.view_of(config), dict(config), genres, TIMED_CROPS
+            asked = family.name, family.input_spec_of(config), dict(config), genres, TIMED_CROPS
             environment = slot.device.environment()
             forward = backend.server.call(time_forward, *asked, environment=environment, seconds=FORWARD_SECONDS)
             seconds.append(BACKWARD_FACTOR * forward / TIMED_CROPS * crops * settings.epochs)

@@ -56,7 +56,7 @@ def space_footprints(
     sizes: list[int] = []
     with ThreadPoolExecutor(os.cpu_count()) as executor:
         call, estimate = server().call, model_probes.estimate_footprints
-        for found in executor.map(lambda chunk: call(estimate, family.name, family.view, chunk, GENRES), chunks):
+        for found in executor.map(lambda chunk: call(estimate, family.name, family.input_spec, chunk, GENRES), chunks):
             sizes += [footprint.peak(MICRO_BATCH, accumulation=1) for footprint in found]
             progress(len(sizes), samples)
     write_atomically(file, json.dumps(sizes))

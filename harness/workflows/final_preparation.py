@@ -68,7 +68,7 @@ class FinalPreparation:
             prepared = prepared.with_embeddings(networks, self.notify)
         family = prepared.available(family)
         slots = self.devices.of(settings)
-        folds = folds_to_test(prepared, record, family.views)
+        folds = folds_to_test(prepared, record, family.input_specs)
         study = StudyUnderTest(results, family, prepared, folds, settings)
         tracks = tuple(tuple(example.track for example in fold.test) for fold in folds)
         access = TestSetAccess(results, tracks, study.has_test_set, openings_before(results, self.known))

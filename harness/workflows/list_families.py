@@ -58,7 +58,7 @@ def _section(family: Family) -> str:
         f"| {'same' if quick.get(name) == reach else quick.get(name, '–').replace(' | ', ', ')} |"
         for name, reach in full.items()
     ]
-    facts = [f"Input: {family.view.describe()}."]
+    facts = [f"Input: {family.input_spec.describe()}."]
     if family.published is not None:
         facts.append(
             f"Published: accuracy {100 * family.published.accuracy:.0f} %, macro F1 {family.published.macro_f1:.2f}, "
@@ -75,7 +75,7 @@ def _describe(family: Family, quick: bool = False) -> dict[str, Any]:
     return {
         "family": family.name,
         "description": family.description,
-        "input": family.view.describe(),
+        "input": family.input_spec.describe(),
         "optional": family.optional,
         "baseline": dict(family.baseline),
         "space": {name: _range(part) for name, part in distributions(family, quick).items()},

@@ -50,7 +50,7 @@ def _run_studies(
     results = []
     try:
         for family in families:
-            folds = prepared.folds(family.views)
+            folds = prepared.folds(family.input_specs)
             record = open_study(settings, describe_study(settings, family, prepared, device), device, ledger)
             keep_simple_baselines(ledger, record, prepared.store, folds)
             jobs = settings.jobs if isinstance(settings.jobs, int) else None

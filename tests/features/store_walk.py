@@ -15,8 +15,8 @@ from pathlib import Path
 
 from harness.datasets.signal import SAMPLE_RATE
 from harness.features.crops import voting_batches
-from harness.features.fold import Example
-from harness.features.input_spec import FUSION_VIEW, WAVEFORM_VIEW, InputView
+from harness.features.fold import LabelledTrack
+from harness.features.input_spec import FUSION_INPUT, WAVEFORM_INPUT, InputSpec
 from harness.features.store import FeatureStore
 
 BATCHES = 300
@@ -24,7 +24,7 @@ BATCHES = 300
 
 GENRES = 10
 
-VIEWS = (FUSION_VIEW, replace(WAVEFORM_VIEW, length=SAMPLE_RATE))
+VIEWS = (FUSION_INPUT, replace(WAVEFORM_INPUT, length=SAMPLE_RATE))
 """Waveforms one second at a time, to be quick."""
 
 
@@ -39,16 +39,16 @@ def anonymous() -> int:
     return int(found[1]) * 1024
 
 
-def walk(store: FeatureStore, view: InputView, tracks: int) -> int:
-    """Return the most that was held over some hundred batches, and over voting and moments of a part of the tracks."""
+def walk(store: FeatureStore, input_spec: InputSpec, tracks: int) -> int:
+    """Return the most that was held over some hundred batches, over votes, and over statistics of a part of the tracks."""
     # It imports Keras, and the test imports this module.
     from harness.trials.training.batches import CropSampling, TrainingCrops
 
-    examples = tuple(Example(f"genre.{number:05d}", digest(number), number % GENRES) for number in range(tracks))
+    examples = tuple(LabelledTrack(f"genre.{number:05d}", digest(number), number % GENRES) for number in range(tracks))
     sampling = CropSampling(
         micro_batch=8, accumulation=1, window="random", crops_per_track=10, mixup=0.2, weighted=True, seed=0
     )
-    crops = TrainingCrops(store, view, examples, GENRES, sampling)
+    crops = TrainingCrops(store, input_spec, examples, GENRES, sampling)
     held = [anonymous()]
     for index in range(BATCHES):
         crops[index]
@@ -56,12 +56,16 @@ def walk(store: FeatureStore, view: InputView, tracks: int) -> int:
     crops.on_epoch_end()
     held.append(anonymous())
     part = examples[:: tracks // 100]
-    for _ in islice(voting_batches(store, view, part, 8), 100):
+    for _ in islice(voting_batches(store, input_spec, part, 8), 100):
         held.append(anonymous())
-    store.moments(view, [example.digest for example in part[:20]])
+    store.normalization(input_spec, [example.digest for example in part[:20]])
     return max(*held, anonymous())
 
 
 if __name__ == "__main__":
     store = FeatureStore(Path(sys.argv[1]))
-    print(json.dumps({view.name: [walk(store, view, int(count)) for count in sys.argv[2:]] for view in VIEWS}))
+    print(
+        json.dumps(
+            {input_spec.name: [walk(store, input_spec, int(count)) for count in sys.argv[2:]] for input_spec in VIEWS}
+        )
+    )

@@ -18,7 +18,7 @@ from harness.errors import UsageError
 from harness.features.embeddings import extractor, musicnn, saved_model, yamnet
 from harness.features.embeddings.extractor import Extractor, extract_missing, extractors
 from harness.features.store import FeatureStore
-from harness.models import Shapes
+from harness.models import ModelInputs
 from harness.settings import MUSICNN
 from search_spaces import pretrained
 
@@ -138,7 +138,7 @@ def test_the_spectrogram_fills_whole_patches() -> None:
 def test_the_order_of_frames_is_no_matter(keras: ModuleType, pooling: str) -> None:
     """Imports the framework."""
     config = {**pretrained.FAMILY.baseline, "pooling": pooling, "hidden_layers": 2, "units": 8}
-    model = pretrained.build(config, Shapes((5, 6, 1), GENRES, np.ones(5, np.float32), np.full(5, 2, np.float32)))
+    model = pretrained.build(config, ModelInputs((5, 6, 1), GENRES, np.ones(5, np.float32), np.full(5, 2, np.float32)))
     frames = np.random.default_rng(0).normal(size=(3, 5, 6, 1)).astype(np.float32)
     answers = model.predict_on_batch(frames)
     np.testing.assert_allclose(model.predict_on_batch(frames[:, :, ::-1]), answers, atol=1e-6)

@@ -8,7 +8,7 @@ import pytest
 
 from harness.datasets.signal import SAMPLE_RATE
 from harness.features.extract import CHROMA, CONTRAST, HOP_LENGTH, MEL, MFCC, N_ROWS, extract
-from harness.features.input_spec import FUSION_VIEW, MFCC_VIEW, WAVEFORM_VIEW
+from harness.features.input_spec import FUSION_INPUT, MFCC_INPUT, WAVEFORM_INPUT
 
 
 def music(seconds: float = 4.0) -> np.ndarray:
@@ -52,9 +52,9 @@ def test_finite_at_any_level(level: float) -> None:
 
 
 def test_views() -> None:
-    assert MFCC_VIEW.shape == (40, 130, 1)
-    assert FUSION_VIEW.shape == (187, 130, 1)
-    assert WAVEFORM_VIEW.shape == (110_250, 1)
-    assert (MFCC_VIEW.start, MFCC_VIEW.stop) == (MFCC.start, MFCC.stop) == (128, 168)
-    assert MFCC_VIEW.describe() == "mfcc: 40 rows x 130 frames (3.0 s)"
-    assert WAVEFORM_VIEW.describe() == "waveform: 110,250 samples (5.0 s)"
+    assert MFCC_INPUT.shape == (40, 130, 1)
+    assert FUSION_INPUT.shape == (187, 130, 1)
+    assert WAVEFORM_INPUT.shape == (110_250, 1)
+    assert (MFCC_INPUT.start, MFCC_INPUT.stop) == (MFCC.start, MFCC.stop) == (128, 168)
+    assert MFCC_INPUT.describe() == "mfcc: 40 rows x 130 frames (3.0 s)"
+    assert WAVEFORM_INPUT.describe() == "waveform: 110,250 samples (5.0 s)"

@@ -23,7 +23,7 @@ from harness.datasets.signal import SAMPLE_RATE, resample
 from harness.errors import DataError, WorkspaceError
 from harness.features import augment
 from harness.features.extract import extract
-from harness.features.input_spec import FUSION_VIEW, MFCC_VIEW, WAVEFORM_VIEW
+from harness.features.input_spec import FUSION_INPUT, MFCC_INPUT, WAVEFORM_INPUT
 from harness.features.store import FeatureStore
 
 NAMES = ("blues/a", "blues/b", "rock/c", "rock/d")
@@ -154,15 +154,21 @@ def test_moments_are_those_of_all_frames_together(
     monkeypatch.setattr(normalization, "_BLOCK", block)
     store.prepare(data.tracks)
     digests = [track.digest for track in data.tracks[:3]]
-    for view in (MFCC_VIEW, FUSION_VIEW):
-        joined = np.concatenate([store.features(digest)[view.start : view.stop] for digest in digests], axis=1)
-        mean, variance = store.moments(view, digests)
-        assert (mean.dtype, variance.dtype, mean.shape) == (np.float32, np.float32, (view.stop - view.start,))
+    for input_spec in (MFCC_INPUT, FUSION_INPUT):
+        joined = np.concatenate(
+            [store.features(digest)[input_spec.start : input_spec.stop] for digest in digests], axis=1
+        )
+        mean, variance = store.normalization(input_spec, digests)
+        assert (mean.dtype, variance.dtype, mean.shape) == (
+            np.float32,
+            np.float32,
+            (input_spec.stop - input_spec.start,),
+        )
         np.testing.assert_allclose(mean, joined.mean(axis=1, dtype=np.float64), rtol=1e-5)
         np.testing.assert_allclose(variance, joined.var(axis=1, dtype=np.float64), rtol=1e-5)
     if block > 100:
         joined = np.concatenate([store.waveform(digest) for digest in digests]) / 32768
-        mean, variance = store.moments(WAVEFORM_VIEW, digests)
+        mean, variance = store.normalization(WAVEFORM_INPUT, digests)
         np.testing.assert_allclose(mean, [joined.mean()], atol=1e-8)
         np.testing.assert_allclose(variance, [joined.var()], rtol=1e-5)
 
@@ -187,7 +193,7 @@ def test_variants_lie_beside_the_tracks_that_are_trained_on(data: Dataset, store
         again = extract((waveform / 32768).astype(np.float32))
         assert (
             np.corrcoef(
-                features[MFCC_VIEW.start : MFCC_VIEW.stop].ravel(), again[MFCC_VIEW.start : MFCC_VIEW.stop].ravel()
+                features[MFCC_INPUT.start : MFCC_INPUT.stop].ravel(), again[MFCC_INPUT.start : MFCC_INPUT.stop].ravel()
             )[0, 1]
             > 0.99
         )
@@ -244,11 +250,11 @@ def test_another_way_of_varying_leaves_the_tracks_alone(
 def test_moments_do_not_see_variants(data: Dataset, store: FeatureStore) -> None:
     digests = [track.digest for track in data.tracks]
     store.prepare(data.tracks)
-    views = (FUSION_VIEW, WAVEFORM_VIEW)
-    before = [store.moments(view, digests) for view in views]
+    input_specs = (FUSION_INPUT, WAVEFORM_INPUT)
+    before = [store.normalization(input_spec, digests) for input_spec in input_specs]
     store.prepare(data.tracks, varied=data.tracks, variants=1)
-    for view, (mean, variance) in zip(views, before, strict=True):
-        np.testing.assert_array_equal(store.moments(view, digests), (mean, variance))
+    for input_spec, (mean, variance) in zip(input_specs, before, strict=True):
+        np.testing.assert_array_equal(store.normalization(input_spec, digests), (mean, variance))
 
 
 KILLED = """

@@ -55,5 +55,5 @@ def test_a_trials_own_memory_does_not_grow_with_the_tracks(store: FeatureStore) 
     command = [sys.executable, walk, store.root, "200", str(TRACKS)]
     done = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": "numpy"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for view, (few, many) in json.loads(done.stdout.splitlines()[-1]).items():
-        assert many - few < PER_TRACK * TRACKS, view
+    for input_spec, (few, many) in json.loads(done.stdout.splitlines()[-1]).items():
+        assert many - few < PER_TRACK * TRACKS, input_spec

@@ -36,7 +36,7 @@ from harness.features.crops import crop, crop_starts
 from harness.features.embeddings import yamnet
 from harness.features.embeddings.extractor import NETWORK_RATE, extractors
 from harness.features.extract import extract
-from harness.features.input_spec import MFCC_VIEW, WAVEFORM_VIEW, InputView
+from harness.features.input_spec import MFCC_INPUT, WAVEFORM_INPUT, InputSpec
 from harness.inference import resolve
 from harness.inference.bundle import export, write_bundle
 from harness.inference.card import facts, introduction, model_card
@@ -101,7 +101,7 @@ def test_a_line_says_which_model_answers_and_whether_to_rely_on_it() -> None:
 
 def test_the_card_tells_scores_with_their_doubt_and_limits() -> None:
     results = make_results(0.6, tracks=50, protocol=make_protocol("kfold:5", folds=5, warning="no artists"))
-    card = model_card(results, results.trials[2], MFCC_VIEW)
+    card = model_card(results, results.trials[2], MFCC_INPUT)
     assert "# cnn2d-fusion, trained on mymusic" in card
     assert "600 train, 200 validate, 190 test, 10 are left out" in card
     assert "the last of 5 folds" in card
@@ -117,15 +117,15 @@ def test_the_card_tells_scores_with_their_doubt_and_limits() -> None:
 def test_the_card_tells_of_a_test_of_this_configuration_only() -> None:
     results = opened(make_results(0.6), winner=(0.5, 0.5, 0.5), tracks=190)
     tested = "with 3 fresh seeds, was tested on 190 tracks that its search never saw: accuracy 50.0 % (42–58 %"
-    assert tested in model_card(results, results.trials[2], MFCC_VIEW)
+    assert tested in model_card(results, results.trials[2], MFCC_INPUT)
     for number in (0, 2):  # winner and baseline
-        assert "The same configuration, trained again" in model_card(results, results.trials[number], MFCC_VIEW)
+        assert "The same configuration, trained again" in model_card(results, results.trials[number], MFCC_INPUT)
     other = opened(make_results(0.6), trials=(1,))
-    card = model_card(other, other.trials[2], MFCC_VIEW)
+    card = model_card(other, other.trials[2], MFCC_INPUT)
     assert "This configuration was not tested: `harness final` tested trial 0 and trial 1" in card
     assert "trained again" not in card
     looked_twice = opened(make_results(0.6), openings=(2, 3))
-    assert "The test set was evaluated on 2 times" in model_card(looked_twice, results.trials[2], MFCC_VIEW)
+    assert "The test set was evaluated on 2 times" in model_card(looked_twice, results.trials[2], MFCC_INPUT)
 
 
 @pytest.mark.parametrize("winners", [(2,), (2, 0)], ids=["one winner", "two winners"])
@@ -133,21 +133,21 @@ def test_outer_folds_test_a_search_and_no_configuration(winners: tuple[int, ...]
     """A smaller search counts its trials from 0, too: an equal number is no equal configuration."""
     random = make_protocol("random", sizes={"train": 152, "valid": 38})
     results = opened(make_results(0.6, protocol=random), folds=5, trials=winners)
-    card = model_card(results, results.trials[2], MFCC_VIEW)
+    card = model_card(results, results.trials[2], MFCC_INPUT)
     assert "Its search was tested on 190 tracks in outer folds, each with the winner that was chosen without it" in card
     assert "The same configuration" not in card
     assert "Nothing was tested" not in card
     unfinished = failed(results, "winner-0-1", Outcome.CRASHED, "cut off")
     for seed in (1, 2):
         unfinished = failed(unfinished, f"winner-{seed}-1", Outcome.CRASHED, "cut off")
-    assert "no seed was scored on all of it" in model_card(unfinished, results.trials[2], MFCC_VIEW)
+    assert "no seed was scored on all of it" in model_card(unfinished, results.trials[2], MFCC_INPUT)
 
 
 def test_the_card_says_how_much_it_could_know() -> None:
     results = make_results(0.6)
-    early = model_card(results, results.trials[2], MFCC_VIEW)
+    early = model_card(results, results.trials[2], MFCC_INPUT)
     assert "was written when its study had 3 trials and nothing was tested yet." in early
-    late = model_card(opened(results, openings=(2, 3)), results.trials[2], MFCC_VIEW)
+    late = model_card(opened(results, openings=(2, 3)), results.trials[2], MFCC_INPUT)
     assert "had 3 trials and had been tested, last after 3." in late
 
 
@@ -200,11 +200,11 @@ def test_an_answer_is_shown_with_its_most_probable_genres_and_over_time() -> Non
 
 def test_the_crops_of_an_embedding_lie_where_the_network_heard_them() -> None:
     """YAMNet has 61 frames in 30 s, but they are 0.48 s apart, and so are those of any longer track."""
-    view = InputView("yamnet", "embedding", 0, yamnet.SIZE, 61, "1a2b")
+    input_spec = InputSpec("yamnet", "embedding", 0, yamnet.SIZE, 61, "1a2b")
     for seconds in (3.1, 29.0, 30.0, 31.0, 61.0, 600.0, 3600.0):
         frames = 1 + (round(seconds * NETWORK_RATE) - yamnet.WINDOW) // yamnet.HOP
-        spans = crop_spans(view, frames, seconds)
-        starts = crop_starts(frames, view.length)
+        spans = crop_spans(input_spec, frames, seconds)
+        starts = crop_starts(frames, input_spec.length)
         assert len(spans) == len(starts)
         assert (spans[0][0], spans[-1][1]) == (0.0, pytest.approx(seconds))
         for (start, end), frame in zip(spans, starts.tolist(), strict=True):
@@ -214,10 +214,10 @@ def test_the_crops_of_an_embedding_lie_where_the_network_heard_them() -> None:
 
 def test_the_crops_of_features_and_waveforms_lie_where_they_were_cut() -> None:
     length = 1 + 60 * SAMPLE_RATE // 512
-    spans = crop_spans(MFCC_VIEW, length, 60.0)
+    spans = crop_spans(MFCC_INPUT, length, 60.0)
     assert [start * SAMPLE_RATE / 512 for start, _ in spans] == pytest.approx(crop_starts(length, 130).tolist())
     assert spans[-1][1] <= 60.0
-    assert crop_spans(WAVEFORM_VIEW, 12 * SAMPLE_RATE, 12.0) == ((0.0, 5.0), (3.5, 8.5), (7.0, 12.0))
+    assert crop_spans(WAVEFORM_INPUT, 12 * SAMPLE_RATE, 12.0) == ((0.0, 5.0), (3.5, 8.5), (7.0, 12.0))
 
 
 def error_output() -> tuple[int, int]:
@@ -229,7 +229,7 @@ def error_output() -> tuple[int, int]:
 def bare_bundle(folder: Path) -> Path:
     """A bundle without a network: enough for files that cannot be read."""
     folder.mkdir()
-    (folder / "model.json").write_text(json.dumps({"format": 1, "view": asdict(MFCC_VIEW), "about": {}}))
+    (folder / "model.json").write_text(json.dumps({"format": 1, "input_spec": asdict(MFCC_INPUT), "about": {}}))
     (folder / "labels.json").write_text('["a", "b"]')
     return folder
 
@@ -550,10 +550,10 @@ def test_a_model_on_embeddings_carries_the_network_that_it_hears_with(keras: Mod
     """Imports the framework, which exports the network."""
     network = export_network(tmp_path / "listener", "plain")
     extractor = extractors([str(network)], tmp_path / "cache")["listener"]
-    inputs = keras.Input(extractor.view.shape)
+    inputs = keras.Input(extractor.input_spec.shape)
     head = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(keras.layers.Flatten()(inputs)))
     head.save(tmp_path / "model.keras")
-    write_bundle(tmp_path / "bundle", tmp_path / "model.keras", extractor.view, ("a", "b"), {}, "", extractor)
+    write_bundle(tmp_path / "bundle", tmp_path / "model.keras", extractor.input_spec, ("a", "b"), {}, "", extractor)
     waveform = noise("song", 70.0, SAMPLE_RATE)
     frames = extractor.embed(np.divide(quantised(waveform), FULL_SCALE, dtype=np.float32))
     shutil.rmtree(network)
@@ -571,9 +571,11 @@ def test_many_crops_are_answered_in_their_order(keras: ModuleType, benchmark: Be
     with resolve.open_model(benchmark.workspace, None, None, tmp_path) as bundle:
         classifier = Classifier.load(bundle)
         heard = classifier.samples(waveform, SAMPLE_RATE)
-    view = classifier.view
-    features = extract(waveform)[view.start : view.stop]
-    crops = np.stack([crop(features, view, start) for start in crop_starts(features.shape[1], view.length).tolist()])
+    input_spec = classifier.input_spec
+    features = extract(waveform)[input_spec.start : input_spec.stop]
+    crops = np.stack(
+        [crop(features, input_spec, start) for start in crop_starts(features.shape[1], input_spec.length).tolist()]
+    )
     assert len(crops) > BATCH
     np.testing.assert_allclose(heard.crops, classifier.network().predict_on_batch(crops), atol=1e-5)
     with pytest.raises(DataError, match="waveform of 5 samples at 22050 Hz: too short"):

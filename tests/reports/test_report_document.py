@@ -79,7 +79,7 @@ def test_the_best_trial_s_memory_is_told_as_needed_and_held(markdown: str):
 
 
 def test_what_older_records_do_not_have_is_a_dash():
-    results = make_results(best={"track_seconds": None, "train_seconds": None})
+    results = make_results(best={"inference_seconds": None, "train_seconds": None})
     (row,) = summary_rows(results_table([results]))
     assert row["Latency of best, 30 s track"] == row["Training seconds of best"] == "–"
 

@@ -395,7 +395,7 @@ def test_the_scores_file_holds_what_was_tested_but_no_clock_and_no_memory():
     later = {
         "openings": tuple(opening.model_copy(update={"opened": "later"}) for opening in results.finals.openings),
         "runs": tuple(run.model_copy(update={"train_seconds": 999.0}) for run in results.finals.runs),
-        "ensembles": (own.model_copy(update={"peak_bytes": None, "track_seconds": 9.0}),),
+        "ensembles": (own.model_copy(update={"peak_bytes": None, "inference_seconds": 9.0}),),
     }
     slower = replace(results, finals=results.finals.model_copy(update=later))
     assert exports.scores_json([slower]) == exports.scores_json([results])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from search_helpers import FAMILY, RECORD
 
-from harness.features.input_spec import InputView
+from harness.features.input_spec import InputSpec
 from harness.search.identity import study_record
 from harness.settings import RunSettings
 from harness.units import GIB
@@ -42,7 +42,7 @@ def test_a_run_that_is_longer_or_elsewhere_goes_on_with_the_study() -> None:
 
 def test_other_weights_of_an_embedding_make_another_study() -> None:
     def embedded(source: str) -> str:
-        family = replace(FAMILY, embeddings={"net": InputView("net", "embedding", 0, 3, 4, source)})
+        family = replace(FAMILY, embeddings={"net": InputSpec("net", "embedding", 0, 3, 4, source)})
         return study_record(family, RECORD.dataset, RECORD.protocol, RECORD.provenance, RunSettings()).study
 
     assert len({embedded("weights"), embedded("others"), name()}) == 3

@@ -18,8 +18,8 @@ from search_helpers import EPOCHS, FAMILY, FOLDS, RECORD, TRACKS, completed, sco
 
 from harness.errors import HarnessError, ProtocolError
 from harness.events import Event, StudyFinished, StudyStarted, TrialFinished
-from harness.features.fold import Example, Fold
-from harness.features.input_spec import MFCC_VIEW
+from harness.features.fold import Fold, LabelledTrack
+from harness.features.input_spec import MFCC_INPUT
 from harness.models import Config
 from harness.records import EpochRecord, Outcome, StudyRecord, StudyResults, TrialRecord
 from harness.search.config import StudyConfig
@@ -48,12 +48,12 @@ def fake(**options: Any) -> FakeBackend:
     return FakeBackend(**({"end": completed, "score": reached} | options))
 
 
-TWENTY = tuple(Example(f"f{number:02}", f"digest of f{number:02}", number % 2) for number in range(20))
+TWENTY = tuple(LabelledTrack(f"f{number:02}", f"digest of f{number:02}", number % 2) for number in range(20))
 FIVE_FOLDS = tuple(
     Fold(
         tuple(t for t in TWENTY if t not in TWENTY[at : at + 4]),
         TWENTY[at : at + 4],
-        {MFCC_VIEW: (np.zeros(40), np.ones(40))},
+        {MFCC_INPUT: (np.zeros(40), np.ones(40))},
     )
     for at in range(0, 20, 4)
 )
@@ -465,6 +465,6 @@ def test_an_interrupted_study_with_folds_ends_like_an_undisturbed_one(
 
 
 def test_the_same_audio_on_two_sides_of_a_fold_is_refused() -> None:
-    twin = Example("another name", TRACKS[0].digest, 0)
+    twin = LabelledTrack("another name", TRACKS[0].digest, 0)
     with pytest.raises(ProtocolError, match="two sides"):
-        Fold(TRACKS[:2], (*TRACKS[2:], twin), {MFCC_VIEW: (np.zeros(40), np.ones(40))})
+        Fold(TRACKS[:2], (*TRACKS[2:], twin), {MFCC_INPUT: (np.zeros(40), np.ones(40))})

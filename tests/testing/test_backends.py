@@ -19,7 +19,7 @@ SPEC = TrialSpec(
     TrainingSpec(
         family=FAMILY.name,
         config=FAMILY.baseline,
-        view=FAMILY.view,
+        input_spec=FAMILY.input_spec,
         genres=("blues", "rock"),
         folds=FOLDS,
         epochs=3,

@@ -370,11 +370,11 @@ def test_the_server_is_fit_to_fork(server: ForkServer) -> None:
 def test_a_footprint_is_estimated_for_the_whole_model(backend: LocalBackend) -> None:
     """Starts the server."""
     configs = [FAMILY.baseline, {**FAMILY.baseline, "width": 64}]
-    small, wide = backend.estimate_footprints(FAMILY.name, FAMILY.view, configs, 4)
+    small, wide = backend.estimate_footprints(FAMILY.name, FAMILY.input_spec, configs, 4)
     assert small.parameters < wide.parameters
     assert small.activations < wide.activations
     with pytest.raises(HarnessError, match="estimate_footprints failed in a child process: KeyError"):
-        backend.estimate_footprints(FAMILY.name, FAMILY.view, [{}], 4)
+        backend.estimate_footprints(FAMILY.name, FAMILY.input_spec, [{}], 4)
 
 
 @pytest.mark.slow

@@ -19,14 +19,14 @@ from model_helpers import FAMILY, GENRES, ToneStore, fold_of, noise, shapes, sma
 from sklearn.utils.class_weight import compute_class_weight
 
 from harness.features.crops import crop, crop_starts, voting_batches
-from harness.features.fold import Example
-from harness.features.input_spec import WAVEFORM_VIEW, InputView
+from harness.features.fold import LabelledTrack
+from harness.features.input_spec import WAVEFORM_INPUT, InputSpec
 from harness.features.store import FeatureStore
 from harness.records import BatchShape, EpochRecord, Outcome, Predictions
 from harness.trials.job import TrainingSpec
 from harness.trials.report import TrialReport
 
-ROWS = InputView("rows", "features", 2, 5, 10)
+ROWS = InputSpec("rows", "features", 2, 5, 10)
 
 
 @dataclass
@@ -65,14 +65,14 @@ def test_a_crop_holds_the_rows_of_its_view() -> None:
 def test_a_short_track_is_repeated_from_its_beginning() -> None:
     np.testing.assert_array_equal(crop(np.array([[1.0, 2.0, 3.0]]), ROWS, 0)[0, :, 0], [1, 2, 3, 1, 2, 3, 1, 2, 3, 1])
     samples = np.array([-32768, 16384], np.int16)
-    heard = crop(samples, replace(WAVEFORM_VIEW, length=5), 0)
+    heard = crop(samples, replace(WAVEFORM_INPUT, length=5), 0)
     assert heard.dtype == np.float32
     np.testing.assert_array_equal(heard[:, 0], [-1, 0.5, -1, 0.5, -1])
 
 
 def test_every_crop_of_every_track_votes_once_in_batches_of_one_size() -> None:
     store = Arrays({"a": ramp(8, 25), "b": ramp(8, 4), "c": ramp(8, 10)})
-    batches = list(voting_batches(store, ROWS, [Example(name, name, 0) for name in "abc"], 4))
+    batches = list(voting_batches(store, ROWS, [LabelledTrack(name, name, 0) for name in "abc"], 4))
     assert [inputs.shape for inputs, _ in batches] == [(4, 3, 10, 1)] * 2
     assert np.concatenate([owners for _, owners in batches]).tolist() == [0, 0, 0, 1, 2, -1, -1, -1]
     assert not batches[-1][0][1:].any()
@@ -87,7 +87,7 @@ def batches(keras: ModuleType) -> Batches:
     from harness.trials.training.batches import CropSampling, TrainingCrops
 
     labels = [0, 0, 0, 1, 0, 2, 1, 0, 1, 0, 2]
-    examples = [Example(f"t{number}", f"t{number}", label) for number, label in enumerate(labels)]
+    examples = [LabelledTrack(f"t{number}", f"t{number}", label) for number, label in enumerate(labels)]
     tracks = {example.digest: ramp(8, 30) + 1000 * number for number, example in enumerate(examples)}
     store = Arrays(tracks | {f"{digest}.{k}": rows + 100_000 * k for digest, rows in tracks.items() for k in (1, 2, 3)})
 
@@ -217,7 +217,7 @@ def test_the_mean_over_its_crops_is_a_tracks_vote(keras: ModuleType) -> None:
 
     steps = np.repeat([0.0, 0.9, 0.3], 10)
     store = Arrays({"long": np.tile(steps, (8, 1)), "short": np.full((8, 10), 0.7)})
-    examples = [Example("long", "long", 1), Example("short", "short", 0)]
+    examples = [LabelledTrack("long", "long", 1), LabelledTrack("short", "short", 0)]
     answer = predict_tracks(Stub(), store, ROWS, examples, ("blues", "rock"), size=3)
     np.testing.assert_allclose(answer.probabilities, [[0.4, 0.6], [0.7, 0.3]], rtol=1e-6)
     assert answer.predicted.tolist() == answer.labels.tolist() == [1, 0]
@@ -321,7 +321,7 @@ def test_training_ends_early_with_the_weights_of_its_best_epoch(spec: Spec, run:
     assert report.best_epoch == best.epoch < len(report.epochs) == best.epoch + 2 < 12
 
     model = keras.models.load_model(run.model, compile=False)
-    again = predict_tracks(model, FeatureStore(run.store), FAMILY.view, order.folds[0].valid, order.genres, 8)
+    again = predict_tracks(model, FeatureStore(run.store), FAMILY.input_spec, order.folds[0].valid, order.genres, 8)
     assert report.predictions is not None
     np.testing.assert_allclose(again.probabilities, report.predictions.probabilities, atol=1e-6)
     assert (best.val_accuracy, best.val_macro_f1) == track_scores(report.predictions)

@@ -20,8 +20,8 @@ from harness.evaluation.ensemble_predict import Member, MemberPredictions
 from harness.events import Event, Note
 from harness.families import select
 from harness.features.embeddings import extractor
-from harness.features.fold import Example, Fold
-from harness.features.input_spec import InputView
+from harness.features.fold import Fold, LabelledTrack
+from harness.features.input_spec import InputSpec
 from harness.features.store import FeatureStore
 from harness.models import Config
 from harness.records import EpochRecord, Outcome, Predictions, Reading, Role, StudyResults
@@ -41,7 +41,7 @@ from harness.workspace import Workspace
 GENRES = ("high", "low", "middle", "top")
 
 
-def answers(examples: Sequence[Example], skill: Callable[[Example], bool]) -> Predictions:
+def answers(examples: Sequence[LabelledTrack], skill: Callable[[LabelledTrack], bool]) -> Predictions:
     """Sure of the right genre where `skill` says so, and of the next one elsewhere."""
     labels = np.array([example.label for example in examples])
     shown = [example.label if skill(example) else (example.label + 1) % 4 for example in examples]
@@ -56,7 +56,7 @@ class FakePool:
 
     specs: ClassVar[list[TrialSpec]] = []
     stop_at: ClassVar[int | None] = None
-    skill: ClassVar[Callable[[TrialSpec, Example], bool]]
+    skill: ClassVar[Callable[[TrialSpec, LabelledTrack], bool]]
     held: dict[int, int] = field(default_factory=dict)
     waiting: list[TrialSpec] = field(default_factory=list)
 
@@ -66,7 +66,7 @@ class FakePool:
 
     def reply(self, number: int, go_on: bool) -> None: ...
 
-    def reckon(self, family: str, view: InputView, config: Config, genres: int) -> Footprint:
+    def reckon(self, family: str, input_spec: InputSpec, config: Config, genres: int) -> Footprint:
         return Footprint(MIB, MIB, MIB, MIB, 1000)
 
     def start(self, spec: TrialSpec, lane: Lane) -> None:
@@ -79,7 +79,7 @@ class FakePool:
     def events(self) -> Iterator[Epoch | FoldEnd | End]:
         spec = self.waiting.pop()
 
-        def known(example: Example) -> bool:
+        def known(example: LabelledTrack) -> bool:
             return type(self).skill(spec, example)
 
         valid = joined([answers(fold.valid, known) for fold in spec.folds])
@@ -308,7 +308,7 @@ def test_without_a_test_set_every_outer_fold_is_tested_by_a_winner_chosen_withou
     """Trial 2 knows all of the first fold and nothing else; trial 1 is good everywhere."""
     first: list[str] = []
 
-    def skill(spec: TrialSpec, example: Example) -> bool:
+    def skill(spec: TrialSpec, example: LabelledTrack) -> bool:
         if spec.model is not None and not first:
             first.extend(each.track for each in spec.folds[0].valid)
         return {0: False, 1: example.label < 2, 2: example.track in first}.get(spec.number, False)
@@ -350,7 +350,7 @@ def test_an_ensemble_of_the_trials_is_tested_with_its_cost(bench: Bench, protoco
     (ensemble,) = results.finals.ensembles
     assert ensemble.tracks == tracks
     assert sum(ensemble.members.values()) == pytest.approx(1, abs=1e-3)
-    assert (ensemble.peak_bytes, ensemble.track_seconds) == (MIB, 0.01)
+    assert (ensemble.peak_bytes, ensemble.inference_seconds) == (MIB, 0.01)
 
 
 def test_other_audio_than_was_searched_on_is_refused(bench: Bench, tmp_path: Path) -> None:
@@ -392,15 +392,15 @@ def test_a_configuration_hears_with_the_network_that_it_names(
     assert all(results.finals and len(results.finals.ensembles) == 2 for results in opened)
     for spec in FakePool.specs:
         if spec.family == "pretrained":
-            assert spec.view.name == spec.config["embedding"]
-            assert spec.view.shape == (sizes[spec.view.name], 4, 1)
-            assert all(fold.moments[spec.view][0].shape == (spec.view.rows,) for fold in spec.folds)
+            assert spec.input_spec.name == spec.config["embedding"]
+            assert spec.input_spec.shape == (sizes[spec.input_spec.name], 4, 1)
+            assert all(fold.normalization[spec.input_spec][0].shape == (spec.input_spec.rows,) for fold in spec.folds)
         else:
-            assert spec.view.name == "mfcc"
+            assert spec.input_spec.name == "mfcc"
 
     # A network whose weights changed is not the one that the study heard with.
     assert study.embeddings == {
-        name: spec.view.source for name in sizes for spec in FakePool.specs if spec.view.name == name
+        name: spec.input_spec.source for name in sizes for spec in FakePool.specs if spec.input_spec.name == name
     }
     retrained = network_at_hand(bench, tmp_path / "retrained", "small", 3, weights="trained longer")
     shutil.rmtree(named[0])

@@ -24,7 +24,7 @@ from harness.datasets.signal import SAMPLE_RATE, Samples, as_samples
 from harness.errors import UsageError, WorkspaceError
 from harness.features.embeddings import musicnn, saved_model, yamnet
 from harness.features.extract import Features
-from harness.features.input_spec import EMBEDDING_SECONDS, InputView
+from harness.features.input_spec import EMBEDDING_SECONDS, InputSpec
 from harness.features.store import FeatureStore
 from harness.files import write_atomically
 from harness.keras_backend import CHILD_CPU
@@ -64,9 +64,9 @@ class Extractor:
     frames: int
 
     @property
-    def view(self) -> InputView:
+    def input_spec(self) -> InputSpec:
         """What a model sees of a track through this network."""
-        return InputView(self.name, "embedding", 0, self.size, self.frames, self.fingerprint)
+        return InputSpec(self.name, "embedding", 0, self.size, self.frames, self.fingerprint)
 
     def embed(self, waveform: Samples) -> Features:
         """Return the embedding of a waveform.

@@ -14,7 +14,7 @@ Point = tuple[str, int, float]
 _SERIES = ("loss", "accuracy", "val_loss", "val_accuracy")
 _FIGURES = (
     *("valid_accuracy", "valid_macro_f1", "train_accuracy", "allocator_peak_bytes", "pool_bytes", "footprint_bytes"),
-    *("parameters", "train_seconds", "epoch_seconds", "track_seconds"),
+    *("parameters", "train_seconds", "epoch_seconds", "inference_seconds"),
 )
 _NAMES = frozenset({*_SERIES, *_FIGURES, "vram_peak_bytes", "vram_bytes", "epochs"})
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DeviceError
-from harness.features.input_spec import InputView
+from harness.features.input_spec import InputSpec
 from harness.models import Config
 from harness.records import EpochRecord, Outcome, Predictions, Reading
 from harness.trials import model_probes, symptoms
@@ -137,10 +137,10 @@ class LocalBackend(TrialBackend):
         return memory_used(slot.device)
 
     def estimate_footprints(
-        self, family: str, view: InputView, configs: Sequence[Config], genres: int
+        self, family: str, input_spec: InputSpec, configs: Sequence[Config], genres: int
     ) -> list[Footprint]:
         plain = [dict(config) for config in configs]
-        answer: list[Footprint] = self.server.call(model_probes.estimate_footprints, family, view, plain, genres)
+        answer: list[Footprint] = self.server.call(model_probes.estimate_footprints, family, input_spec, plain, genres)
         return answer
 
     def memory_in_use(self) -> dict[JobKey, int | None]:

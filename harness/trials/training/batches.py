@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from harness.features.crops import crop
-from harness.features.fold import Example
-from harness.features.input_spec import InputView
+from harness.features.fold import LabelledTrack
+from harness.features.input_spec import InputSpec
 from harness.features.store import FeatureStore
 
 Window = Literal["fixed", "random"]
@@ -63,10 +63,21 @@ class TrainingCrops(keras.utils.PyDataset):
     """
 
     def __init__(
-        self, store: FeatureStore, view: InputView, examples: Sequence[Example], genres: int, sampling: CropSampling
+        self,
+        store: FeatureStore,
+        input_spec: InputSpec,
+        examples: Sequence[LabelledTrack],
+        genres: int,
+        sampling: CropSampling,
     ) -> None:
         super().__init__()
-        self.store, self.view, self.examples, self.genres, self.sampling = store, view, examples, genres, sampling
+        self.store, self.input_spec, self.examples, self.genres, self.sampling = (
+            store,
+            input_spec,
+            examples,
+            genres,
+            sampling,
+        )
         labels = [example.label for example in examples]
         self.weights = class_weights(labels, genres) if sampling.weighted else np.ones(genres, np.float32)
         self.places = np.repeat(np.arange(len(examples)), sampling.crops_per_track)
@@ -104,11 +115,11 @@ class TrainingCrops(keras.utils.PyDataset):
     def _shuffle(self) -> np.ndarray:
         return np.random.default_rng((self.sampling.seed, self.epoch, 0)).permutation(self.places)
 
-    def _crop(self, example: Example, generator: np.random.Generator) -> np.ndarray:
+    def _crop(self, example: LabelledTrack, generator: np.random.Generator) -> np.ndarray:
         sampling = self.sampling
         varied = sampling.variant_share > 0 and generator.random() < sampling.variant_share
         number = int(generator.integers(1, sampling.variants, endpoint=True)) if varied else 0
-        track = self.store.seen(self.view, example.digest, number)
-        room = max(0, track.shape[-1] - self.view.length)
+        track = self.store.seen(self.input_spec, example.digest, number)
+        room = max(0, track.shape[-1] - self.input_spec.length)
         start = room // 2 if sampling.window == "fixed" else int(generator.integers(room + 1))
-        return crop(track, self.view, start)
+        return crop(track, self.input_spec, start)

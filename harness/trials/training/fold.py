@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import keras
 
 from harness.features.augment import VARIANTS
-from harness.features.fold import Example
+from harness.features.fold import LabelledTrack
 from harness.features.store import FeatureStore
 from harness.hashing import nth_seed
 from harness.records import EpochRecord, Predictions
@@ -56,8 +56,8 @@ def train_fold(
     crops = _crops(spec, number, store)
     compile_model(model, spec.config, crops.updates * spec.epochs, spec.batch.accumulation)
 
-    def predict(examples: Sequence[Example]) -> Predictions:
-        return predict_tracks(model, store, spec.view, examples, spec.genres, max(spec.batch.micro_batch, 8))
+    def predict(examples: Sequence[LabelledTrack]) -> Predictions:
+        return predict_tracks(model, store, spec.input_spec, examples, spec.genres, max(spec.batch.micro_batch, 8))
 
     schedule = Schedule(spec.epochs, len(crops), spec.config["patience"], fold=number if len(spec.folds) > 1 else None)
     callback = TrialCallback(lambda: predict(fold.valid), report, schedule, time_limit)
@@ -84,4 +84,4 @@ def _crops(spec: TrainingSpec, number: int, store: FeatureStore) -> TrainingCrop
         variants=VARIANTS,
         seed=nth_seed(spec.seed, number),
     )
-    return TrainingCrops(store, spec.view, spec.folds[number].train, len(spec.genres), sampling)
+    return TrainingCrops(store, spec.input_spec, spec.folds[number].train, len(spec.genres), sampling)

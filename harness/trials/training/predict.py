@@ -11,8 +11,8 @@ import keras
 import numpy as np
 
 from harness.features.crops import voting_batches
-from harness.features.fold import Example
-from harness.features.input_spec import InputView
+from harness.features.fold import LabelledTrack
+from harness.features.input_spec import InputSpec
 from harness.features.store import FeatureStore
 from harness.records import Predictions
 from harness.scoring.metrics import vote
@@ -24,14 +24,14 @@ TIMED_SECONDS, TIMED_ANSWERS = 30.0, 3
 def predict_tracks(
     model: keras.Model,
     store: FeatureStore,
-    view: InputView,
-    examples: Sequence[Example],
+    input_spec: InputSpec,
+    examples: Sequence[LabelledTrack],
     genres: tuple[str, ...],
     size: int,
 ) -> Predictions:
     """Let every crop of every track vote; `size` crops go through the model at once."""
     probabilities, owners = [], []
-    for inputs, batch_owners in voting_batches(store, view, examples, size):
+    for inputs, batch_owners in voting_batches(store, input_spec, examples, size):
         real = batch_owners >= 0
         probabilities.append(np.asarray(model.predict_on_batch(inputs))[real])
         owners.append(batch_owners[real])
@@ -43,7 +43,7 @@ def predict_tracks(
     )
 
 
-def evenly_spaced_subset(examples: Sequence[Example], count: int) -> tuple[Example, ...]:
+def evenly_spaced_subset(examples: Sequence[LabelledTrack], count: int) -> tuple[LabelledTrack, ...]:
     """Return `count` examples at even distances (all, if there are fewer): genres come in nearly their own shares."""
     ordered = sorted(examples, key=lambda example: (example.label, example.track))
     if len(ordered) <= count:
@@ -51,9 +51,9 @@ def evenly_spaced_subset(examples: Sequence[Example], count: int) -> tuple[Examp
     return tuple(ordered[place] for place in np.linspace(0, len(ordered) - 1, count).round().astype(int))
 
 
-def measure_inference_seconds(model: keras.Model, view: InputView) -> float:
+def measure_inference_seconds(model: keras.Model, input_spec: InputSpec) -> float:
     """Return the seconds in which `model` answers for a track of `TIMED_SECONDS` whose features are there."""
-    inputs = np.zeros((math.ceil(TIMED_SECONDS / view.seconds), *view.shape), np.float32)
+    inputs = np.zeros((math.ceil(TIMED_SECONDS / input_spec.seconds), *input_spec.shape), np.float32)
     model.predict_on_batch(inputs)  # traces
     seconds = []
     for _ in range(TIMED_ANSWERS):

@@ -14,7 +14,7 @@ from harness.families import Family
 from harness.features.store import FeatureStore
 from harness.files import replacing
 from harness.hashing import nth_seed
-from harness.models import Shapes
+from harness.models import ModelInputs
 from harness.records import EpochRecord, Outcome, Predictions, ValidationScores
 from harness.scoring.metrics import joined, track_scores
 from harness.trials import framework
@@ -71,7 +71,9 @@ def train(
             model = None
             keras.utils.clear_session()
             keras.utils.set_random_seed(nth_seed(spec.seed, number))
-        model = family.build(spec.config, Shapes(spec.view.shape, len(spec.genres), *fold.moments[spec.view]))
+        model = family.build(
+            spec.config, ModelInputs(spec.input_spec.shape, len(spec.genres), *fold.normalization[spec.input_spec])
+        )
         time_limit = TimeLimit(started, limit_seconds, _later_seconds(done, len(spec.folds) - number - 1))
         try:
             done.append(train_fold(model, spec, number, store, keep, time_limit))
@@ -85,7 +87,7 @@ def train(
         save(model, model_file)
     completed = _with_scores(report(Outcome.COMPLETED), done)
     # Last, for it belongs neither to the training's time nor to its peak.
-    return replace(completed, inference_seconds=measure_inference_seconds(model, spec.view))
+    return replace(completed, inference_seconds=measure_inference_seconds(model, spec.input_spec))
 
 
 def _later_seconds(done: Sequence[TrainedFold], folds: int) -> Callable[[float], float]:
