@@ -28,7 +28,7 @@ from gpu_trials import GENRES, Bench, Point, Watched, order, points_of, run, stu
 from harness import keras_backend
 from harness.errors import HarnessError, UnusableGpuError
 from harness.families import GROUP, Family, families, select
-from harness.records import Outcome, Source
+from harness.records.trial import Outcome, ReadingSource
 from harness.search.fitting import room_of
 from harness.trials import worker
 from harness.trials.pool import RETURN_SECONDS, Pool
@@ -119,7 +119,10 @@ def check_source(check: Check) -> None:
 def check_over_budget(check: Check) -> None:
     """A trial without a cap, under a quarter of what it needs."""
     bench, point = check.bench, check.heaviest()
-    expect(bench.lane.probe.source is not Source.NONE, "nothing measures GPU memory here, so no trial is seen over it.")
+    expect(
+        bench.lane.probe.source is not ReadingSource.NONE,
+        "nothing measures GPU memory here, so no trial is seen over it.",
+    )
     budget = bench.lane.overhead_bytes + check.footprint(point, FULL) // 4
     end = run(bench, replace(order(bench, point, FULL, budget, epochs=10**6), time_limit_seconds=None))
     above = next((seconds for seconds, held in end.series if held > budget), None)

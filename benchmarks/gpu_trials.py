@@ -19,7 +19,8 @@ from harness.features.input_spec import WAVEFORM_INPUT, InputSpec
 from harness.features.store import FeatureStore
 from harness.keras_backend import backend
 from harness.models import Config
-from harness.records import DatasetRecord, ProtocolRecord, Provenance, StudyRecord, StudyResults, Value
+from harness.records.base import Value
+from harness.records.study import DatasetRecord, ProtocolRecord, Provenance, StudyRecord, StudyResults
 from harness.trials.pool import End, Event, Pool
 from harness.trials.spec import TrialSpec
 from harness.vram.admission import Lane

@@ -37,7 +37,7 @@ from nvml_stub import STATE, build, describe  # noqa: E402
 from harness.families import Family, select  # noqa: E402
 from harness.keras_backend import STAND_IN  # noqa: E402
 from harness.models import Config  # noqa: E402
-from harness.records import Outcome  # noqa: E402
+from harness.records.trial import Outcome  # noqa: E402
 from harness.search.space import points  # noqa: E402
 from harness.trials.pool import Pool  # noqa: E402
 from harness.units import GIB, MIB, format_size  # noqa: E402

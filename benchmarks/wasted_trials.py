@@ -43,7 +43,7 @@ from search_helpers import FOLDS, PREDICTIONS, RECORD  # noqa: E402
 
 from harness.families import Family, select  # noqa: E402
 from harness.processes import kill_group  # noqa: E402
-from harness.records import EpochRecord, Outcome, Reading  # noqa: E402
+from harness.records.trial import EpochRecord, Outcome, Reading  # noqa: E402
 from harness.search.study import Plan, Study  # noqa: E402
 from harness.tracking.base import NullTracker  # noqa: E402
 from harness.tracking.ledger import Ledger  # noqa: E402

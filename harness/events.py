@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from harness.records import EpochRecord, FinalRecord, StudyRecord, StudyResults, TrialRecord, Value
+from harness.records.base import Value
+from harness.records.final import FinalRecord
+from harness.records.study import StudyRecord, StudyResults
+from harness.records.trial import EpochRecord, TrialRecord
 
 
 @dataclass(frozen=True)

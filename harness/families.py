@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from harness.errors import FamilyError
 from harness.features.input_spec import InputSpec
 from harness.models import Config, ModelInputs
-from harness.records import Published
+from harness.records.study import Published
 
 if TYPE_CHECKING:
     import keras

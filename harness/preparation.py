@@ -18,7 +18,7 @@ from harness.features.embeddings.extractor import Extractor, extract_missing, ex
 from harness.features.fold import Fold, LabelledTrack
 from harness.features.input_spec import InputSpec
 from harness.features.store import FeatureStore
-from harness.records import DatasetRecord, ProtocolRecord
+from harness.records.study import DatasetRecord, ProtocolRecord
 from harness.settings import MUSICNN, RunSettings, cache
 from harness.synthetic import dataset as synthetic
 from harness.workspace import Workspace

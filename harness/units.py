@@ -120,3 +120,8 @@ def ratio_range(interval: tuple[float, float]) -> str:
     """Return an interval of scores for a reader, two digits, rounded outward so that it still covers."""
     low, high = (round(100 * end, 6) for end in interval)
     return f"{math.floor(low) / 100:.2f}–{math.ceil(high) / 100:.2f}"
+
+
+def is_finite(value: float | None) -> bool:
+    """Whether `value` is a number that JSON, Optuna and MLflow can all store."""
+    return value is not None and math.isfinite(value)

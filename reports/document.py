@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.analysis.comparison_group import GroupAnalysis, analyse
-from harness.records import RunLinks, StudyResults
+from harness.records.base import RunLinks
+from harness.records.study import StudyResults
 from reports import notes
 from reports.exports import scores_json
 from reports.sections import family, final_test, headline, memory, pairwise, provenance

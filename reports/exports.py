@@ -7,8 +7,11 @@ import io
 import json
 from collections.abc import Sequence
 
-from harness.records import FinalsRecord, Predictions, StudyResults, is_finite
+from harness.records.final import FinalsRecord
+from harness.records.predictions import Predictions
+from harness.records.study import StudyResults
 from harness.scoring.metrics import confusion, per_genre
+from harness.units import is_finite
 
 
 def per_genre_csv(predictions: Predictions) -> str:
@@ -27,7 +30,7 @@ def confusion_json(predictions: Predictions) -> str:
 
 def scores_json(studies: Sequence[StudyResults]) -> str:
     """Return what does not depend on clocks and memory as JSON: equal text from equal runs."""
-    ordered = sorted(studies, key=lambda results: (results.study.family, results.study.study))
+    ordered = sorted(studies, key=lambda results: (results.study.family, results.study.name))
     return _json({"studies": [_study_scores(results) for results in ordered]})
 
 
@@ -36,7 +39,7 @@ def _study_scores(results: StudyResults) -> dict[str, object]:
     trials = sorted(results.trials, key=lambda trial: trial.number)
     return {
         "family": study.family,
-        "study": study.study,
+        "study": study.name,
         "dataset": {"name": study.dataset.name, "fingerprint": study.dataset.fingerprint},
         "protocol": {"name": study.protocol.name, "fingerprint": study.protocol.fingerprint},
         "budget_bytes": study.budget_bytes,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis.memory_curve import MemoryPoint
-from harness.records import Outcome
+from harness.records.trial import Outcome
 from harness.units import format_size
 from reports.svg import GRID, INK, MUTED, ON_COLOUR, PAPER, SERIES, draw_png, draw_svg
 

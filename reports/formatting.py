@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.analysis.comparison_group import GroupAnalysis
-from harness.records import Outcome, Reading, is_finite
+from harness.records.trial import Outcome, Reading
 from harness.scoring.metrics import Interval
-from harness.units import NOTHING, format_size, percent, percent_range
+from harness.units import NOTHING, format_size, is_finite, percent, percent_range
 
 
 def points(difference: float) -> str:

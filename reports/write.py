@@ -8,7 +8,8 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.files import write_atomically
-from harness.records import RunLinks, StudyResults
+from harness.records.base import RunLinks
+from harness.records.study import StudyResults
 from reports.document import build_report, results_table
 from reports.markers import inject
 from reports.page import html_page

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from harness.families import Family, Suggest
 from harness.features.input_spec import WAVEFORM_INPUT
 from harness.models import Config, ModelInputs
-from harness.records import Published, Value
+from harness.records.base import Value
+from harness.records.study import Published
 from search_spaces import common
 
 if TYPE_CHECKING:

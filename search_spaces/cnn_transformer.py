@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from harness.families import Family, Suggest
 from harness.features.input_spec import FUSION_INPUT
 from harness.models import Config, ModelInputs
-from harness.records import Published
+from harness.records.study import Published
 from search_spaces import common
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from harness.families import Suggest
 from harness.models import Config
-from harness.records import Value
+from harness.records.base import Value
 
 TRUNKS = ("blocks", "efficientnet")
 EFFICIENTNETS = ("B0", "B1", "B2", "B3", "S", "M", "L")

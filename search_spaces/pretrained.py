@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from harness.families import Family, Suggest
 from harness.features.input_spec import InputSpec
 from harness.models import Config, ModelInputs
-from harness.records import Value
+from harness.records.base import Value
 from search_spaces import common
 
 if TYPE_CHECKING:

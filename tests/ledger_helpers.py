@@ -4,18 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.records import (
-    DatasetRecord,
-    EpochRecord,
-    Outcome,
-    Predictions,
-    ProtocolRecord,
-    Provenance,
-    Reading,
-    Source,
-    StudyRecord,
-    TrialRecord,
-)
+from harness.records.predictions import Predictions
+from harness.records.study import DatasetRecord, ProtocolRecord, Provenance, StudyRecord
+from harness.records.trial import EpochRecord, Outcome, Reading, ReadingSource, TrialRecord
 
 STUDY = StudyRecord(
     family="cnn",
@@ -49,12 +40,12 @@ def completed(number: int, loss: float = 0.5) -> TrialRecord:
     )
     return TrialRecord(
         family=STUDY.family,
-        study=STUDY.study,
+        study=STUDY.name,
         number=number,
         outcome=Outcome.COMPLETED,
         params={"rate": 1e-5, "dropout": 1.0, "layers": 3, "residual": True, "pooling": "max", "warmup": None},
         epochs=(epoch,),
         valid_macro_f1=0.4,
-        reading=Reading(peak_bytes=123, source=Source.PROCESS),
+        reading=Reading(peak_bytes=123, source=ReadingSource.PROCESS),
         constraints={"vram": -1.5},
     )

@@ -11,25 +11,11 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
-from harness.records import (
-    DatasetRecord,
-    EpochRecord,
-    FinalRecord,
-    FinalsRecord,
-    OpeningRecord,
-    Outcome,
-    Predictions,
-    ProtocolRecord,
-    Provenance,
-    Published,
-    Reading,
-    ReferenceRecord,
-    Role,
-    Source,
-    StudyRecord,
-    TrialRecord,
-    Value,
-)
+from harness.records.base import Value
+from harness.records.final import FinalRecord, FinalRole, FinalsRecord, OpeningRecord
+from harness.records.predictions import Predictions
+from harness.records.study import DatasetRecord, ProtocolRecord, Provenance, Published, ReferenceRecord, StudyRecord
+from harness.records.trial import EpochRecord, Outcome, Reading, ReadingSource, TrialRecord
 from harness.tracking.ledger import Ledger
 from harness.tracking.mlflow.delivery import sync
 from harness.tracking.serialization import FINALS, dump_predictions, dump_record
@@ -86,7 +72,7 @@ def trial(number: int, outcome: Outcome = Outcome.COMPLETED, epochs: tuple[Epoch
     completed = outcome is Outcome.COMPLETED
     return TrialRecord(
         family=STUDY.family,
-        study=STUDY.study,
+        study=STUDY.name,
         number=number,
         outcome=outcome,
         params=PARAMS,
@@ -96,7 +82,7 @@ def trial(number: int, outcome: Outcome = Outcome.COMPLETED, epochs: tuple[Epoch
         best_epoch=2 if completed else None,
         valid_accuracy=0.75 if completed else None,
         valid_macro_f1=0.714 if completed else None,
-        reading=Reading(peak_bytes=3 * 2**30, source=Source.PROCESS),
+        reading=Reading(peak_bytes=3 * 2**30, source=ReadingSource.PROCESS),
         footprint_bytes=2**31,
         constraints={"vram": -1.0},
         started="2025-01-01T10:00:00+00:00",
@@ -117,11 +103,11 @@ TESTED = Predictions(
 REFERENCE = ReferenceRecord(name="largest genre", partition="valid", tracks=4, accuracy=0.5, macro_f1=1 / 3)
 
 
-def final(role: Role, seed: int, fold: int | None = None, outcome: Outcome = Outcome.COMPLETED) -> FinalRecord:
+def final(role: FinalRole, seed: int, fold: int | None = None, outcome: Outcome = Outcome.COMPLETED) -> FinalRecord:
     completed = outcome is Outcome.COMPLETED
     return FinalRecord(
         role=role,
-        trial=7 if role is Role.WINNER else 0,
+        trial=7 if role is FinalRole.WINNER else 0,
         seed=seed,
         fold=fold,
         outcome=outcome,
@@ -129,20 +115,20 @@ def final(role: Role, seed: int, fold: int | None = None, outcome: Outcome = Out
         tracks=4 if completed else 0,
         test_accuracy=0.75 if completed else None,
         test_macro_f1=11 / 15 if completed else None,
-        reading=Reading(peak_bytes=3 * 2**30, source=Source.PROCESS) if completed else Reading(),
+        reading=Reading(peak_bytes=3 * 2**30, source=ReadingSource.PROCESS) if completed else Reading(),
         allocator_peak_bytes=2**30 if completed else None,
         train_seconds=90.5 if completed else None,
     )
 
 
-WINNER, BASELINE = final(Role.WINNER, 2), final(Role.BASELINE, 2)
+WINNER, BASELINE = final(FinalRole.WINNER, 2), final(FinalRole.BASELINE, 2)
 
 
 def keep_finals(ledger: Ledger, *runs: FinalRecord, openings: tuple[OpeningRecord, ...] = OPENINGS[:1]) -> None:
     """Keep finals as the search does: the predictions of a run, then the record that names it."""
     tested = {f"{run.key}.npz": dump_predictions(TESTED) for run in runs if run.outcome is Outcome.COMPLETED}
     finals = FinalsRecord(tested="test", openings=openings, runs=runs)
-    ledger.write_study_files(STUDY.study, {**tested, FINALS: dump_record(finals)})
+    ledger.write_study_files(STUDY.name, {**tested, FINALS: dump_record(finals)})
 
 
 def pictures(title: str, predictions: Predictions) -> Mapping[str, bytes]:

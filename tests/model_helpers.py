@@ -13,7 +13,7 @@ from harness.families import Family, families
 from harness.features.fold import Fold, LabelledTrack
 from harness.features.store import FeatureStore
 from harness.models import ModelInputs
-from harness.records import BatchShape
+from harness.records.trial import BatchShape
 from harness.trials.job import JobKey, JobKind, TrainingSpec, TrialLimits, TrialSpec
 from harness.trials.local.backend import JobFiles
 

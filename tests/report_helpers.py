@@ -9,26 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from harness.records import (
+from harness.records.final import EnsembleRecord, FinalRecord, FinalRole, FinalsRecord, OpeningRecord
+from harness.records.predictions import Predictions
+from harness.records.study import (
     DatasetRecord,
-    EnsembleRecord,
-    EpochRecord,
-    FinalRecord,
-    FinalsRecord,
-    OpeningRecord,
-    Outcome,
-    Predictions,
     ProtocolRecord,
     Provenance,
     Published,
-    Reading,
     ReferenceRecord,
-    Role,
-    Source,
     StudyRecord,
     StudyResults,
-    TrialRecord,
 )
+from harness.records.trial import EpochRecord, Outcome, Reading, ReadingSource, TrialRecord
 from harness.scoring.metrics import track_scores
 from harness.units import GIB, MIB
 
@@ -60,7 +52,7 @@ def make_trial(number: int, outcome: Outcome = Outcome.COMPLETED, **changes: Any
         fields |= {"epochs": tuple(EpochRecord(epoch=index, **epoch) for index in range(20)), "best_epoch": 8}
         fields |= {"train_accuracy": 0.7, "micro_batch": 8, "accumulation": 2, "parameters": 1_234_567}
         fields |= {"train_seconds": 90.0, "inference_seconds": 0.042, "footprint_bytes": 3 * GIB}
-        fields |= {"reading": Reading(peak_bytes=2 * GIB, source=Source.PROCESS)}
+        fields |= {"reading": Reading(peak_bytes=2 * GIB, source=ReadingSource.PROCESS)}
     return TrialRecord(**(fields | changes))
 
 
@@ -169,7 +161,7 @@ def opened(
     """
     runs: list[FinalRecord] = []
     predictions: dict[str, Predictions] = {}
-    for role, accuracies in ((Role.WINNER, winner), (Role.BASELINE, baseline)):
+    for role, accuracies in ((FinalRole.WINNER, winner), (FinalRole.BASELINE, baseline)):
         for seed, accuracy in enumerate(accuracies):
             whole = make_predictions(accuracy, tracks)
             for part in range(max(1, folds)):
@@ -177,7 +169,7 @@ def opened(
                 scores = track_scores(answers)
                 run = FinalRecord(
                     role=role,
-                    trial=trials[part % len(trials)] if role is Role.WINNER else 0,
+                    trial=trials[part % len(trials)] if role is FinalRole.WINNER else 0,
                     seed=seed,
                     fold=part if folds else None,
                     outcome=Outcome.COMPLETED,

@@ -11,16 +11,9 @@ from harness.families import Family, Suggest
 from harness.features.fold import Fold, LabelledTrack
 from harness.features.input_spec import MFCC_INPUT
 from harness.models import Config
-from harness.records import (
-    DatasetRecord,
-    EpochRecord,
-    Outcome,
-    Predictions,
-    ProtocolRecord,
-    Provenance,
-    StudyRecord,
-    ValidationScores,
-)
+from harness.records.predictions import Predictions
+from harness.records.study import DatasetRecord, ProtocolRecord, Provenance, StudyRecord
+from harness.records.trial import EpochRecord, Outcome, ValidationScores
 from harness.trials.job import TrialSpec
 from harness.trials.report import TrialReport
 from harness.units import GIB

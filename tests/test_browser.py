@@ -13,7 +13,7 @@ from browser import Browser, serving
 from matplotlib.image import imread
 from mlflow_helpers import PREDICTIONS, STUDY, trial
 
-from harness.records import Outcome
+from harness.records.trial import Outcome
 from harness.tracking.ledger import Ledger
 from harness.tracking.mlflow.delivery import sync
 from harness.tracking.mlflow.views import BEST_TRIALS, FAMILIES

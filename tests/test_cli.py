@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 
 from harness import cli
 from harness.families import families
-from harness.records import Outcome, TrialRecord
+from harness.records.trial import Outcome, TrialRecord
 from harness.settings import run_settings
 from harness.tracking.ledger import Ledger
 from harness.workspace import Workspace
@@ -148,7 +148,7 @@ def test_gtzan_is_known_by_its_names(harness: Harness, tmp_path: Path) -> None:
 
 def completed(benchmark: Benchmark) -> list[TrialRecord]:
     ledger = Ledger(Workspace(benchmark.workspace))
-    return [trial for study in ledger.studies() for trial in ledger.trials(study.study) if trial.completed]
+    return [trial for study in ledger.studies() for trial in ledger.trials(study.name) if trial.completed]
 
 
 @pytest.mark.slow
@@ -161,8 +161,8 @@ def test_a_run_says_what_it_did(benchmark: Benchmark) -> None:
     assert "Traceback" not in first.stderr
     for trial in completed(benchmark):
         assert len(trial.epochs) == 2
-        assert trial.reading.source == "none"
-        assert trial.reckoned_bytes
+        assert trial.memory.reading.source == "none"
+        assert trial.memory.model_footprint_bytes
 
 
 @pytest.mark.slow
@@ -212,14 +212,14 @@ def test_mlflow_shows_every_trial_with_its_pictures_and_the_champions(benchmark:
     runs = client.search_runs([experiment.experiment_id], "tags.kind = 'trial'")
     shown = {(run.data.tags["study"], int(run.data.tags["trial"])): run for run in runs}
     ledger = Ledger(Workspace(benchmark.workspace))
-    kept = {(trial.study, trial.number) for study in ledger.studies() for trial in ledger.trials(study.study)}
+    kept = {(trial.study, trial.number) for study in ledger.studies() for trial in ledger.trials(study.name)}
     assert len(runs) == len(shown)
     assert shown.keys() == kept
     assert completed(benchmark)
     for trial in completed(benchmark):
         run = shown[trial.study, trial.number]
         assert run.info.status == "FINISHED"
-        assert run.data.metrics["valid_macro_f1"] == trial.valid_macro_f1
+        assert run.data.metrics["valid_macro_f1"] == trial.scores.valid_macro_f1
         names = {item.path for item in client.list_artifacts(run.info.run_id)}
         assert {"confusion_matrix.png", "confusion_matrix.json", "per_genre.csv", "predictions.npz"} <= names
         picture = Path(client.download_artifacts(run.info.run_id, "confusion_matrix.png")).read_bytes()
@@ -268,8 +268,14 @@ def test_a_run_that_is_killed_and_interrupted_ends_as_an_undisturbed_one(
         ledger = Ledger(Workspace(workspace))
         (study,) = (study for study in ledger.studies() if study.family == "cnn2d-mfcc")
         return [
-            (trial.number, trial.outcome, trial.params, trial.valid_macro_f1, [epoch.loss for epoch in trial.epochs])
-            for trial in ledger.trials(study.study)
+            (
+                trial.number,
+                trial.outcome,
+                trial.params,
+                trial.scores.valid_macro_f1,
+                [epoch.loss for epoch in trial.epochs],
+            )
+            for trial in ledger.trials(study.name)
         ]
 
     assert scores(tmp_path / "work") == scores(benchmark.workspace)

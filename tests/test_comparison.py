@@ -11,7 +11,7 @@ from sklearn.metrics import f1_score
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from harness.records import Predictions
+from harness.records.predictions import Predictions
 from harness.scoring.comparison import align, bootstrap_macro_f1, compare, f1_by_genre, holm, mcnemar, seed_spread
 from harness.scoring.metrics import Interval, confusion, track_scores
 

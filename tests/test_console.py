@@ -33,7 +33,7 @@ from harness.events import (
     TrialStarted,
 )
 from harness.families import families
-from harness.records import EpochRecord, Outcome, Reading, Source
+from harness.records.trial import EpochRecord, Outcome, Reading, ReadingSource
 from harness.units import GIB
 from harness.workflows.list_families import families_page
 
@@ -70,7 +70,7 @@ def shown(view: LiveView, events: Iterable[Event], width: int = 80) -> str:
 
 
 def completed(number: int, score: float, held: int | None = None) -> TrialFinished:
-    reading = Reading(peak_bytes=held, source=Source.PROCESS) if held else Reading()
+    reading = Reading(peak_bytes=held, source=ReadingSource.PROCESS) if held else Reading()
     return TrialFinished(make_trial(number, valid_accuracy=score, valid_macro_f1=score, reading=reading))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, log_loss
 
-from harness.records import Predictions
+from harness.records.predictions import Predictions
 from harness.scoring.ensemble import blend, select_members
 from harness.scoring.metrics import track_scores
 

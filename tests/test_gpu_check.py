@@ -21,7 +21,7 @@ from harness.families import families
 from harness.features.input_spec import InputSpec
 from harness.keras_backend import STAND_IN
 from harness.models import Config
-from harness.records import Outcome, Reading, Source
+from harness.records.trial import Outcome, Reading, ReadingSource
 from harness.search.fitting import room_of
 from harness.trials.pool import End, Event
 from harness.trials.spec import Ended, TrialSpec
@@ -125,7 +125,7 @@ class FakePool:
         if spec.cap_bytes is not None and need > spec.cap_bytes:
             yield End(spec, Ended(Outcome.OOM, "RESOURCE_EXHAUSTED"), Reading())
         else:
-            reading = Reading(peak_bytes=need + GIB, source=Source.PROCESS)
+            reading = Reading(peak_bytes=need + GIB, source=ReadingSource.PROCESS)
             # Any score will do.
             end = completed(spec, valid_accuracy=0.5, valid_macro_f1=0.5, allocator_peak_bytes=need)
             yield End(spec, end, reading, pool_bytes=need, gone_seconds=1.0)

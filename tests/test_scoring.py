@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, f1_score
 
-from harness.records import Predictions
+from harness.records.predictions import Predictions
 from harness.scoring.metrics import confusion, per_genre, track_scores, vote, wilson
 
 GENRES = ("blues", "jazz", "metal", "rock")

@@ -19,7 +19,8 @@ from harness.analysis.pairwise import PairwiseTests, compare_pairs
 from harness.analysis.score_intervals import ValidationScore, accuracy_interval, validation_score
 from harness.analysis.search_course import SearchCourse, summarise_search
 from harness.errors import UsageError
-from harness.records import Predictions, ReferenceRecord, StudyRecord, StudyResults
+from harness.records.predictions import Predictions
+from harness.records.study import ReferenceRecord, StudyRecord, StudyResults
 from harness.scoring.metrics import Interval, confusion
 
 
@@ -177,12 +178,12 @@ def _analyse_study(results: StudyResults, label: str, budgets: Sequence[int]) ->
 
 def _rank(results: StudyResults) -> tuple[float, str, str]:
     score = results.best.scores.valid_macro_f1 if results.best else None
-    return (1.0 if score is None else -score, results.study.family, results.study.study)
+    return (1.0 if score is None else -score, results.study.family, results.study.name)
 
 
 def _labels(group: Sequence[StudyResults]) -> list[str]:
     families = Counter(results.study.family for results in group)
-    return [results.study.family if families[results.study.family] == 1 else results.study.study for results in group]
+    return [results.study.family if families[results.study.family] == 1 else results.study.name for results in group]
 
 
 def _tested_on(group: Sequence[StudyResults]) -> Literal["test", "outer folds"]:

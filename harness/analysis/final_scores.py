@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from harness.analysis.score_intervals import accuracy_interval
-from harness.records import EnsembleRecord, FinalRecord, FinalsRecord, Outcome, Predictions, Role, StudyResults
+from harness.records.final import EnsembleRecord, FinalRecord, FinalRole, FinalsRecord
+from harness.records.predictions import Predictions
+from harness.records.study import StudyResults
+from harness.records.trial import Outcome
 from harness.scoring.comparison import McNemar, Spread, bootstrap_macro_f1, mcnemar, seed_spread
 from harness.scoring.metrics import Interval, Scores, joined, track_scores
 
@@ -78,7 +81,7 @@ class FinalScores:
     """
 
     record: FinalsRecord
-    runs: Mapping[Role, RunsBySeed]
+    runs: Mapping[FinalRole, RunsBySeed]
     winner: ConfigurationScores | None
     baseline: ConfigurationScores | None
     baseline_won: bool
@@ -98,12 +101,12 @@ def score_finals(results: StudyResults) -> FinalScores | None:
     finals = results.finals
     if finals is None:
         return None
-    winner, baseline = (score_configuration(results, role) for role in (Role.WINNER, Role.BASELINE))
-    winners = [run for run in finals.runs if run.role is Role.WINNER]
+    winner, baseline = (score_configuration(results, role) for role in (FinalRole.WINNER, FinalRole.BASELINE))
+    winners = [run for run in finals.runs if run.role is FinalRole.WINNER]
     baseline_won = bool(winners) and all(run.trial == 0 for run in winners)
     return FinalScores(
         record=finals,
-        runs={role: _runs_by_seed(finals.runs, role) for role in Role},
+        runs={role: _runs_by_seed(finals.runs, role) for role in FinalRole},
         winner=winner,
         baseline=baseline,
         baseline_won=baseline_won,
@@ -112,7 +115,7 @@ def score_finals(results: StudyResults) -> FinalScores | None:
     )
 
 
-def score_configuration(results: StudyResults, role: Role) -> ConfigurationScores | None:
+def score_configuration(results: StudyResults, role: FinalRole) -> ConfigurationScores | None:
     """Score one configuration over its seeds; None without a seed that was scored on all tested tracks."""
     finals = results.finals
     by_seed = _runs_by_seed(finals.runs, role) if finals is not None else {}
@@ -146,9 +149,9 @@ def score_ensembles(studies: Sequence[StudyResults]) -> tuple[EnsembleScores, ..
     return tuple(EnsembleScores(ensemble, accuracy_interval(ensemble.accuracy, ensemble.tracks)) for ensemble in found)
 
 
-def _runs_by_seed(runs: Sequence[FinalRecord], role: Role) -> RunsBySeed:
+def _runs_by_seed(runs: Sequence[FinalRecord], role: FinalRole) -> RunsBySeed:
     own = {(run.seed, run.fold or 0): run for run in runs if run.role is role}
-    if role is Role.BASELINE:
+    if role is FinalRole.BASELINE:
         # Where the baseline itself won, it has no run of its own: the winner's is its run.
         own = {(run.seed, run.fold or 0): run for run in runs if run.trial == 0} | own
     by_seed: dict[int, list[FinalRecord]] = defaultdict(list)

@@ -24,7 +24,8 @@ from typing import NamedTuple
 from harness.analysis.memory_curve import Peak, peak
 from harness.analysis.score_intervals import ValidationScore
 from harness.analysis.search_course import count_outcomes
-from harness.records import Outcome, StudyResults, TrialRecord
+from harness.records.study import StudyResults
+from harness.records.trial import Outcome, TrialRecord
 from harness.scoring.metrics import Interval
 
 _LARGE_GAP = 0.2

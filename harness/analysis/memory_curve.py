@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from harness.records import Outcome, StudyResults, TrialRecord, best_trial, is_finite
-from harness.units import GIB, MIB
+from harness.records.study import StudyResults
+from harness.records.trial import Outcome, TrialRecord, best_trial
+from harness.units import GIB, MIB, is_finite
 
 _THIRDS = 3
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.records import Outcome, TrialRecord
+from harness.records.trial import Outcome, TrialRecord
 
 # These may end before training has reached its peak, so that a peak of theirs says little.
 _ENDED_EARLY = (Outcome.REFUSED, Outcome.OOM, Outcome.HOST_OOM, Outcome.CRASHED, Outcome.INTERRUPTED)

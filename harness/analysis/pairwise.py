@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.records import Predictions
+from harness.records.predictions import Predictions
 from harness.scoring.comparison import Comparison, compare
 
 LEVEL = 0.05

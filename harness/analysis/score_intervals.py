@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from harness.records import Predictions, StudyResults, is_finite
+from harness.records.predictions import Predictions
+from harness.records.study import StudyResults
 from harness.scoring.comparison import bootstrap_macro_f1
 from harness.scoring.metrics import Interval, wilson
+from harness.units import is_finite
 
 
 class ScoreIntervals(NamedTuple):

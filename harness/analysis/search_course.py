@@ -6,7 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.records import Outcome, StudyResults, TrialRecord, is_finite
+from harness.records.study import StudyResults
+from harness.records.trial import Outcome, TrialRecord
+from harness.units import is_finite
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from harness.events import Event, FinalFinished, Note, Progress, StudyFinished, StudyStarted, TrialFinished
-from harness.records import Outcome, TrialRecord
+from harness.records.trial import Outcome, TrialRecord
 from harness.units import format_duration
 
 
@@ -45,7 +45,7 @@ def plain(event: Event) -> str:
             return f"warning: {text}" if warning else text
         case StudyStarted(study, trials, ended, _):
             kept = f", {ended} of them ended before" if ended else ""
-            return f"{study.family}: study {study.study}, {trials} trials{kept}"
+            return f"{study.family}: study {study.name}, {trials} trials{kept}"
         case TrialFinished(trial):
             return f"{trial.family} · trial {trial.number} · {_ending(trial)}"
         case FinalFinished(family, run):
@@ -96,7 +96,7 @@ def json_line(event: Event) -> dict[str, Any] | None:
             return {
                 "event": "study",
                 "family": results.study.family,
-                "study": results.study.study,
+                "study": results.study.name,
                 "trials": len(results.trials),
                 "best_trial": best.number if best else None,
                 "valid_accuracy": best.scores.valid_accuracy if best else None,

@@ -24,7 +24,7 @@ from harness.events import (
     TrialFinished,
     TrialStarted,
 )
-from harness.records import Outcome, Source
+from harness.records.trial import Outcome, ReadingSource
 from harness.units import format_duration, format_size
 
 _BAR = 14
@@ -99,7 +99,7 @@ class LiveView:
                 if record.scores.valid_macro_f1 is not None and record.completed:
                     within.best = max(within.best or 0.0, record.scores.valid_macro_f1)
                 if record.epochs:
-                    self.measured = self.measured or record.memory.reading.source is not Source.NONE
+                    self.measured = self.measured or record.memory.reading.source is not ReadingSource.NONE
             case StudyFinished() | Note():
                 pass
         return plain(event)

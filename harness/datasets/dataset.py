@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.records import DatasetRecord
+from harness.records.study import DatasetRecord
 
 ARTIST_TABLE = "artists.csv"
 """Beside the genre folders: the artist of every track."""

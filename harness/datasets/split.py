@@ -10,7 +10,7 @@ from enum import StrEnum
 from harness.datasets.dataset import Dataset
 from harness.errors import ProtocolError, listed
 from harness.hashing import short_hash
-from harness.records import ProtocolRecord
+from harness.records.study import ProtocolRecord
 
 
 class Partition(StrEnum):

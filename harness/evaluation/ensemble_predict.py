@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from harness.features.fold import LabelledTrack
 from harness.features.input_spec import InputSpec
-from harness.records import Predictions
+from harness.records.predictions import Predictions
 
 BATCH = 16
 TIMED_TRACKS = 5

@@ -11,7 +11,9 @@ from harness.evaluation.ensemble_predict import TIMED_TRACKS, Member, MemberPred
 from harness.evaluation.nested_cv import restricted
 from harness.evaluation.study_under_test import StudyUnderTest
 from harness.features.fold import LabelledTrack
-from harness.records import EnsembleRecord, Predictions, StudyResults
+from harness.records.final import EnsembleRecord
+from harness.records.predictions import Predictions
+from harness.records.study import StudyResults
 from harness.scoring.ensemble import blend, select_members
 from harness.scoring.metrics import joined, track_scores
 from harness.tracking.ledger import Ledger
@@ -73,7 +75,7 @@ class _SavedModels:
         return made
 
     def _member(self, candidate: Candidate) -> Member:
-        study = next(study for study in self.studies if study.record.study == candidate.study)
+        study = next(study for study in self.studies if study.record.name == candidate.study)
         trial = next(trial for trial in study.results.trials if trial.number == candidate.number)
         return Member(
             study.family.input_spec_of(trial.params), self.ledger.model_path(candidate.study, candidate.number)
@@ -106,7 +108,7 @@ def evaluate_ensembles(
     outer = [] if first.has_test_set else [frozenset(example.track for example in fold.test) for fold in first.folds]
     tested = TestedTracks(first.tested, tuple(outer))
     predict = _SavedModels(studies, server, ledger, environment).predict
-    results = [ledger.results(study.record.study) for study in studies]
+    results = [ledger.results(study.record.name) for study in studies]
     names = " + ".join(dict.fromkeys(each.study.family for each in results))
     joint = ensemble(names, results, ledger, tested, predict) if len(studies) > 1 else None
     for each in results:
@@ -120,7 +122,7 @@ def _keep(own: EnsembleRecord | None, joint: EnsembleRecord | None, results: Stu
     others = [joint] if joint is not None else earlier
     found = (*([own] if own is not None else []), *others)
     finals = results.finals.model_copy(update={"ensembles": found})
-    ledger.write_study_files(results.study.study, {FINALS: dump_record(finals)})
+    ledger.write_study_files(results.study.name, {FINALS: dump_record(finals)})
 
 
 def ensemble(
@@ -137,10 +139,10 @@ def ensemble(
         studies: on the same split.
     """
     candidates = {
-        Candidate(results.study.study, results.study.family, trial.number): results.predictions[trial.number]
+        Candidate(results.study.name, results.study.family, trial.number): results.predictions[trial.number]
         for results in studies
         for trial in results.trials
-        if trial.completed and ledger.model_path(results.study.study, trial.number).exists()
+        if trial.completed and ledger.model_path(results.study.name, trial.number).exists()
     }
     if len(candidates) < 2:
         return None

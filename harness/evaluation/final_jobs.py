@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from harness.evaluation.study_under_test import StudyUnderTest
 from harness.features.fold import Fold
-from harness.records import FinalRecord, MemoryRecord, Role, TrialRecord, final_key
+from harness.records.final import FinalRecord, FinalRole, final_key
+from harness.records.trial import MemoryRecord, TrialRecord
 from harness.scoring.metrics import track_scores
 from harness.search.trial_record import timing
 from harness.trials.backend import TrialEnded
@@ -23,7 +24,7 @@ class FinalJob:
         outer: the outer fold that is tested; None for a test set.
     """
 
-    role: Role
+    role: FinalRole
     trial: TrialRecord
     seed: int
     outer: int | None
@@ -79,12 +80,12 @@ def final_jobs(study: StudyUnderTest, winners: Sequence[TrialRecord | None], see
     """
     for seed in range(seeds):
         for number, (fold, winner) in enumerate(zip(study.folds, winners, strict=True)):
-            for role, trial in ((Role.WINNER, winner), (Role.BASELINE, study.results.baseline)):
+            for role, trial in ((FinalRole.WINNER, winner), (FinalRole.BASELINE, study.results.baseline)):
                 # A baseline beyond the limits has nothing to be compared with; one that won is tested once.
                 if trial is None or not trial.completed:
                     continue
                 if (
-                    role is Role.BASELINE
+                    role is FinalRole.BASELINE
                     and study.has_test_set
                     and winner is not None
                     and winner.number == trial.number

@@ -14,7 +14,8 @@ from harness.errors import ProtocolError
 from harness.features.fold import Fold
 from harness.features.input_spec import InputSpec
 from harness.preparation import PreparedData
-from harness.records import Predictions, StudyRecord
+from harness.records.predictions import Predictions
+from harness.records.study import StudyRecord
 
 OUTER_FOLDS, FEWEST_FOLDS = 5, 3
 """Outer folds where the protocol has none of its own, and the fewest: one tests, one stops, one trains."""
@@ -43,7 +44,7 @@ def outer_folds(prepared: PreparedData, study: StudyRecord, input_specs: Sequenc
     parts = [valid for _, valid in split.folds]
     if len(parts) < FEWEST_FOLDS:
         raise ProtocolError(
-            f"{study.study}: {split.protocol} leaves nothing to train on beside the fold that is tested and the one "
+            f"{study.name}: {split.protocol} leaves nothing to train on beside the fold that is tested and the one "
             f"that stops the training. Run with at least kfold:{FEWEST_FOLDS}."
         )
     folds = []
@@ -69,7 +70,7 @@ def _drawn(prepared: PreparedData, study: StudyRecord) -> Split:
             return assign(_searched(prepared), f"kfold:{folds}", study.seed)
         except ProtocolError as error:
             reason = str(error)
-    raise ProtocolError(f"{study.study} has no test set, and outer folds cannot take its place: {reason}")
+    raise ProtocolError(f"{study.name} has no test set, and outer folds cannot take its place: {reason}")
 
 
 def _searched(prepared: PreparedData) -> Dataset:

@@ -9,7 +9,8 @@ import numpy as np
 from harness.features.extract import MFCC
 from harness.features.fold import Fold, LabelledTrack
 from harness.features.store import FeatureStore
-from harness.records import Predictions, ReferenceRecord, StudyRecord
+from harness.records.predictions import Predictions
+from harness.records.study import ReferenceRecord, StudyRecord
 from harness.scoring.metrics import joined, track_scores
 from harness.tracking.ledger import Ledger
 from harness.tracking.serialization import REFERENCES, dump_references
@@ -22,8 +23,8 @@ def keep_simple_baselines(ledger: Ledger, study: StudyRecord, store: FeatureStor
         WorkspaceError: the store lacks features, or the ledger cannot be written to.
     """
     scored = simple_baselines(store, folds, study.dataset.genres, study.seed)
-    others = (each for each in ledger.results(study.study).references if each.partition != scored[0].partition)
-    ledger.write_study_files(study.study, {REFERENCES: dump_references((*others, *scored))})
+    others = (each for each in ledger.results(study.name).references if each.partition != scored[0].partition)
+    ledger.write_study_files(study.name, {REFERENCES: dump_references((*others, *scored))})
 
 
 def simple_baselines(

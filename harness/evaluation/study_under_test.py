@@ -8,7 +8,7 @@ from harness.datasets.split import Partition
 from harness.families import Family
 from harness.features.fold import Fold, LabelledTrack
 from harness.preparation import PreparedData
-from harness.records import StudyRecord, StudyResults
+from harness.records.study import StudyRecord, StudyResults
 from harness.settings import RunSettings
 
 

@@ -17,7 +17,8 @@ from harness.evaluation.test_set_access import TestSetAccess
 from harness.evaluation.winner_selection import best_without, smaller_search
 from harness.events import FinalFinished, Notify
 from harness.hashing import seed_for
-from harness.records import FinalsRecord, Outcome, TrialRecord
+from harness.records.final import FinalsRecord
+from harness.records.trial import Outcome, TrialRecord
 from harness.search.memory_limits import room_of
 from harness.search.trial_record import now
 from harness.tracking.ledger import Ledger
@@ -66,14 +67,14 @@ class TestEvaluation:
             run = job.record(end, spec.limits.cap_bytes, self.slot.device.uuid, started)
             if end.report.test_predictions is not None:
                 content = dump_predictions(end.report.test_predictions)
-                self.ledger.write_study_files(study.record.study, {f"{job.key}.npz": content})
+                self.ledger.write_study_files(study.record.name, {f"{job.key}.npz": content})
             others = (other for other in finals.runs if other.key != run.key)
             finals = finals.model_copy(update={"runs": (*others, run)})
             self._keep(finals)
             self.notify(FinalFinished(study.record.family, run))
 
     def _keep(self, finals: FinalsRecord) -> None:
-        self.ledger.write_study_files(self.study.record.study, {FINALS: dump_record(finals)})
+        self.ledger.write_study_files(self.study.record.name, {FINALS: dump_record(finals)})
 
     def _winners(self) -> list[TrialRecord | None]:
         """Return the configuration to test on each fold, chosen without its test tracks."""
@@ -86,7 +87,7 @@ class TestEvaluation:
         return [self._smaller_search(number) for number in range(len(study.folds))]
 
     def _smaller_search(self, number: int) -> TrialRecord | None:
-        folder = self.ledger.outer_folder(self.study.record.study, f"{self.access.fingerprint}-{number}")
+        folder = self.ledger.outer_folder(self.study.record.name, f"{self.access.fingerprint}-{number}")
         return smaller_search(self.study, number, folder, self.backend, self.slots, self.notify)
 
     @property
@@ -112,7 +113,7 @@ class TestEvaluation:
             threads=os.cpu_count() or 1,
         )
         limits = TrialLimits(record.budget_bytes, self._cap(trial))
-        return TrialSpec(job.job_key(record.study), training, limits, keep_model=False)
+        return TrialSpec(job.job_key(record.name), training, limits, keep_model=False)
 
     def _cap(self, trial: TrialRecord) -> int | None:
         """Return what the allocator may take: what it had in the search, where that is there."""

@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from harness.errors import UsageError, WorkspaceError
 from harness.hashing import short_hash
-from harness.records import DatasetRecord, FinalsRecord, OpeningRecord, ProtocolRecord, StudyRecord, StudyResults
+from harness.records.final import FinalsRecord, OpeningRecord
+from harness.records.study import DatasetRecord, ProtocolRecord, StudyRecord, StudyResults
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class TestSetAccess:
             return
         more = sum(trial.timing.ended > self.earlier[-1].opened for trial in self.results.trials)
         raise UsageError(
-            f"{self.results.study.study}: its test set was opened {len(self.earlier)} times, and since then {more} "
+            f"{self.results.study.name}: its test set was opened {len(self.earlier)} times, and since then {more} "
             "trials ended or the split changed. What is chosen after looking is not tested honestly any more. Pass "
             "--reopen-test to do it all the same; the report counts openings."
         )
@@ -77,7 +78,7 @@ def check_same_data(dataset: DatasetRecord, protocol: ProtocolRecord, study: Stu
     """
     if (dataset.fingerprint, protocol.fingerprint) != (study.dataset.fingerprint, study.protocol.fingerprint):
         raise WorkspaceError(
-            f"{study.study}: ran on other tracks of {study.dataset.name}, or on another split, than there are now. Put "
+            f"{study.name}: ran on other tracks of {study.dataset.name}, or on another split, than there are now. Put "
             "the data set back as it was, or start a new study with `harness run`."
         )
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from harness.evaluation.nested_cv import restricted
 from harness.evaluation.study_under_test import StudyUnderTest
 from harness.events import Note, Notify
-from harness.records import StudyResults, TrialRecord
+from harness.records.study import StudyResults
+from harness.records.trial import TrialRecord
 from harness.scoring.metrics import track_scores
 from harness.search.config import StudyConfig
 from harness.search.storage import open_storage

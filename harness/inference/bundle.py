@@ -25,7 +25,7 @@ from harness.errors import UsageError
 from harness.features.embeddings.extractor import Extractor
 from harness.features.input_spec import InputSpec
 from harness.inference.pipeline import ABOUT, LABELS, MODEL, NETWORK
-from harness.records import FORMAT
+from harness.records.base import FORMAT
 
 CARD = "MODEL_CARD.md"
 PACKAGE = Path(harness.__file__).parent

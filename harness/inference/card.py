@@ -11,7 +11,9 @@ from harness.datasets.decode import MIN_SECONDS
 from harness.families import Family
 from harness.features.input_spec import InputSpec
 from harness.markdown import escape, genre_table, table
-from harness.records import Role, StudyResults, TrialRecord
+from harness.records.final import FinalRole
+from harness.records.study import StudyResults
+from harness.records.trial import TrialRecord
 from harness.scoring.metrics import per_genre
 from harness.units import format_setting, percent, percent_range, plural, ratio, ratio_range
 
@@ -23,7 +25,7 @@ def facts(results: StudyResults, trial: TrialRecord) -> dict[str, Any]:
     study = results.study
     return {
         "family": study.family,
-        "study": study.study,
+        "study": study.name,
         "trial": trial.number,
         "dataset": study.dataset.name,
         "synthetic": study.dataset.synthetic,
@@ -121,7 +123,7 @@ def _tested(results: StudyResults, trial: TrialRecord) -> str:
     if roles and trial.number not in roles:
         others = " and ".join(f"trial {number}" for number in sorted(roles))
         return f"This configuration was not tested: `harness final` tested {others} of its study."
-    scored = score_configuration(results, roles.get(trial.number, Role.WINNER))
+    scored = score_configuration(results, roles.get(trial.number, FinalRole.WINNER))
     if scored is None:
         where = "test set" if of_test_set else "outer folds"
         return f"`harness final` evaluated on the {where}, and no seed was scored on all of it."
@@ -183,7 +185,7 @@ def _origin(results: StudyResults, trial: TrialRecord) -> str:
     study, made = results.study, results.study.provenance
     params = [[escape(name), escape(format_setting(setting))] for name, setting in trial.params.items()]
     return (
-        f"Trial {trial.number} of `{study.study}`, epoch {trial.best_epoch} of {study.epochs}, seed {study.seed}; "
+        f"Trial {trial.number} of `{study.name}`, epoch {trial.best_epoch} of {study.epochs}, seed {study.seed}; "
         f"{trial.parameters or 0:,} parameters. Device: {escape(made.device)}. Commit `{made.commit or 'unknown'}`; "
         f"{', '.join(f'{name} {version}' for name, version in made.versions.items())}.\n\n"
         f"{table(['Hyperparameter', 'Value'], params)}"

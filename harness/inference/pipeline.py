@@ -21,7 +21,7 @@ from harness.features.crops import crop, crop_starts
 from harness.features.embeddings.extractor import Extractor
 from harness.features.extract import extract
 from harness.features.input_spec import InputSpec
-from harness.records import FORMAT
+from harness.records.base import FORMAT
 from harness.scoring.metrics import vote
 
 MODEL, LABELS, ABOUT, NETWORK = "model.keras", "labels.json", "model.json", "network"

@@ -14,7 +14,8 @@ from harness.features.embeddings.extractor import Extractor, known_extractors
 from harness.inference.bundle import write_bundle
 from harness.inference.card import facts, model_card
 from harness.inference.pipeline import ABOUT
-from harness.records import StudyRecord, StudyResults, TrialRecord
+from harness.records.study import StudyRecord, StudyResults
+from harness.records.trial import TrialRecord
 from harness.tracking.ledger import Ledger
 from harness.workspace import Workspace
 
@@ -70,7 +71,7 @@ def best_model(ledger: Ledger, studies: Iterable[StudyRecord]) -> tuple[StudyRes
     """
     candidates = [
         (results, trial)
-        for results in map(ledger.results, (study.study for study in studies))
+        for results in map(ledger.results, (study.name for study in studies))
         for trial in results.trials
         if trial.number in results.predictions and ledger.model_path(trial.study, trial.number).exists()
     ]
@@ -113,10 +114,10 @@ def _available(ledger: Ledger, study: StudyRecord, cache: Path) -> tuple[Family,
     if not family.on_embeddings:
         return family, {}
     try:
-        extractors = known_extractors(study.embeddings, ledger.settings(study.study).embedding, cache)
+        extractors = known_extractors(study.embeddings, ledger.settings(study.name).embedding, cache)
     except (UsageError, WorkspaceError) as error:
         raise UsageError(
-            f"{study.study}: what it was embedded with is not available ({error}) Put it back, or name a model that "
+            f"{study.name}: what it was embedded with is not available ({error}) Put it back, or name a model that "
             f"carries it: --model models:/{study.dataset.name}-{study.family}@champion"
         ) from error
     return family.with_embeddings({name: each.input_spec for name, each in extractors.items()}), extractors

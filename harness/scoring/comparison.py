@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from harness.records import Predictions
+from harness.records.predictions import Predictions
 from harness.scoring.metrics import Interval, confusion
 
 Key = TypeVar("Key", bound=Hashable)

@@ -9,7 +9,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from harness.records import Predictions
+from harness.records.predictions import Predictions
 from harness.scoring.comparison import align, f1_by_genre
 from harness.scoring.metrics import confusion
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.records import Predictions
+from harness.records.predictions import Predictions
 
 
 class Scores(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from harness.models import Config
-from harness.records import Outcome, TrialRecord
+from harness.records.trial import Outcome, TrialRecord
 from harness.search.memory_limits import Fitter
 from harness.search.optuna_study import OpenTrial
 from harness.trials.backend import TrialEnded

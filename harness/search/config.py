@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.families import Family
 from harness.features.fold import Fold
-from harness.records import StudyRecord
+from harness.records.study import StudyRecord
 from harness.vram.slots import CPU_SLOT, DeviceSlot
 
 

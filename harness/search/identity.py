@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.families import Family
 from harness.hashing import short_hash
-from harness.records import DatasetRecord, ProtocolRecord, Provenance, StudyRecord
+from harness.records.study import DatasetRecord, ProtocolRecord, Provenance, StudyRecord
 from harness.search.space import space_hash
 from harness.settings import RunSettings
 
@@ -32,7 +32,7 @@ def study_record(
         identity["embeddings"] = embeddings
     return StudyRecord(
         family=family.name,
-        study=f"{family.name}-{short_hash(identity)}",
+        name=f"{family.name}-{short_hash(identity)}",
         description=family.description,
         input="; ".join(input_spec.describe() for input_spec in family.input_specs),
         space=space,

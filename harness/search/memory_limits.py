@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+from harness.hashing import short_hash
 from harness.models import Config
-from harness.records import NOT_MEASURED, Outcome, Reading, Source, TrialRecord, short_hash
+from harness.records.trial import NOT_MEASURED, Outcome, Reading, ReadingSource, TrialRecord
 from harness.trials.report import TrialReport
 from harness.vram.correction import Correction, Need
 from harness.vram.fit import Fit, fit
@@ -42,7 +43,7 @@ class Limits:
     @property
     def measured(self) -> bool:
         """Whether any device's memory is read."""
-        return any(slot.source is not Source.NONE for slot in self.slots)
+        return any(slot.source is not ReadingSource.NONE for slot in self.slots)
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _beside(ended: Iterable[TrialRecord]) -> list[int]:
     return [
         memory.reading.peak_bytes - memory.pool_bytes
         for memory in (trial.memory for trial in ended)
-        if memory.reading.source in (Source.ACCOUNTING, Source.PROCESS)
+        if memory.reading.source in (ReadingSource.ACCOUNTING, ReadingSource.PROCESS)
         and memory.reading.peak_bytes is not None
         and memory.pool_bytes
         and memory.reading.peak_bytes >= memory.pool_bytes

@@ -15,7 +15,9 @@ import optuna
 from harness.errors import WorkspaceError
 from harness.families import Suggest
 from harness.models import Config
-from harness.records import Outcome, StudyRecord, TrialRecord, Value
+from harness.records.base import Value
+from harness.records.study import StudyRecord
+from harness.records.trial import Outcome, TrialRecord
 from harness.search.sampler import pruner, sampler
 
 # Told as PRUNED: samplers ignore failed trials, and would propose the same again.
@@ -98,7 +100,7 @@ class OptunaStudy:
             folds: trainings of a trial.
         """
         study = optuna.create_study(
-            study_name=record.study,
+            study_name=record.name,
             storage=storage,
             pruner=pruner(record.epochs, folds),
             direction="maximize",
@@ -116,7 +118,7 @@ class OptunaStudy:
         Raises:
             WorkspaceError: another workspace made the study in this storage, or the storage lost trials.
         """
-        name, trials = self.record.study, self.study.get_trials(deepcopy=False)
+        name, trials = self.record.name, self.study.get_trials(deepcopy=False)
         known = {trial.number for trial in trials}
         finished = {trial.number for trial in trials if trial.state.is_finished()}
         if self.study.user_attrs.get("workspace", workspace) != workspace or not finished <= ended.keys():

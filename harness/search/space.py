@@ -11,8 +11,8 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from harness.families import Family, Suggest
+from harness.hashing import short_hash
 from harness.models import Config
-from harness.records import short_hash
 
 PROBES = 200
 """Random points that are drawn to see every branch of a conditional space."""

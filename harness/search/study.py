@@ -12,7 +12,9 @@ import optuna
 from harness.errors import HarnessError
 from harness.events import EpochFinished, Notify, StudyFinished, StudyStarted, TrialFinished, TrialStarted
 from harness.models import Config
-from harness.records import Outcome, Predictions, StudyResults, TrialRecord
+from harness.records.predictions import Predictions
+from harness.records.study import StudyResults
+from harness.records.trial import Outcome, TrialRecord
 from harness.scoring.metrics import log_likelihoods
 from harness.search.attempt import Attempt, next_attempt
 from harness.search.config import StudyConfig
@@ -74,7 +76,7 @@ class StudyRunner:
             WorkspaceError: Optuna's storage and the ledger do not tell of the same study.
         """
         proposals = OptunaStudy.open(config.record, config.trials, len(config.folds), storage)
-        trials = TrialTable(ledger.trials(config.record.study))
+        trials = TrialTable(ledger.trials(config.record.name))
         proposals.check_ownership(ledger.owner, trials.ended)
         trials.add_unfinished(proposals.resume(trials.ended, config.family.baseline))
         return cls(config, proposals, backend, ledger, tracker, notify, trials)
@@ -193,7 +195,7 @@ class StudyRunner:
 
     def _epoch_ended(self, event: EpochReported) -> None:
         number, epoch = event.key.number, event.record
-        self.tracker.epoch_ended(self.record.study, number, epoch)
+        self.tracker.epoch_ended(self.record.name, number, epoch)
         in_use = self.backend.memory_in_use().get(event.key)
         self.notify(EpochFinished(self.record.family, number, epoch, in_use))
         # Epochs of different folds saw different tracks; with folds, the pruner is told of tracks instead.
@@ -232,15 +234,15 @@ class StudyRunner:
         """Keep the result, then tell Optuna, then everyone else."""
         self.ledger.write_trial(record, predictions)
         self.ledger.write_study_files(
-            self.record.study, {IMPORTANCE: dump_importance(self.proposals.importance(self.trials.ended))}
+            self.record.name, {IMPORTANCE: dump_importance(self.proposals.importance(self.trials.ended))}
         )
         self.tracker.trial_ended(record)
         self.notify(TrialFinished(record))
 
     def _finish(self) -> StudyResults:
         importance = dump_importance(self.proposals.importance(self.trials.ended))
-        self.ledger.write_study_files(self.record.study, {IMPORTANCE: importance})
-        self.tracker.study_ended(self.record.study)
-        results = self.ledger.results(self.record.study)
+        self.ledger.write_study_files(self.record.name, {IMPORTANCE: importance})
+        self.tracker.study_ended(self.record.name)
+        results = self.ledger.results(self.record.name)
         self.notify(StudyFinished(results))
         return results

@@ -7,15 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from harness.records import (
-    NOT_MEASURED,
-    BatchShape,
-    MemoryRecord,
-    Reading,
-    StudyRecord,
-    TimingRecord,
-    TrialRecord,
-)
+from harness.records.study import StudyRecord
+from harness.records.trial import NOT_MEASURED, BatchShape, MemoryRecord, Reading, TimingRecord, TrialRecord
 from harness.search.attempt import Attempt, RunningAttempt
 from harness.search.optuna_study import OpenTrial
 from harness.trials.backend import TrialEnded
@@ -68,7 +61,7 @@ def trial_record(
     notes = attempt.notes if attempt is not None else ()
     return TrialRecord(
         family=study.family,
-        study=study.study,
+        study=study.name,
         number=trial.number,
         outcome=report.outcome,
         params=trial.params,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.hashing import seed_for
-from harness.records import BatchShape
+from harness.records.trial import BatchShape
 from harness.search.attempt import RunningAttempt
 from harness.search.config import StudyConfig
 from harness.tracking.ledger import Ledger
@@ -18,7 +18,7 @@ def trial_spec(config: StudyConfig, running: RunningAttempt) -> TrialSpec:
     record, attempt, slot = config.record, running.attempt, running.placed.slot
     number = attempt.trial.number
     return TrialSpec(
-        key=JobKey(record.study, JobKind.TRIAL, number, attempt.number),
+        key=JobKey(record.name, JobKind.TRIAL, number, attempt.number),
         training=TrainingSpec(
             family=record.family,
             config=dict(attempt.config),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from enum import Enum
 
-from harness.records import TrialRecord
+from harness.records.trial import TrialRecord
 from harness.search.attempt import Attempt, RunningAttempt
 from harness.search.optuna_study import OpenTrial
 from harness.trials.job import JobKey

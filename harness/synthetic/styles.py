@@ -6,7 +6,7 @@ import tomllib
 from functools import cache
 from importlib import resources
 
-from harness.records import Record
+from harness.records.base import Record
 
 
 class Genre(Record):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.records import Outcome
+from harness.records.trial import Outcome
 from harness.trials.backend import BackendEvent, EpochReported, TrialBackend, TrialEnded, run_to_end
 from harness.trials.job import JobKey, JobKind, TrialSpec
 

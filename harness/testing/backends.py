@@ -9,7 +9,8 @@ import numpy as np
 
 from harness.features.input_spec import InputSpec
 from harness.models import Config
-from harness.records import NOT_MEASURED, EpochRecord, Outcome, Predictions, Reading
+from harness.records.predictions import Predictions
+from harness.records.trial import NOT_MEASURED, EpochRecord, Outcome, Reading
 from harness.trials.backend import BackendEvent, EpochReported, FoldReported, TrialBackend, TrialEnded
 from harness.trials.job import JobKey, TrialSpec
 from harness.trials.report import TrialReport

@@ -9,24 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from harness.records import (
-    DatasetRecord,
-    EpochRecord,
-    Outcome,
-    Predictions,
-    ProtocolRecord,
-    Provenance,
-    StudyRecord,
-    TimingRecord,
-    TrialRecord,
-    ValidationScores,
-)
+from harness.records.predictions import Predictions
+from harness.records.study import DatasetRecord, ProtocolRecord, Provenance, StudyRecord
+from harness.records.trial import EpochRecord, Outcome, TimingRecord, TrialRecord, ValidationScores
 from harness.tracking.base import Tracker
 from harness.tracking.ledger import Ledger
 
 STUDY = StudyRecord(
     family="made-up",
-    study="made-up-0a1b2c3d",
+    name="made-up-0a1b2c3d",
     description="no network",
     input="rows",
     space="0a1b2c3d",
@@ -53,7 +44,7 @@ def made_trial(number: int, outcome: Outcome = Outcome.COMPLETED) -> TrialRecord
     epochs = (EPOCH,) if outcome is not Outcome.REFUSED else ()
     return TrialRecord(
         family=STUDY.family,
-        study=STUDY.study,
+        study=STUDY.name,
         number=number,
         outcome=outcome,
         params={"rate": 0.1},
@@ -83,7 +74,7 @@ class TimedSearch:
         self._time(lambda: self.tracker.trial_started(STUDY, number, {"rate": 0.1}))
 
     def end_epoch(self, number: int) -> None:
-        self._time(lambda: self.tracker.epoch_ended(STUDY.study, number, EPOCH))
+        self._time(lambda: self.tracker.epoch_ended(STUDY.name, number, EPOCH))
 
     def end_trial(self, number: int, outcome: Outcome = Outcome.COMPLETED) -> None:
         trial = made_trial(number, outcome)
@@ -91,7 +82,7 @@ class TimedSearch:
         self._time(lambda: self.tracker.trial_ended(trial))
 
     def end_study(self) -> None:
-        self._time(lambda: self.tracker.study_ended(STUDY.study))
+        self._time(lambda: self.tracker.study_ended(STUDY.name))
 
     def _time(self, call: Callable[[], None]) -> None:
         begun = time.monotonic()
@@ -141,8 +132,8 @@ class TrackerContract:
         search.end_trial(0)
         search.end_study()
         search.tracker.close()
-        assert ledger.study(STUDY.study) == STUDY
-        assert ledger.trials(STUDY.study) == (made_trial(0),)
+        assert ledger.study(STUDY.name) == STUDY
+        assert ledger.trials(STUDY.name) == (made_trial(0),)
         # All was delivered, or waits for the next delivery: there is no third.
         assert {entry for entry in ledger.pending() if entry.number is None} <= waiting
         assert {entry.number for entry in ledger.pending()} <= {None, 0}

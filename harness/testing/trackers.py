@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.records import EpochRecord, StudyRecord, TrialRecord, Value
+from harness.records.base import Value
+from harness.records.study import StudyRecord
+from harness.records.trial import EpochRecord, TrialRecord
 from harness.tracking.base import Tracker
 from harness.tracking.ledger import Ledger
 
@@ -43,13 +45,13 @@ class RecordingTracker(Tracker):
         self._ended: set[tuple[str, int]] = set()
 
     def study_started(self, study: StudyRecord) -> None:
-        self._keep(Call("study_started", study.study), study.study not in self._open, "is open already")
-        self._open.add(study.study)
+        self._keep(Call("study_started", study.name), study.name not in self._open, "is open already")
+        self._open.add(study.name)
 
     def trial_started(self, study: StudyRecord, number: int, params: Mapping[str, Value]) -> None:
-        trial = (study.study, number)
+        trial = (study.name, number)
         call = Call("trial_started", *trial)
-        self._keep(call, trial not in self._running | self._ended, "was started or ended before", study.study)
+        self._keep(call, trial not in self._running | self._ended, "was started or ended before", study.name)
         self._running.add(trial)
 
     def epoch_ended(self, study: str, number: int, epoch: EpochRecord) -> None:

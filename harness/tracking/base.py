@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
-from harness.records import EpochRecord, StudyRecord, TrialRecord, Value
+from harness.records.base import Value
+from harness.records.study import StudyRecord
+from harness.records.trial import EpochRecord, TrialRecord
 
 
 class Tracker(ABC):

@@ -29,7 +29,9 @@ from typing import NamedTuple
 
 from harness.errors import WorkspaceError
 from harness.files import move, remove, remove_unfinished, touch, write_atomically
-from harness.records import Predictions, StudyRecord, StudyResults, TrialRecord
+from harness.records.predictions import Predictions
+from harness.records.study import StudyRecord, StudyResults
+from harness.records.trial import TrialRecord
 from harness.settings import RunSettings
 from harness.tracking.serialization import (
     LazyPredictions,
@@ -86,8 +88,8 @@ class Ledger:
         """
         path = self._study_path(study)
         record = load_record(StudyRecord, path)
-        if record.study != study:
-            raise unreadable(path, f"it belongs to the study {record.study}")
+        if record.name != study:
+            raise unreadable(path, f"it belongs to the study {record.name}")
         return record
 
     def studies(self) -> tuple[StudyRecord, ...]:
@@ -97,7 +99,7 @@ class Ledger:
             WorkspaceError: a record cannot be read.
         """
         names = [path.parent.name for path in self.workspace.results.glob("*/study.json")]
-        return tuple(sorted(map(self.study, names), key=lambda study: (study.family, study.study)))
+        return tuple(sorted(map(self.study, names), key=lambda study: (study.family, study.name)))
 
     def trial(self, study: str, number: int) -> TrialRecord | None:
         """Return trial `number` of `study`, or None while it has not ended.
@@ -179,7 +181,7 @@ class Ledger:
         Raises:
             WorkspaceError: the stored record cannot be read, or the workspace cannot be written to.
         """
-        folder, path = self._folder(study.study), self._study_path(study.study)
+        folder, path = self._folder(study.name), self._study_path(study.name)
         try:
             for part in (folder / "models", folder / "files", self._outbox):
                 part.mkdir(parents=True, exist_ok=True)
@@ -189,17 +191,17 @@ class Ledger:
                 f"{folder}: cannot be written to ({error}). Free the folder, or name another with --workspace."
             ) from error
         if not path.exists():
-            self._mark(Entry(study.study, None))
+            self._mark(Entry(study.name, None))
             write_atomically(path, dump_record(study), durable=True)
-        return self.study(study.study)
+        return self.study(study.name)
 
     def add_device(self, study: StudyRecord, device: str) -> StudyRecord:
         """Add to a study's record, and return it, that its trials run on another device from now on."""
         known = study.provenance.model_copy(update={"device": f"{study.provenance.device}, then {device}"})
         record = dump_record(study.model_copy(update={"provenance": known}))
-        write_atomically(self._study_path(study.study), record, durable=True)
-        self._mark(Entry(study.study, None))
-        return self.study(study.study)
+        write_atomically(self._study_path(study.name), record, durable=True)
+        self._mark(Entry(study.name, None))
+        return self.study(study.name)
 
     def write_study_files(self, study: str, files: Mapping[str, bytes]) -> None:
         """Store `files`, by name, which describe the study as a whole, and mark the study for delivery."""

@@ -1,7 +1,7 @@
 """Records and predictions as bytes, and back; what cannot be read is named with its file.
 
-Every file carries the number of its format, `harness.records.FORMAT`: a JSON object as its first field, beside those of
-the record; an archive of predictions as an array. A file of another format is not guessed at.
+Every file carries the number of its format, `harness.records.base.FORMAT`: a JSON object as its first field, beside
+those of the record; an archive of predictions as an array. A file of another format is not guessed at.
 """
 
 from __future__ import annotations
@@ -17,17 +17,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
 from harness.errors import WorkspaceError
-from harness.records import (
-    FORMAT,
-    FinalsRecord,
-    Outcome,
-    Predictions,
-    Record,
-    ReferenceRecord,
-    StudyRecord,
-    StudyResults,
-    TrialRecord,
-)
+from harness.records.base import FORMAT, Record
+from harness.records.final import FinalsRecord
+from harness.records.predictions import Predictions
+from harness.records.study import ReferenceRecord, StudyRecord, StudyResults
+from harness.records.trial import Outcome, TrialRecord
 
 RecordT = TypeVar("RecordT", bound=BaseModel)
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -204,13 +198,13 @@ def assemble_results(
 
     def parsed(name: str, kind: type[RecordT]) -> RecordT | None:
         content = read_file(name)
-        return None if content is None else parse_record(kind, content, f"{study.study}/{name}")
+        return None if content is None else parse_record(kind, content, f"{study.name}/{name}")
 
     def final_predictions(key: str) -> Predictions:
         content = read_file(f"{key}.npz")
         if content is None:
-            raise unreadable(f"{study.study}/{key}.npz", "it is missing")
-        return parse_predictions(content, f"{study.study}/{key}.npz")
+            raise unreadable(f"{study.name}/{key}.npz", "it is missing")
+        return parse_predictions(content, f"{study.name}/{key}.npz")
 
     finals, references, importance = (
         parsed(FINALS, FinalsRecord),

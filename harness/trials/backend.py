@@ -34,7 +34,8 @@ from dataclasses import dataclass
 
 from harness.features.input_spec import InputSpec
 from harness.models import Config
-from harness.records import NOT_MEASURED, EpochRecord, Predictions, Reading
+from harness.records.predictions import Predictions
+from harness.records.trial import NOT_MEASURED, EpochRecord, Reading
 from harness.trials.job import JobKey, TrialSpec
 from harness.trials.report import TrialReport
 from harness.vram.footprint import Footprint

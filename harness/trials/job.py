@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.features.fold import Fold
 from harness.features.input_spec import InputSpec
-from harness.records import BatchShape
+from harness.records.trial import BatchShape
 
 
 class JobKind(StrEnum):

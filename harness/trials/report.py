@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.records import NO_SCORES, EpochRecord, Outcome, Predictions, ValidationScores
+from harness.records.predictions import Predictions
+from harness.records.trial import NO_SCORES, EpochRecord, Outcome, ValidationScores
 from harness.trials.symptoms import Cause
 
 

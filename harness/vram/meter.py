@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import psutil
 
-from harness.records import Reading, Source
+from harness.records.trial import Reading, ReadingSource
 from harness.vram import nvml
 from harness.vram.probes import DEVICE_SECONDS, PROCESS_SECONDS, Probe, ProbeRejected
 
@@ -74,7 +74,7 @@ class Meter:
     def start(self) -> None:
         """Begin to watch; with nothing to measure, no thread is started."""
         self._started = time.monotonic()
-        if self._probe.source is not Source.NONE:
+        if self._probe.source is not ReadingSource.NONE:
             self._thread.start()
 
     def stop(self) -> Reading:

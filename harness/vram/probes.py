@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from harness.records import Source
+from harness.records.trial import ReadingSource
 from harness.vram import nvml
 from harness.vram.device import Device, is_back, memory_used
 
@@ -22,7 +22,7 @@ class Probe(Protocol):
     """One way to read GPU memory."""
 
     @property
-    def source(self) -> Source:
+    def source(self) -> ReadingSource:
         """What a reading by this probe is called."""
 
     def device_used_bytes(self) -> int | None:
@@ -49,7 +49,7 @@ class AccountingProbe:
     """The driver's own record of the most that a process ever held; misses nothing, also between two samples."""
 
     uuid: str
-    source: ClassVar[Source] = Source.ACCOUNTING
+    source: ClassVar[ReadingSource] = ReadingSource.ACCOUNTING
 
     def device_used_bytes(self) -> int | None:
         return device_used(self.uuid)
@@ -72,7 +72,7 @@ class ProcessProbe:
     """The driver's list of processes and what each holds now."""
 
     uuid: str
-    source: ClassVar[Source] = Source.PROCESS
+    source: ClassVar[ReadingSource] = ReadingSource.PROCESS
 
     def device_used_bytes(self) -> int | None:
         return device_used(self.uuid)
@@ -101,7 +101,7 @@ class DeviceDeltaProbe:
     uuid: str
     baseline_bytes: int
     lists_pids: bool
-    source: ClassVar[Source] = Source.DEVICE_DELTA
+    source: ClassVar[ReadingSource] = ReadingSource.DEVICE_DELTA
 
     def device_used_bytes(self) -> int | None:
         return device_used(self.uuid)
@@ -123,7 +123,7 @@ class DeviceDeltaProbe:
 class NoProbe:
     """Nothing is measured."""
 
-    source: ClassVar[Source] = Source.NONE
+    source: ClassVar[ReadingSource] = ReadingSource.NONE
 
     def device_used_bytes(self) -> int | None:
         return None
@@ -146,7 +146,7 @@ def has_returned(
     """
     if device.uuid is None:
         return None
-    if probe.source in (Source.ACCOUNTING, Source.PROCESS):
+    if probe.source in (ReadingSource.ACCOUNTING, ReadingSource.PROCESS):
         try:
             return nvml.process_memory(device.uuid).keys().isdisjoint(pids)
         except nvml.Lost:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from harness.errors import DeviceError
-from harness.records import Source
+from harness.records.trial import ReadingSource
 from harness.units import MIB, format_size
 from harness.vram import nvml
 from harness.vram.device import Device, is_wsl, memory_returned
@@ -117,7 +117,7 @@ def choose_probe(
         choice = _first_that_passes(device.uuid, child, baseline, others, patience_seconds)
     if isinstance(choice.probe, DeviceDeltaProbe):
         choice = _checked_again(choice, choice.probe, device, child.held_bytes, patience_seconds)
-    if choice.probe.source is Source.NONE:
+    if choice.probe.source is ReadingSource.NONE:
         said = "GPU memory is not measured: only the predicted footprint keeps trials within the budget."
         choice = Choice(choice.probe, [*choice.sentences, said], ASSUMED_OVERHEAD_BYTES)
     return choice._replace(idle_bytes=baseline or 0)
@@ -126,10 +126,10 @@ def choose_probe(
 def _first_that_passes(
     uuid: str, child: SelfTest, baseline: int | None, others: frozenset[int] | None, patience_seconds: float
 ) -> Choice:
-    builders: dict[Source, Callable[[], Probe]] = {
-        Source.ACCOUNTING: lambda: _accounting(uuid),
-        Source.PROCESS: lambda: ProcessProbe(uuid),
-        Source.DEVICE_DELTA: lambda: _device_delta(uuid, baseline, others, child.pid),
+    builders: dict[ReadingSource, Callable[[], Probe]] = {
+        ReadingSource.ACCOUNTING: lambda: _accounting(uuid),
+        ReadingSource.PROCESS: lambda: ProcessProbe(uuid),
+        ReadingSource.DEVICE_DELTA: lambda: _device_delta(uuid, baseline, others, child.pid),
     }
     said: list[str] = []
     for source, build in builders.items():
@@ -185,12 +185,12 @@ def _device_delta(uuid: str, baseline: int | None, others: frozenset[int] | None
     return DeviceDeltaProbe(uuid, baseline, lists_pids=pid in (listed_pids(uuid) or ()))
 
 
-def _remedy(source: Source, error: Exception) -> str:
+def _remedy(source: ReadingSource, error: Exception) -> str:
     if isinstance(error, nvml.NoPermission):
         return " On a GPU split by MIG, name one instance: CUDA_VISIBLE_DEVICES=MIG-..., as listed by `nvidia-smi -L`."
     if is_wsl():
         return " WSL shows no process's memory; that cannot be changed."
-    if isinstance(error, ProbeRejected) and source is Source.PROCESS:
+    if isinstance(error, ProbeRejected) and source is ReadingSource.PROCESS:
         return (
             " In a container with process numbers of its own: update the driver to 570 or later, or start the "
             "container with `--pid=host`."
@@ -198,7 +198,7 @@ def _remedy(source: Source, error: Exception) -> str:
     return ""
 
 
-def _seen(source: Source, seen: int, overhead: int) -> str:
+def _seen(source: ReadingSource, seen: int, overhead: int) -> str:
     return (
         f"{source}: used; it showed {format_size(seen)} for the self-test child, whose framework had taken "
         f"{format_size(seen - overhead)}: the other {format_size(overhead)} are the driver's and the libraries' own, "

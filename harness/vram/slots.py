@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.records import Source
+from harness.records.trial import ReadingSource
 from harness.units import MIB
 from harness.vram.device import Device, DeviceKind, is_wsl
 
@@ -32,7 +32,7 @@ class DeviceSlot:
     """
 
     device: Device
-    source: Source = Source.NONE
+    source: ReadingSource = ReadingSource.NONE
     overhead_bytes: int = 0
     idle_bytes: int = 0
     exclusive: bool = False
@@ -45,7 +45,7 @@ class DeviceSlot:
     @property
     def tells_trials_apart(self) -> bool:
         """Whether one trial's memory is measured apart from another's."""
-        return self.source in (Source.ACCOUNTING, Source.PROCESS)
+        return self.source in (ReadingSource.ACCOUNTING, ReadingSource.PROCESS)
 
     @property
     def reserve_bytes(self) -> int:

@@ -14,7 +14,7 @@ from harness.features.embeddings.extractor import Extractor
 from harness.inference.bundle import CARD, PACKAGE, requirements
 from harness.inference.card import card_of
 from harness.inference.resolve import best_model, bundle_trial
-from harness.records import StudyRecord
+from harness.records.study import StudyRecord
 from harness.settings import RunSettings
 from harness.tracking.ledger import Ledger
 
@@ -68,6 +68,6 @@ def renew_card(settings: RunSettings, family: Family, study: StudyRecord, ledger
     from harness.tracking.mlflow.registry import describe_champion
 
     try:
-        describe_champion(settings.tracking, study, partial(card_of, ledger.results(study.study), family))
+        describe_champion(settings.tracking, study, partial(card_of, ledger.results(study.name), family))
     except TrackingError as error:
         notify(Note(f"the champion's card was not renewed: {error} The same command does it later.", warning=True))

@@ -11,7 +11,7 @@ from functools import partial
 from harness.errors import DeviceError
 from harness.events import Note, Notify
 from harness.keras_backend import check_backend
-from harness.records import Source
+from harness.records.trial import ReadingSource
 from harness.search.trial_spec import job_files
 from harness.settings import RunSettings
 from harness.tracking.ledger import Ledger
@@ -92,7 +92,7 @@ def slots_for(settings: RunSettings, backend: LocalBackend, notify: Notify) -> t
     for note in device.notes:
         notify(Note(note, warning=device.unexpected))
     slots = _proven(settings, device, backend, notify) if device.uuid is not None else []
-    if settings.jobs == "auto" and all(slot.source is Source.NONE for slot in slots):
+    if settings.jobs == "auto" and all(slot.source is ReadingSource.NONE for slot in slots):
         notify(Note("--jobs auto: one trial at a time, since there is no measured GPU memory to share out."))
     return tuple(slots) or (CPU_SLOT,)
 

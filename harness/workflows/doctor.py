@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from harness import keras_backend
 from harness.errors import DeviceError, UnusableGpuError
-from harness.records import Source
+from harness.records.trial import ReadingSource
 from harness.search.memory_limits import room_of
 from harness.settings import RunSettings
 from harness.trials.local.fork_server import ForkServer
@@ -117,7 +117,7 @@ def _on_gpu(device: Device, trains: str, server: ForkServer, settings: RunSettin
     yield from _card(device, works=slot is not None)
     yield from _memory(device, slot, settings)
     if slot is not None:
-        status = Status.NOTE if slot.source is Source.NONE else Status.OK
+        status = Status.NOTE if slot.source is ReadingSource.NONE else Status.OK
         yield from (Finding("measured", status, sentence) for sentence in measured)
     yield from _sharing(device)
     yield from _other_cards(device)

@@ -11,7 +11,7 @@ from harness.events import Note, Notify, counter
 from harness.families import Family
 from harness.models import Config
 from harness.preparation import PreparedData
-from harness.records import StudyRecord
+from harness.records.study import StudyRecord
 from harness.search.memory_limits import Fitter, Limits
 from harness.search.space import points
 from harness.settings import RunSettings
@@ -79,7 +79,7 @@ def _sample(
 ) -> _Sampled:
     """Fit the baseline and random configurations into the budget, and time one forward pass of those that fit."""
     backend, slots, genres = compute.backend, compute.slots, len(study.dataset.genres)
-    known = Ledger(Workspace(settings.workspace)).trials(study.study)
+    known = Ledger(Workspace(settings.workspace)).trials(study.name)
     limits = Limits(settings.vram_budget, settings.min_micro_batch, settings.trial_time_limit, slots)
 
     def estimate(config: Config) -> Footprint:
@@ -118,7 +118,7 @@ def _plan(settings: RunSettings, study: StudyRecord, sampled: _Sampled) -> Itera
     left, sizes = sampled.trials_left, sorted(sampled.footprint_bytes)
     refused = len(sizes) - len(sampled.seconds)
     yield (
-        f"{study.family}: study {study.study}, {left} of {settings.trials} trials to run; "
+        f"{study.family}: study {study.name}, {left} of {settings.trials} trials to run; "
         f"footprints of {SAMPLED} configurations {format_size(sizes[0])} to {format_size(sizes[-1])}, "
         f"{refused} over {sampled.limit}"
     )

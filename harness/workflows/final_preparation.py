@@ -14,7 +14,7 @@ from harness.events import Note, Notify
 from harness.families import Family
 from harness.features.embeddings.extractor import known_extractors
 from harness.preparation import WITH_TEST, PreparedData
-from harness.records import StudyResults
+from harness.records.study import StudyResults
 from harness.settings import RunSettings, cache
 from harness.tracking.ledger import Ledger
 from harness.workflows.devices import ProvenDevices
@@ -60,7 +60,7 @@ class FinalPreparation:
 
     def _evaluation(self, results: StudyResults) -> TestEvaluation:
         record, family = results.study, self.families[results.study.family]
-        settings = self._settings(record.study)
+        settings = self._settings(record.name)
         prepared = self._data(settings)
         check_same_data(prepared.dataset.record(), prepared.split.record(), record)
         if family.on_embeddings:

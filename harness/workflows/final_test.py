@@ -11,7 +11,7 @@ from harness.evaluation.study_under_test import StudyUnderTest
 from harness.events import Note, Notify
 from harness.families import select
 from harness.keras_backend import check_backend
-from harness.records import StudyResults
+from harness.records.study import StudyResults
 from harness.tracking.ledger import Ledger
 from harness.workflows.champion import renew_card
 from harness.workflows.devices import ProvenDevices, local_backend
@@ -50,7 +50,7 @@ def final_test(
             notify(Note(f"{error} `harness sync` delivers it later.", warning=True))
         for study in tested:
             renew_card(study.settings, study.family, study.record, ledger, notify)
-        return tuple(ledger.results(study.record.study) for study in tested)
+        return tuple(ledger.results(study.record.name) for study in tested)
 
 
 def _test(ledger: Ledger, families: Sequence[str], seeds: int, reopen: bool, notify: Notify) -> list[StudyUnderTest]:
@@ -59,7 +59,7 @@ def _test(ledger: Ledger, families: Sequence[str], seeds: int, reopen: bool, not
     Raises:
         UsageError: there is nothing to test.
     """
-    known = [ledger.results(study.study) for study in ledger.studies()]
+    known = [ledger.results(study.name) for study in ledger.studies()]
     wanted = families or sorted({results.study.family for results in known})
     chosen = {family.name: family for family in select(wanted)} if wanted else {}
     studies = [results for results in known if results.study.family in chosen and results.best is not None]
@@ -72,10 +72,10 @@ def _test(ledger: Ledger, families: Sequence[str], seeds: int, reopen: bool, not
         for evaluation in evaluations:
             evaluation.run(seeds)
         tested = [evaluation.study for evaluation in evaluations]
-        environments = {each.study.record.study: each.slot.device.environment() for each in evaluations}
+        environments = {each.study.record.name: each.slot.device.environment() for each in evaluations}
         for group in on_one_split(tested):
             try:
-                evaluate_ensembles(group, ledger, backend.server, environments[group[0].record.study])
+                evaluate_ensembles(group, ledger, backend.server, environments[group[0].record.name])
             except HarnessError as error:
                 notify(Note(f"no ensemble was tested: {error}", warning=True))
     return tested

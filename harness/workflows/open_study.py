@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.errors import DeviceError
 from harness.families import Family
 from harness.preparation import PreparedData
-from harness.records import StudyRecord
+from harness.records.study import StudyRecord
 from harness.search.identity import study_record
 from harness.settings import RunSettings
 from harness.tracking.ledger import Ledger
@@ -28,7 +28,7 @@ def open_study(settings: RunSettings, study: StudyRecord, device: Device, ledger
         WorkspaceError: the workspace cannot be written to, or holds another study under this name.
     """
     record = record_device(ledger.open_study(study), device, settings, ledger)
-    ledger.write_settings(record.study, settings.portable())
+    ledger.write_settings(record.name, settings.portable())
     return record
 
 
@@ -44,7 +44,7 @@ def record_device(record: StudyRecord, device: Device, settings: RunSettings, le
     if settings.device == "auto" and CPU_SLOT.device.name in (last, device.name):
         choice = "cpu" if device.uuid is None else "gpu:0"
         raise DeviceError(
-            f"{record.study}: its trials ran on {last}, and now there is {device.name}. See `harness doctor`; "
+            f"{record.name}: its trials ran on {last}, and now there is {device.name}. See `harness doctor`; "
             f"or pass --device {choice} to go on there all the same, and the report names both."
         )
     return ledger.add_device(record, device.name)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import harness
 from harness import keras_backend
-from harness.records import Provenance
+from harness.records.study import Provenance
 from harness.vram.device import Device
 
 

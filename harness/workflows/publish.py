@@ -6,7 +6,8 @@ from pathlib import Path
 
 from harness.errors import TrackingError
 from harness.events import Note, Notify
-from harness.records import Predictions, StudyResults
+from harness.records.predictions import Predictions
+from harness.records.study import StudyResults
 from harness.scoring.metrics import confusion
 from harness.settings import RunSettings
 from harness.tracking.base import Tracker
@@ -50,7 +51,7 @@ def describe(results: StudyResults) -> str:
 
 def write_report(ledger: Ledger) -> list[Path]:
     """Write the report of everything in the workspace and return the files."""
-    studies = [ledger.results(study.study) for study in ledger.studies()]
+    studies = [ledger.results(study.name) for study in ledger.studies()]
     return write_markdown([study for study in studies if study.trials], ledger.workspace.report)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.records import RunLinks, StudyResults
+from harness.records.base import RunLinks
+from harness.records.study import StudyResults
 from harness.tracking.ledger import Ledger
 from harness.workspace import Workspace
 from reports import write
@@ -61,7 +62,7 @@ def stored_studies(workspace: Path, tracking_uri: str | None) -> Sequence[StudyR
         studies, where = read_studies(tracking_uri), tracking_uri
     else:
         ledger = Ledger(Workspace(workspace))
-        studies, where = [ledger.results(study.study) for study in ledger.studies()], str(workspace)
+        studies, where = [ledger.results(study.name) for study in ledger.studies()], str(workspace)
     found = [study for study in studies if study.trials]
     if not found:
         raise UsageError(f"{where}: holds no finished trial. Make some with: harness run all --quick")

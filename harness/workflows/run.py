@@ -9,7 +9,7 @@ from harness.evaluation.simple_baselines import keep_simple_baselines
 from harness.events import Notify
 from harness.families import Family
 from harness.preparation import PreparedData
-from harness.records import StudyResults
+from harness.records.study import StudyResults
 from harness.search.config import StudyConfig
 from harness.search.storage import open_storage
 from harness.search.study import StudyRunner

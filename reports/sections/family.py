@@ -6,7 +6,7 @@ import re
 
 from harness.analysis.comparison_group import GroupAnalysis, StudyAnalysis
 from harness.markdown import escape, genre_table, link
-from harness.records import RunLinks
+from harness.records.base import RunLinks
 from harness.scoring.metrics import confusion, per_genre
 from harness.units import format_size, percent, ratio
 from reports.figures import confusion_matrix_svg
@@ -26,11 +26,11 @@ def sections(group: GroupAnalysis, links: RunLinks) -> tuple[Section, ...]:
 
 def _section(study: StudyAnalysis, links: RunLinks) -> Section:
     label, record = escape(study.label), study.record
-    name = re.sub(r"[^A-Za-z0-9.-]+", "_", record.study)
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", record.name)
     history, history_picture = _history(study, f"search-{name}.svg")
     by_genre, confusion_picture = _by_genre(study, f"confusion-{name}.svg")
     parts = (
-        f"{escape(record.description)}. Input: {escape(record.input)}.\nStudy `{record.study}`.",
+        f"{escape(record.description)}. Input: {escape(record.input)}.\nStudy `{record.name}`.",
         _tracked(study, links),
         _best(study),
         _limitations(study),
@@ -45,7 +45,7 @@ def _section(study: StudyAnalysis, links: RunLinks) -> Section:
 
 def _tracked(study: StudyAnalysis, links: RunLinks) -> str:
     """Write links to the runs of the study and of its finals; those of its trials stand in their table."""
-    name, finals = study.record.study, study.final.record.runs if study.final is not None else ()
+    name, finals = study.record.name, study.final.record.runs if study.final is not None else ()
     runs = {"the study": links.get((name, None))}
     runs |= {f"{run.role}, {run.label}": links.get((name, run.key)) for run in finals}
     linked = " · ".join(link(text, address) for text, address in runs.items() if address is not None)

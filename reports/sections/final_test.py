@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from harness.analysis.comparison_group import GroupAnalysis, StudyAnalysis
 from harness.analysis.final_scores import ConfigurationScores, FinalScores
 from harness.markdown import escape, folded, genre_table, table
-from harness.records import FinalRecord, Outcome, Role, RunLinks
+from harness.records.base import RunLinks
+from harness.records.final import FinalRecord, FinalRole
+from harness.records.trial import Outcome
 from harness.scoring.metrics import per_genre
 from harness.units import NOTHING, format_size, percent, plural, ratio
 from reports.formatting import accuracy_on, milliseconds, p_value, points, tested_word
@@ -68,16 +70,16 @@ def _seeds(tested: _Tested) -> str:
     rows = [
         [escape(study.label), _configuration(final, role), *_scores(final, role, numbers)]
         for study, final in tested
-        for role in Role
+        for role in FinalRole
         if any(run.role is role for run in final.record.runs)
     ]
     columns = ["Family", "Configuration", *seeds, "Mean ± standard deviation"]
     return table(columns, rows, numeric=columns[2:]) if rows else ""
 
 
-def _scores(final: FinalScores, role: Role, numbers: Sequence[int]) -> list[str]:
+def _scores(final: FinalScores, role: FinalRole, numbers: Sequence[int]) -> list[str]:
     """Write a configuration's cells: one a seed, and the mean."""
-    configuration = final.winner if role is Role.WINNER else final.baseline
+    configuration = final.winner if role is FinalRole.WINNER else final.baseline
     scored = dict(configuration.seeds) if configuration else {}
     cells = []
     for number in numbers:
@@ -98,7 +100,7 @@ def _mean(configuration: ConfigurationScores) -> str:
     return f"{percent(accuracy)} ± {100 * deviation:.1f}, F1 {ratio(macro_f1)} ± {ratio(f1_deviation)}"
 
 
-def _configuration(final: FinalScores, role: Role) -> str:
+def _configuration(final: FinalScores, role: FinalRole) -> str:
     """Say whose configuration it is, by its trial or, where they differ, by that of each outer fold."""
     trials = [str(run.trial) for run in next(iter(final.runs[role].values()))]
     which = f"trial {trials[0]}" if len(set(trials)) == 1 else f"by fold, trials {', '.join(trials)}"

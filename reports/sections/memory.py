@@ -6,7 +6,8 @@ from harness.analysis.comparison_group import GroupAnalysis, StudyAnalysis
 from harness.analysis.memory_curve import GuardCounts
 from harness.analysis.memory_needs import PredictionErrors
 from harness.markdown import escape, table
-from harness.records import RunLinks, TrialRecord
+from harness.records.base import RunLinks
+from harness.records.trial import TrialRecord
 from harness.units import GIB, MIB, NOTHING, format_size, percent, plural, ratio
 from reports import figures
 from reports.formatting import held, size_or_dash

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness.analysis.comparison_group import GroupAnalysis
 from harness.analysis.pairwise import LEVEL, PairwiseTests
 from harness.markdown import escape, table
-from harness.records import RunLinks
+from harness.records.base import RunLinks
 from harness.scoring.comparison import Comparison
 from reports.formatting import p_value, points
 from reports.templating import Section

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from harness.analysis.comparison_group import GroupAnalysis
 from harness.markdown import escape, table
-from harness.records import RunLinks, StudyRecord
+from harness.records.base import RunLinks
+from harness.records.study import StudyRecord
 from harness.units import format_duration, format_size
 from reports.templating import Section
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from harness.analysis.comparison_group import StudyAnalysis
 from harness.markdown import escape, folded, link, one_line, table
-from harness.records import RunLinks, TrialRecord
+from harness.records.base import RunLinks
+from harness.records.trial import TrialRecord
 from harness.units import NOTHING, format_setting, percent, plural, ratio
 from reports.figures import search_history_svg
 from reports.formatting import seconds, size_or_dash
@@ -32,7 +33,7 @@ def trial_table(study: StudyAnalysis, links: RunLinks) -> str:
         return ""
     rows = [
         [
-            link(str(trial.number), links.get((study.record.study, trial.number))),
+            link(str(trial.number), links.get((study.record.name, trial.number))),
             trial.outcome.label,
             ratio(trial.scores.valid_macro_f1) if trial.completed else NOTHING,
             percent(trial.scores.valid_accuracy) if trial.completed else NOTHING,

@@ -23,7 +23,8 @@ from report_helpers import (
 
 from harness.analysis.comparison_group import GroupAnalysis, analyse, split_gaps
 from harness.errors import UsageError
-from harness.records import Outcome, StudyResults
+from harness.records.study import StudyResults
+from harness.records.trial import Outcome
 from harness.scoring.metrics import wilson
 from harness.units import GIB
 from reports.document import build_report, results_table

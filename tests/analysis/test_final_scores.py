@@ -12,7 +12,9 @@ from harness.analysis.comparison_group import analyse
 from harness.analysis.final_scores import FinalScores, score_configuration, score_finals
 from harness.analysis.pairwise import PairwiseTests, compare_pairs
 from harness.analysis.score_intervals import accuracy_interval, intervals_of, validation_score
-from harness.records import Outcome, Role, StudyResults
+from harness.records.final import FinalRole
+from harness.records.study import StudyResults
+from harness.records.trial import Outcome
 from harness.scoring.comparison import bootstrap_macro_f1, mcnemar
 from harness.scoring.metrics import track_scores, wilson
 from harness.tracking.mlflow.points import final_metrics
@@ -59,7 +61,7 @@ def test_a_winner_that_is_the_baseline_has_no_margin() -> None:
     final = scored(opened(make_results(), (0.5, 0.5), (), trials=(0,)))
     assert final.baseline_won
     assert final.margin is None
-    assert final.runs[Role.BASELINE] == final.runs[Role.WINNER]
+    assert final.runs[FinalRole.BASELINE] == final.runs[FinalRole.WINNER]
 
 
 def test_only_seeds_that_were_scored_on_all_tested_tracks_count() -> None:
@@ -71,7 +73,7 @@ def test_only_seeds_that_were_scored_on_all_tested_tracks_count() -> None:
     every = failed(
         failed(opened(make_results(), (0.6,), (0.5,)), "winner-0", Outcome.OOM, ""), "baseline-0", Outcome.OOM, ""
     )
-    assert score_configuration(every, Role.WINNER) is None
+    assert score_configuration(every, FinalRole.WINNER) is None
 
 
 def test_without_stored_predictions_there_is_neither_interval_nor_test() -> None:
@@ -85,7 +87,7 @@ def test_without_stored_predictions_there_is_neither_interval_nor_test() -> None
 
 def test_nothing_is_scored_while_nothing_was_tested() -> None:
     assert score_finals(make_results()) is None
-    assert score_configuration(make_results(), Role.WINNER) is None
+    assert score_configuration(make_results(), FinalRole.WINNER) is None
 
 
 def test_mlflow_and_the_report_have_the_same_intervals() -> None:

@@ -22,7 +22,8 @@ from harness.analysis.limitations import (
 )
 from harness.analysis.memory_curve import Peak
 from harness.analysis.score_intervals import validation_score
-from harness.records import Outcome, Reading, StudyResults
+from harness.records.study import StudyResults
+from harness.records.trial import Outcome, Reading
 from harness.scoring.metrics import wilson
 from harness.units import GIB
 

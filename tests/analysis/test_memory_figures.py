@@ -10,11 +10,12 @@ from report_helpers import make_results, make_trial
 from harness.analysis.comparison_group import GroupAnalysis, analyse
 from harness.analysis.memory_curve import budget_columns, peak, smallest_budget
 from harness.analysis.memory_needs import held_over_needed, prediction_errors
-from harness.records import Outcome, Reading, Source, StudyResults, TrialRecord
+from harness.records.study import StudyResults
+from harness.records.trial import Outcome, Reading, ReadingSource, TrialRecord
 from harness.units import GIB, MIB
 
 
-def measured(gib: float, source: Source = Source.PROCESS) -> Reading:
+def measured(gib: float, source: ReadingSource = ReadingSource.PROCESS) -> Reading:
     return Reading(peak_bytes=int(gib * GIB), source=source)
 
 

@@ -11,7 +11,8 @@ from report_helpers import make_results, make_trial
 
 from harness.errors import UsageError, WorkspaceError
 from harness.evaluation.test_set_access import TestSetAccess, check_same_data, openings_before
-from harness.records import FinalsRecord, OpeningRecord, StudyResults
+from harness.records.final import FinalsRecord, OpeningRecord
+from harness.records.study import StudyResults
 
 TRACKS = (("a", "b"), ("c",))
 

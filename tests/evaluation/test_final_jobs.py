@@ -13,7 +13,10 @@ from report_helpers import make_results, make_trial
 from harness.evaluation.final_jobs import FinalJob, final_jobs
 from harness.evaluation.nested_cv import restricted
 from harness.evaluation.winner_selection import best_without
-from harness.records import FinalRecord, Outcome, Predictions, Reading, Role, StudyResults, TrialRecord
+from harness.records.final import FinalRecord, FinalRole
+from harness.records.predictions import Predictions
+from harness.records.study import StudyResults
+from harness.records.trial import Outcome, Reading, TrialRecord
 from harness.trials.pool import End
 from harness.trials.spec import Ended
 
@@ -34,23 +37,23 @@ def test_winner_and_baseline_take_turns_seed_by_seed() -> None:
 
 
 def test_a_baseline_that_won_is_tested_once_on_a_test_set() -> None:
-    assert [job.role for job in jobs(0, winner=BASELINE, seeds=1)] == [Role.WINNER]
-    assert [job.role for job in jobs(1, winner=BASELINE, seeds=1)] == [Role.WINNER, Role.BASELINE]
+    assert [job.role for job in jobs(0, winner=BASELINE, seeds=1)] == [FinalRole.WINNER]
+    assert [job.role for job in jobs(1, winner=BASELINE, seeds=1)] == [FinalRole.WINNER, FinalRole.BASELINE]
 
 
 def test_what_did_not_complete_is_not_tested() -> None:
-    assert [job.role for job in jobs(0, baseline=make_trial(0, Outcome.TIMEOUT), seeds=1)] == [Role.WINNER]
-    assert [job.role for job in jobs(0, winner=None, seeds=1)] == [Role.BASELINE]
+    assert [job.role for job in jobs(0, baseline=make_trial(0, Outcome.TIMEOUT), seeds=1)] == [FinalRole.WINNER]
+    assert [job.role for job in jobs(0, winner=None, seeds=1)] == [FinalRole.BASELINE]
 
 
 @pytest.mark.parametrize("outer", [None, 3])
 def test_a_training_is_called_as_its_record_is(outer: int | None) -> None:
     fold: Any = None
-    job = FinalJob(Role.WINNER, WINNER, 1, outer, fold)
+    job = FinalJob(FinalRole.WINNER, WINNER, 1, outer, fold)
     spec: Any = None
     record = job.record(End(spec, Ended(Outcome.HOST_OOM, "no memory"), Reading()))
     assert record == FinalRecord(
-        role=Role.WINNER, trial=1, seed=1, fold=outer, outcome=Outcome.HOST_OOM, message="no memory"
+        role=FinalRole.WINNER, trial=1, seed=1, fold=outer, outcome=Outcome.HOST_OOM, message="no memory"
     )
     assert record.key == job.key
 

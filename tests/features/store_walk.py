@@ -40,7 +40,7 @@ def anonymous() -> int:
 
 
 def walk(store: FeatureStore, input_spec: InputSpec, tracks: int) -> int:
-    """Return the most that was held over some hundred batches, over votes, and over statistics of a part of the tracks."""
+    """Return the most that was held over some hundred batches, votes, and statistics of a part of the tracks."""
     # It imports Keras, and the test imports this module.
     from harness.trials.training.batches import CropSampling, TrainingCrops
 

@@ -43,7 +43,8 @@ from harness.inference.card import facts, introduction, model_card
 from harness.inference.pipeline import BATCH, Classifier, TrackPrediction, crop_spans
 from harness.inference.text import line, timeline
 from harness.processes import kill_group, redirected
-from harness.records import DatasetRecord, Outcome, StudyResults, TrialRecord
+from harness.records.study import DatasetRecord, StudyResults
+from harness.records.trial import Outcome, TrialRecord
 from harness.tracking.ledger import Ledger
 from harness.tracking.mlflow.connection import connect
 from harness.tracking.mlflow.delivery import sync
@@ -72,7 +73,7 @@ def keep(ledger: Ledger, *studies: StudyResults) -> None:
 
 def chosen(ledger: Ledger) -> tuple[str, int] | None:
     best = resolve.best_model(ledger, ledger.studies())
-    return best and (best[0].study.study, best[1].number)
+    return best and (best[0].study.name, best[1].number)
 
 
 def test_the_best_trial_answers_whose_model_is_there(tmp_path: Path) -> None:

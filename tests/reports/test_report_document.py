@@ -27,7 +27,8 @@ from report_helpers import (
 from sklearn.metrics import classification_report
 
 from harness.errors import UsageError
-from harness.records import DatasetRecord, Reading, Source, StudyResults
+from harness.records.study import DatasetRecord, StudyResults
+from harness.records.trial import Reading, ReadingSource
 from harness.scoring.metrics import confusion
 from harness.units import GIB
 from reports import exports, figures
@@ -69,7 +70,7 @@ def test_what_was_not_measured_is_said_to_be_so(markdown: str):
 
 def test_the_best_trial_s_memory_is_told_as_needed_and_held(markdown: str):
     assert "predicted footprint 3.00 GiB; held: 2.00 GiB (process)." in markdown
-    best = {"allocator_peak_bytes": GIB, "reading": Reading(peak_bytes=2 * GIB, source=Source.DEVICE_DELTA)}
+    best = {"allocator_peak_bytes": GIB, "reading": Reading(peak_bytes=2 * GIB, source=ReadingSource.DEVICE_DELTA)}
     (row,) = summary_rows(results_table([make_results(best=best)]))
     assert row["Peak VRAM of best (source)"] == "2.00 of 8.00 GiB (device delta)"
     told = build_report(without_predictions(make_results(best=best))).markdown

@@ -25,7 +25,9 @@ from report_helpers import (
 
 from harness.analysis.comparison_group import analyse
 from harness.markdown import genre_table
-from harness.records import Outcome, Predictions, StudyResults
+from harness.records.predictions import Predictions
+from harness.records.study import StudyResults
+from harness.records.trial import Outcome
 from harness.scoring.comparison import bootstrap_macro_f1, mcnemar
 from harness.scoring.metrics import Interval, per_genre, track_scores, wilson
 from harness.units import ratio_range

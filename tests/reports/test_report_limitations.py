@@ -10,7 +10,8 @@ from report_helpers import make_results, make_trial
 
 from harness.analysis import limitations
 from harness.analysis.comparison_group import StudyAnalysis, analyse
-from harness.records import Outcome, Reading, StudyResults
+from harness.records.study import StudyResults
+from harness.records.trial import Outcome, Reading
 from harness.units import GIB
 from reports.document import build_report
 from reports.limitation_texts import limitation_text, main_limitation

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from report_helpers import make_results, make_trial, without_predictions
 
-from harness.records import Outcome, Reading, Source, StudyResults, TrialRecord
+from harness.records.study import StudyResults
+from harness.records.trial import Outcome, Reading, ReadingSource, TrialRecord
 from harness.units import GIB
 from reports.document import build_report
 
@@ -28,7 +29,7 @@ def memory_of(*studies: StudyResults) -> str:
     return rest.partition("\n### ")[0]
 
 
-def measured(gib: float, source: Source = Source.PROCESS) -> Reading:
+def measured(gib: float, source: ReadingSource = ReadingSource.PROCESS) -> Reading:
     return Reading(peak_bytes=int(gib * GIB), source=source)
 
 
@@ -129,7 +130,9 @@ def test_the_budget_curve_counts_what_was_needed_and_says_why():
 def test_the_best_trials_needed_and_held_stand_side_by_side():
     on_a_cpu = make_results(trials=(needing(0, 1, reading=Reading()),), family="cnn1d-raw")
     gone = make_results(None, family="cnn2d-mfcc")
-    bare = make_results(trials=(needing(0, 1, reading=measured(3, Source.DEVICE_DELTA), allocator_peak_bytes=None),))
+    bare = make_results(
+        trials=(needing(0, 1, reading=measured(3, ReadingSource.DEVICE_DELTA), allocator_peak_bytes=None),)
+    )
     cut_short = make_trial(5, Outcome.OOM, reading=measured(8), allocator_peak_bytes=GIB)
     empty = needing(3, 2.5, reading=measured(0), valid_macro_f1=None)
     trials = (needing(0, 2), needing(1, 3.2), needing(2, 2.5), empty, cut_short)

@@ -13,7 +13,9 @@ import pytest
 from report_helpers import make_predictions, make_results, make_trial, opened, without_predictions
 
 from harness.errors import UsageError
-from harness.records import DatasetRecord, Outcome, Published, RunLinks, StudyResults
+from harness.records.base import RunLinks
+from harness.records.study import DatasetRecord, Published, StudyResults
+from harness.records.trial import Outcome
 from reports.document import build_report
 from reports.write import write_page
 
@@ -122,7 +124,7 @@ def test_a_page_is_written_twice_the_same(studies: list[StudyResults], tmp_path:
 
 
 def test_every_tracked_run_is_linked(studies: list[StudyResults], tmp_path: Path):
-    study = studies[0].study.study
+    study = studies[0].study.name
     finals = [run.key for run in studies[0].finals.runs] if studies[0].finals else []
     keys: list[int | str | None] = [None, 0, 1, 2, *finals]
     links = {(study, key): f"{SERVER}/{index}" for index, key in enumerate(keys)}
@@ -151,7 +153,7 @@ def test_what_comes_from_outside_is_text(tmp_path: Path):
         study=results.study.model_copy(
             update={"dataset": data, "protocol": results.study.protocol.model_copy(update={"warning": evil})}
         ),
-        trials=(*results.trials, crashed.model_copy(update={"study": results.study.study})),
+        trials=(*results.trials, crashed.model_copy(update={"study": results.study.name})),
         predictions={2: make_predictions(0.5, 9, genres)},
         importance={evil: 1.0},
     )

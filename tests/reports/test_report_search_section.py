@@ -12,7 +12,8 @@ import pytest
 from report_helpers import GENRES, make_results, make_trial, without_predictions
 
 from harness.analysis.memory_curve import MemoryPoint
-from harness.records import Outcome, Reading, Source, StudyResults, TrialRecord
+from harness.records.study import StudyResults
+from harness.records.trial import Outcome, Reading, ReadingSource, TrialRecord
 from harness.units import GIB
 from reports import figures, svg
 from reports.document import build_report
@@ -49,7 +50,7 @@ def pictures_of(*studies: StudyResults) -> dict[str, bytes]:
 
 
 def scored(number: int, gib: float, macro_f1: float, measured: bool = True) -> TrialRecord:
-    reading = Reading(peak_bytes=int(gib * GIB), source=Source.PROCESS) if measured else Reading()
+    reading = Reading(peak_bytes=int(gib * GIB), source=ReadingSource.PROCESS) if measured else Reading()
     return make_trial(number, reading=reading, footprint_bytes=int(gib * GIB), valid_macro_f1=macro_f1)
 
 

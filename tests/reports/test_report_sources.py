@@ -12,7 +12,7 @@ from command import command
 from mlflow_helpers import BASELINE, PREDICTIONS, STUDY, WINNER, keep_finals, new_ledger, new_store, runs_of, trial
 
 from harness.errors import WorkspaceError
-from harness.records import Outcome
+from harness.records.trial import Outcome
 from harness.tracking.ledger import Ledger
 from harness.tracking.mlflow.delivery import sync
 from harness.tracking.mlflow.links import run_links
@@ -32,7 +32,7 @@ def ledger(tmp_path: Path) -> Ledger:
     ledger = new_ledger(tmp_path)
     for number, outcome in enumerate((Outcome.COMPLETED, Outcome.OOM, Outcome.COMPLETED)):
         ledger.write_trial(trial(number, outcome), PREDICTIONS if outcome is Outcome.COMPLETED else None)
-    ledger.write_study_files(STUDY.study, {IMPORTANCE: dump_importance(SHARES)})
+    ledger.write_study_files(STUDY.name, {IMPORTANCE: dump_importance(SHARES)})
     keep_finals(ledger, WINNER, BASELINE)
     return ledger
 
@@ -46,7 +46,7 @@ def uri(ledger: Ledger, tmp_path: Path) -> str:
 
 
 def test_a_workspace_and_mlflow_give_the_same_report(ledger: Ledger, uri: str, tmp_path: Path) -> None:
-    ours, theirs = (ledger.results(STUDY.study),), read_studies(uri)
+    ours, theirs = (ledger.results(STUDY.name),), read_studies(uri)
     assert [study.importance for study in (*ours, *theirs)] == [SHARES, SHARES]
     made = build_report(ours)
     assert "rate 75.0 %, layers 25.0 %" in made.markdown
@@ -67,10 +67,10 @@ def test_what_the_allocator_took_is_a_metric_where_it_is_known() -> None:
 
 def test_a_study_without_importance_has_none(tmp_path: Path) -> None:
     ledger = new_ledger(tmp_path)
-    assert ledger.results(STUDY.study).importance == {}
-    ledger.write_study_files(STUDY.study, {IMPORTANCE: b'{"format": 1, "importance": {"rate": "much"}}'})
+    assert ledger.results(STUDY.name).importance == {}
+    ledger.write_study_files(STUDY.name, {IMPORTANCE: b'{"format": 1, "importance": {"rate": "much"}}'})
     with pytest.raises(WorkspaceError, match=r"importance\.json: not a result that this version can read"):
-        ledger.results(STUDY.study)
+        ledger.results(STUDY.name)
 
 
 def test_the_command_writes_the_page_alone(ledger: Ledger, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_the_command_writes_the_page_alone(ledger: Ledger, tmp_path: Path) -> No
     order = command("report", "--workspace", tmp_path, "--html", page)
     done = subprocess.run(order, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, f"{page}\n"), done.stderr
-    expected = write_page((ledger.results(STUDY.study),), tmp_path / "expected.html")
+    expected = write_page((ledger.results(STUDY.name),), tmp_path / "expected.html")
     assert page.read_bytes() == expected.read_bytes()
     assert not (tmp_path / "report").exists()
 
@@ -100,7 +100,7 @@ def test_a_server_gives_the_same_report_with_a_link_to_each_run(ledger: Ledger, 
     with serving(tmp_path) as said:
         server = said["MLflow UI"]
         studies, links = read_studies(server), run_links(server.replace("//", "//user:secret@"))
-    assert build_report(studies) == build_report((ledger.results(STUDY.study),))
+    assert build_report(studies) == build_report((ledger.results(STUDY.name),))
     page = write_page(studies, tmp_path / "page.html", links).read_text(encoding="utf-8")
     ids = [run.info.run_id for kind in ("study", "trial", "final") for run in runs_of(uri, kind)]
     assert len(ids) == 6

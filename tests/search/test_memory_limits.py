@@ -17,16 +17,8 @@ from harness.errors import DeviceError
 from harness.events import Event, TrialStarted
 from harness.families import Suggest
 from harness.models import Config
-from harness.records import (
-    EpochRecord,
-    Outcome,
-    Reading,
-    Source,
-    StudyRecord,
-    StudyResults,
-    TrialRecord,
-    ValidationScores,
-)
+from harness.records.study import StudyRecord, StudyResults
+from harness.records.trial import EpochRecord, Outcome, Reading, ReadingSource, TrialRecord, ValidationScores
 from harness.search.config import StudyConfig
 from harness.search.study import StudyRunner
 from harness.testing.backends import FakeBackend
@@ -48,9 +40,9 @@ EPOCH = EpochRecord(epoch=1, loss=1, accuracy=1, val_loss=1, val_accuracy=0.5, v
 OOM = TrialReport(Outcome.OOM, "RESOURCE_EXHAUSTED")
 FOOTPRINT = Footprint(weights=0, trainable=40 * MIB, activations=MIB, workspace=MIB, parameters=1000)
 CONTEXT = 500 * MIB
-GPU = DeviceSlot(Device(DeviceKind.GPU, "GPU-a", "First", 8 * GIB), Source.PROCESS, CONTEXT)
-OTHER_GPU = DeviceSlot(Device(DeviceKind.GPU, "GPU-b", "Second", 16 * GIB), Source.PROCESS, CONTEXT // 2)
-UNMEASURED_GPU = replace(GPU, source=Source.NONE, overhead_bytes=0)
+GPU = DeviceSlot(Device(DeviceKind.GPU, "GPU-a", "First", 8 * GIB), ReadingSource.PROCESS, CONTEXT)
+OTHER_GPU = DeviceSlot(Device(DeviceKind.GPU, "GPU-b", "Second", 16 * GIB), ReadingSource.PROCESS, CONTEXT // 2)
+UNMEASURED_GPU = replace(GPU, source=ReadingSource.NONE, overhead_bytes=0)
 # What a trial may take of a card of 8 GiB, and the allocator of the whole of a room until trials have taught more.
 ROOM = 8 * GIB - RESERVE_BYTES
 
@@ -94,7 +86,7 @@ class LastInFirstOut(FakeBackend):
     finish: Callable[[TrialSpec], TrialReport] = done
     peak: Callable[[TrialSpec], int | None] = lambda spec: None
     pool: Callable[[TrialSpec], int | None] = lambda spec: None
-    source: Source = Source.PROCESS
+    source: ReadingSource = ReadingSource.PROCESS
     epochs: tuple[EpochRecord, ...] = (EPOCH,)
 
     def __post_init__(self) -> None:
@@ -150,7 +142,7 @@ class Bench:
 
     @property
     def told(self) -> list[optuna.trial.FrozenTrial]:
-        return optuna.load_study(study_name=RECORD.study, storage=self.storage).trials
+        return optuna.load_study(study_name=RECORD.name, storage=self.storage).trials
 
 
 @pytest.fixture
@@ -500,8 +492,8 @@ def test_a_pool_that_the_log_rounds_up_above_its_cap_is_within_it(bench: Bench) 
 
 
 def test_what_a_desktop_took_teaches_nothing_where_the_whole_card_is_read(bench: Bench) -> None:
-    pool = fake(peak=lambda spec: 3 * GIB, pool=lambda spec: GIB, source=Source.DEVICE_DELTA)
-    results = bench.run(pool, 4, slots=(replace(GPU, source=Source.DEVICE_DELTA),))
+    pool = fake(peak=lambda spec: 3 * GIB, pool=lambda spec: GIB, source=ReadingSource.DEVICE_DELTA)
+    results = bench.run(pool, 4, slots=(replace(GPU, source=ReadingSource.DEVICE_DELTA),))
     assert {record.memory.beside_bytes for record in results.trials} == {CONTEXT}
 
 
@@ -556,7 +548,7 @@ class Lost(LastInFirstOut):
 def test_a_gpu_that_is_lost_in_a_study_costs_no_trial(bench: Bench) -> None:
     with pytest.raises(DeviceError, match="cannot use the GPU any more"):
         bench.run(Lost(footprint=lambda config: FOOTPRINT), 3, slots=(GPU,))
-    assert [record.number for record in Ledger(Workspace(bench.folder)).trials(RECORD.study)] == [0]
+    assert [record.number for record in Ledger(Workspace(bench.folder)).trials(RECORD.name)] == [0]
     undone = bench.told[1].params
     results = bench.run(fake(), 3, slots=(GPU,))
     assert [record.number for record in results.trials] == [0, 1, 2]

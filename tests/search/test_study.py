@@ -21,7 +21,8 @@ from harness.events import Event, StudyFinished, StudyStarted, TrialFinished
 from harness.features.fold import Fold, LabelledTrack
 from harness.features.input_spec import MFCC_INPUT
 from harness.models import Config
-from harness.records import EpochRecord, Outcome, StudyRecord, StudyResults, TrialRecord
+from harness.records.study import StudyRecord, StudyResults
+from harness.records.trial import EpochRecord, Outcome, TrialRecord
 from harness.search.config import StudyConfig
 from harness.search.storage import open_storage
 from harness.search.study import REFUSED_PER_TRIAL, StudyRunner
@@ -103,7 +104,7 @@ class Bench:
 
     @property
     def told(self) -> list[optuna.trial.FrozenTrial]:
-        return optuna.load_study(study_name=RECORD.study, storage=self.storage).trials
+        return optuna.load_study(study_name=RECORD.name, storage=self.storage).trials
 
 
 @pytest.fixture(scope="module")
@@ -292,7 +293,7 @@ def test_a_hopeless_trial_is_pruned(bench: Bench) -> None:
 
 def test_the_importance_of_hyperparameters_is_kept(bench: Bench) -> None:
     bench.run(fake(), 12)
-    shares = json.loads(bench.ledger.files(RECORD.study)["importance.json"])["importance"]
+    shares = json.loads(bench.ledger.files(RECORD.name)["importance.json"])["importance"]
     assert sum(shares.values()) == pytest.approx(1)
     assert set(shares) <= set(bench.told[0].params)
 
@@ -322,7 +323,7 @@ def test_an_interrupted_study_goes_on_as_if_nothing_had_been(
         bench = Bench(tmp_path / str(stop_at))
         with pytest.raises(KeyboardInterrupt):
             bench.run(fake(stop_at=stop_at), 7)
-        finished = {trial.number for trial in bench.ledger.trials(RECORD.study)}
+        finished = {trial.number for trial in bench.ledger.trials(RECORD.name)}
         pool = fake()
         resumed = bench.run(pool, 7)
         assert {spec.key.number for spec in pool.specs} == set(range(7)) - finished

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from search_helpers import FAMILY, FOLDS, TRACKS, completed
 
-from harness.records import BatchShape, Outcome, Predictions
+from harness.records.predictions import Predictions
+from harness.records.trial import BatchShape, Outcome
 from harness.testing.backend_contract import BackendContract
 from harness.testing.backends import FakeBackend, FoldFakeBackend
 from harness.trials.backend import EpochReported, FoldReported, run_to_end

@@ -34,7 +34,7 @@ def test_a_search_in_order_breaks_nothing(tmp_path: Path) -> None:
         "trial_ended",
         "study_ended",
     ]
-    assert tracker.calls[1] == Call("trial_started", STUDY.study, 0)
+    assert tracker.calls[1] == Call("trial_started", STUDY.name, 0)
     assert (tracker.breaches, tracker.closed) == ([], True)
 
 
@@ -43,18 +43,18 @@ def test_what_comes_out_of_order_is_named(tracker: RecordingTracker) -> None:
     tracker.study_started(STUDY)
     tracker.study_started(STUDY)
     tracker.trial_started(STUDY, 0, {})
-    tracker.epoch_ended(STUDY.study, 1, EPOCH)
-    tracker.study_ended(STUDY.study)
+    tracker.epoch_ended(STUDY.name, 1, EPOCH)
+    tracker.study_ended(STUDY.name)
     tracker.study_started(STUDY)
     tracker.trial_ended(made_trial(0))
     tracker.trial_ended(made_trial(0))
     assert tracker.breaches == [
-        f"trial_started: trial 0 of {STUDY.study}: the study is not open",
-        f"study_started: {STUDY.study} is open already",
-        f"trial_started: trial 0 of {STUDY.study} was started or ended before",
-        f"epoch_ended: trial 1 of {STUDY.study} does not run",
-        f"study_ended: {STUDY.study} has trials that run",
-        f"trial_ended: trial 0 of {STUDY.study} is not in the ledger",
-        f"trial_ended: trial 0 of {STUDY.study} ended before",
-        f"trial_ended: trial 0 of {STUDY.study} is not in the ledger",
+        f"trial_started: trial 0 of {STUDY.name}: the study is not open",
+        f"study_started: {STUDY.name} is open already",
+        f"trial_started: trial 0 of {STUDY.name} was started or ended before",
+        f"epoch_ended: trial 1 of {STUDY.name} does not run",
+        f"study_ended: {STUDY.name} has trials that run",
+        f"trial_ended: trial 0 of {STUDY.name} is not in the ledger",
+        f"trial_ended: trial 0 of {STUDY.name} ended before",
+        f"trial_ended: trial 0 of {STUDY.name} is not in the ledger",
     ]

@@ -30,7 +30,7 @@ def test_a_command_names_the_format_of_its_workspace(tmp_path: Path, arguments: 
     ledger = Ledger(Workspace(tmp_path))
     ledger.open_study(STUDY)
     ledger.write_trial(completed(0), PREDICTIONS)
-    path = tmp_path / "results" / STUDY.study / "study.json"
+    path = tmp_path / "results" / STUDY.name / "study.json"
     path.write_text(json.dumps({**json.loads(path.read_bytes()), "format": 2}))
     before = path.read_bytes()
     done = subprocess.run(command(*arguments, "--workspace", tmp_path), capture_output=True, text=True)

@@ -18,7 +18,7 @@ from ledger_helpers import PREDICTIONS, STUDY, completed
 
 import harness.files
 from harness.errors import WorkspaceError
-from harness.records import Outcome
+from harness.records.trial import Outcome
 from harness.settings import RunSettings
 from harness.tracking.ledger import Entry, Ledger
 from harness.tracking.serialization import IMPORTANCE, dump_importance, dump_record
@@ -34,7 +34,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 def test_a_written_trial_is_read_back_equal_with_its_types(ledger: Ledger) -> None:
     ledger.write_trial(completed(3), PREDICTIONS)
-    stored = ledger.trial(STUDY.study, 3)
+    stored = ledger.trial(STUDY.name, 3)
     assert stored == completed(3)
     assert {key: type(value) for key, value in stored.params.items()} == {
         key: type(value) for key, value in completed(3).params.items()
@@ -44,7 +44,7 @@ def test_a_written_trial_is_read_back_equal_with_its_types(ledger: Ledger) -> No
 def test_a_loss_that_is_not_finite_survives(ledger: Ledger) -> None:
     ledger.write_trial(completed(0, loss=math.nan), PREDICTIONS)
     ledger.write_trial(completed(1, loss=math.inf), PREDICTIONS)
-    diverged, overflown = ledger.trials(STUDY.study)
+    diverged, overflown = ledger.trials(STUDY.name)
     assert math.isnan(diverged.epochs[0].loss)
     assert overflown.epochs[0].loss == math.inf
 
@@ -53,7 +53,7 @@ def test_results_are_in_order_and_hold_predictions_of_completed_trials_only(ledg
     for number in (100000, 10, 2):
         ledger.write_trial(completed(number), PREDICTIONS)
     ledger.write_trial(completed(5).model_copy(update={"outcome": Outcome.OOM}), None)
-    results = ledger.results(STUDY.study)
+    results = ledger.results(STUDY.name)
     assert [trial.number for trial in results.trials] == [2, 5, 10, 100000]
     assert list(results.predictions) == [2, 10, 100000]
     loaded = results.predictions[10]
@@ -75,27 +75,27 @@ def test_the_first_to_open_a_study_describes_it(ledger: Ledger) -> None:
 def test_studies_come_by_family_then_name(ledger: Ledger) -> None:
     for family, study in (("bnn", "z"), ("cnn", "a")):
         ledger.open_study(STUDY.model_copy(update={"family": family, "study": study}))
-    assert [study.study for study in ledger.studies()] == ["z", "a", STUDY.study]
+    assert [study.name for study in ledger.studies()] == ["z", "a", STUDY.name]
 
 
 def test_the_outbox_holds_what_was_not_delivered(ledger: Ledger) -> None:
     for number in (11, 2):
         ledger.write_trial(completed(number), PREDICTIONS)
-    assert ledger.pending() == [Entry(STUDY.study, None), Entry(STUDY.study, 2), Entry(STUDY.study, 11)]
-    ledger.delivered(Entry(STUDY.study, None))
-    ledger.delivered(Entry(STUDY.study, 2))
-    assert ledger.pending() == [Entry(STUDY.study, 11)]
-    ledger.write_study_files(STUDY.study, {"importance.json": b"{}"})
-    assert ledger.pending() == [Entry(STUDY.study, None), Entry(STUDY.study, 11)]
-    assert ledger.files(STUDY.study) == {"importance.json": b"{}"}
+    assert ledger.pending() == [Entry(STUDY.name, None), Entry(STUDY.name, 2), Entry(STUDY.name, 11)]
+    ledger.delivered(Entry(STUDY.name, None))
+    ledger.delivered(Entry(STUDY.name, 2))
+    assert ledger.pending() == [Entry(STUDY.name, 11)]
+    ledger.write_study_files(STUDY.name, {"importance.json": b"{}"})
+    assert ledger.pending() == [Entry(STUDY.name, None), Entry(STUDY.name, 11)]
+    assert ledger.files(STUDY.name) == {"importance.json": b"{}"}
 
 
 def test_what_is_written_again_during_its_delivery_is_delivered_again(ledger: Ledger) -> None:
     ledger.write_trial(completed(0), PREDICTIONS)
     for entry in ledger.pending():
-        ledger.write_study_files(STUDY.study, {"importance.json": b"{}"})
+        ledger.write_study_files(STUDY.name, {"importance.json": b"{}"})
         ledger.delivered(entry)
-    assert ledger.pending() == [Entry(STUDY.study, None)]
+    assert ledger.pending() == [Entry(STUDY.name, None)]
     for entry in ledger.pending():
         ledger.delivered(entry)
     assert ledger.pending() == []
@@ -124,17 +124,17 @@ def test_a_kill_while_writing_leaves_no_trial_or_a_whole_one_to_deliver(
     assert process.exitcode == -signal.SIGKILL
     reopened = Ledger(Workspace(tmp_path))
     reopened.open_study(STUDY)
-    ended = reopened.trials(STUDY.study)
+    ended = reopened.trials(STUDY.name)
     assert [entry for entry in reopened.pending() if entry.number is not None] == [
-        Entry(STUDY.study, trial.number) for trial in ended
+        Entry(STUDY.name, trial.number) for trial in ended
     ]
     if last_step == 3:
         assert ended == (completed(0),)
-        assert list(reopened.results(STUDY.study).predictions) == [0]
+        assert list(reopened.results(STUDY.name).predictions) == [0]
     else:
         assert ended == ()
         reopened.write_trial(completed(0), PREDICTIONS)
-        assert reopened.trial(STUDY.study, 0) == completed(0)
+        assert reopened.trial(STUDY.name, 0) == completed(0)
 
 
 @pytest.mark.parametrize(
@@ -143,34 +143,34 @@ def test_a_kill_while_writing_leaves_no_trial_or_a_whole_one_to_deliver(
     ids=["empty", "torn", "foreign"],
 )
 def test_a_file_that_is_no_record_is_named(ledger: Ledger, tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "results" / STUDY.study / "trial-00000.json"
+    path = tmp_path / "results" / STUDY.name / "trial-00000.json"
     path.write_bytes(content)
     with pytest.raises(WorkspaceError, match=r"trial-00000\.json: not a result .* move this one out"):
-        ledger.trials(STUDY.study)
+        ledger.trials(STUDY.name)
 
 
 def test_a_record_under_another_trial_s_name_is_named(ledger: Ledger, tmp_path: Path) -> None:
     ledger.write_trial(completed(1), PREDICTIONS)
-    folder = tmp_path / "results" / STUDY.study
+    folder = tmp_path / "results" / STUDY.name
     (folder / "trial-00001.json").rename(folder / "trial-00002.json")
     with pytest.raises(WorkspaceError, match=r"trial-00002\.json.*belongs to trial 1"):
-        ledger.results(STUDY.study)
+        ledger.results(STUDY.name)
 
 
 def test_torn_predictions_are_named(ledger: Ledger, tmp_path: Path) -> None:
     ledger.write_trial(completed(0), PREDICTIONS)
-    path = tmp_path / "results" / STUDY.study / "trial-00000.npz"
+    path = tmp_path / "results" / STUDY.name / "trial-00000.npz"
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(WorkspaceError, match=r"trial-00000\.npz"):
-        ledger.results(STUDY.study).predictions[0]
+        ledger.results(STUDY.name).predictions[0]
 
 
 def test_settings_are_read_back_and_say_where_they_are_missing(ledger: Ledger) -> None:
     with pytest.raises(WorkspaceError, match=r"settings\.json: not there. Start the same `harness run` again"):
-        ledger.settings(STUDY.study)
+        ledger.settings(STUDY.name)
     settings = RunSettings(data=Path("music"), trials=3, jobs="auto")
-    ledger.write_settings(STUDY.study, settings)
-    assert ledger.settings(STUDY.study) == settings
+    ledger.write_settings(STUDY.name, settings)
+    assert ledger.settings(STUDY.name) == settings
 
 
 def rewrite(path: Path, found: int | None) -> None:
@@ -188,20 +188,20 @@ def test_another_format_is_named_with_what_to_do(
     ledger: Ledger, tmp_path: Path, name: str, found: int | None, written: str
 ) -> None:
     ledger.write_trial(completed(0), PREDICTIONS)
-    ledger.write_settings(STUDY.study, RunSettings())
-    ledger.write_study_files(STUDY.study, {IMPORTANCE: dump_importance({"rate": 1.0})})
-    rewrite(tmp_path / "results" / STUDY.study / name, found)
+    ledger.write_settings(STUDY.name, RunSettings())
+    ledger.write_study_files(STUDY.name, {IMPORTANCE: dump_importance({"rate": 1.0})})
+    rewrite(tmp_path / "results" / STUDY.name / name, found)
     with pytest.raises(
         WorkspaceError,
         match=rf"{name.rpartition('/')[2]}: written in {written} and this version reads format 1\. "
         r"Use the version of harness that wrote it, or start a new --workspace\.$",
     ):
-        ledger.settings(ledger.results(STUDY.study).study.study)
+        ledger.settings(ledger.results(STUDY.name).study.name)
 
 
 def test_a_workspace_of_another_format_is_refused_before_anything_is_done(ledger: Ledger, tmp_path: Path) -> None:
     ledger.check_readable()
-    rewrite(tmp_path / "results" / STUDY.study / "study.json", 2)
+    rewrite(tmp_path / "results" / STUDY.name / "study.json", 2)
     for read in (ledger.check_readable, ledger.studies, lambda: ledger.open_study(STUDY)):
         with pytest.raises(WorkspaceError, match=r"study\.json: written in format 2, and this version reads format 1"):
             read()
@@ -217,28 +217,28 @@ def test_a_deleted_trial_is_gone_with_all_that_it_left(ledger: Ledger, tmp_path:
     ledger.write_trial(completed(0), PREDICTIONS)
     before = files_in(tmp_path)
     ledger.write_trial(completed(1), PREDICTIONS)
-    for path in (ledger.model_path(STUDY.study, 1), ledger.log_path(STUDY.study, 1)):
+    for path in (ledger.model_path(STUDY.name, 1), ledger.log_path(STUDY.name, 1)):
         path.parent.mkdir(exist_ok=True)
         path.touch()
     for _ in range(2):
-        ledger.delete_trial(STUDY.study, 1)
+        ledger.delete_trial(STUDY.name, 1)
         assert files_in(tmp_path) == before
-    assert ledger.trials(STUDY.study) == (completed(0),)
-    assert ledger.pending() == [Entry(STUDY.study, None), Entry(STUDY.study, 0)]
+    assert ledger.trials(STUDY.name) == (completed(0),)
+    assert ledger.pending() == [Entry(STUDY.name, None), Entry(STUDY.name, 0)]
 
 
 def test_a_deleted_study_is_gone_and_its_neighbour_is_not(ledger: Ledger, tmp_path: Path) -> None:
-    other = STUDY.model_copy(update={"study": f"{STUDY.study}.b"})
+    other = STUDY.model_copy(update={"study": f"{STUDY.name}.b"})
     ledger.open_study(other)
-    before = files_in(tmp_path) - {f"results/{STUDY.study}/study.json", f"results/outbox/{STUDY.study}.study"}
+    before = files_in(tmp_path) - {f"results/{STUDY.name}/study.json", f"results/outbox/{STUDY.name}.study"}
     ledger.write_trial(completed(0), PREDICTIONS)
     for _ in range(2):
-        ledger.delete_study(STUDY.study)
+        ledger.delete_study(STUDY.name)
         assert files_in(tmp_path) == before
     assert ledger.studies() == (other,)
-    assert ledger.pending() == [Entry(other.study, None)]
+    assert ledger.pending() == [Entry(other.name, None)]
     assert ledger.open_study(STUDY) == STUDY
-    assert ledger.trials(STUDY.study) == ()
+    assert ledger.trials(STUDY.name) == ()
 
 
 @pytest.mark.parametrize("target", ["trial", "study"])
@@ -247,9 +247,9 @@ def test_a_kill_while_deleting_leaves_nothing_by_halves(ledger: Ledger, tmp_path
 
     def delete() -> None:
         if target == "trial":
-            ledger.delete_trial(STUDY.study, 0)
+            ledger.delete_trial(STUDY.name, 0)
         else:
-            ledger.delete_study(STUDY.study)
+            ledger.delete_study(STUDY.name)
 
     def delete_and_die(last_step: int) -> None:
         steps = count(1)
@@ -277,12 +277,12 @@ def test_a_kill_while_deleting_leaves_nothing_by_halves(ledger: Ledger, tmp_path
         assert process.exitcode == -signal.SIGKILL
         # The first step already takes the record away: no half of it is ever read or delivered.
         reopened = Ledger(Workspace(tmp_path))
-        assert reopened.trials(STUDY.study) == ()
-        assert Entry(STUDY.study, 0) not in reopened.pending()
+        assert reopened.trials(STUDY.name) == ()
+        assert Entry(STUDY.name, 0) not in reopened.pending()
         assert reopened.studies() == ((STUDY,) if target == "trial" else ())
         delete()
         left = {"workspace.id"} | (
-            {f"{STUDY.study}/study.json", f"outbox/{STUDY.study}.study"} if target == "trial" else set()
+            {f"{STUDY.name}/study.json", f"outbox/{STUDY.name}.study"} if target == "trial" else set()
         )
         assert files_in(tmp_path / "results") <= left
     assert last_step > 3

@@ -29,7 +29,9 @@ from mlflow_helpers import (
 )
 
 from harness.errors import TrackingError, WorkspaceError
-from harness.records import EpochRecord, Outcome, Predictions, StudyResults
+from harness.records.predictions import Predictions
+from harness.records.study import StudyResults
+from harness.records.trial import EpochRecord, Outcome
 from harness.tracking.ledger import Entry, Ledger
 from harness.tracking.mlflow.delivery import Delivery, sync
 from harness.tracking.mlflow.logged_model import ModelFiles, download_model
@@ -76,7 +78,7 @@ def dead_uri() -> Iterator[str]:
 
 def test_a_trial_s_run_follows_the_schema(ledger: Ledger, uri: str, root: Path) -> None:
     ledger.write_trial(trial(7), PREDICTIONS)
-    ledger.write_study_files(STUDY.study, {IMPORTANCE: dump_importance({})})
+    ledger.write_study_files(STUDY.name, {IMPORTANCE: dump_importance({})})
     assert sync(ledger, uri, artifact_root=root, artifacts=pictures) == Delivery(2)
     (parent,), (child,) = runs_of(uri, "study"), runs_of(uri, "trial")
     assert MlflowClient(uri).get_experiment(child.info.experiment_id).name == "demo/kfold:5"
@@ -135,7 +137,7 @@ def test_the_run_of_a_study_tells_how_far_it_has_come(ledger: Ledger, uri: str, 
     assert parent.data.metrics["valid_macro_f1"] == 0.75
     once = curve(uri, parent, "valid_macro_f1")
     assert once[-1] == (3, 0.75)
-    ledger.write_study_files(STUDY.study, {IMPORTANCE: dump_importance({})})
+    ledger.write_study_files(STUDY.name, {IMPORTANCE: dump_importance({})})
     sync(ledger, uri, artifact_root=root, describe=told)
     assert curve(uri, parent, "valid_macro_f1") == once
 
@@ -180,7 +182,7 @@ def test_an_experiment_has_its_views_and_keeps_what_a_user_made_of_them(ledger: 
     assert experiment.tags == experiment_tags()
     tag = next(iter(experiment_tags()))
     client.set_experiment_tag(experiment.experiment_id, tag, "mine")
-    ledger.write_study_files(STUDY.study, {IMPORTANCE: dump_importance({})})
+    ledger.write_study_files(STUDY.name, {IMPORTANCE: dump_importance({})})
     sync(ledger, uri, artifact_root=root)
     assert client.get_experiment_by_name(name).tags == {**experiment_tags(), tag: "mine"}
 
@@ -210,7 +212,7 @@ def test_what_was_delivered_is_read_back_equal(ledger: Ledger, uri: str, root: P
     for record in (trial(10), trial(2), trial(3, Outcome.OOM, epochs=())):
         ledger.write_trial(record, PREDICTIONS if record.completed else None)
     sync(ledger, uri, artifact_root=root)
-    expected = [ledger.results(study.study) for study in ledger.studies()]
+    expected = [ledger.results(study.name) for study in ledger.studies()]
     found = read_studies(uri)
     assert [(each.study, each.trials) for each in found] == [(each.study, each.trials) for each in expected]
     assert [list(each.predictions) for each in found] == [[], [2, 10]]
@@ -229,7 +231,7 @@ def test_what_was_delivered_in_another_format_is_not_read(
         MlflowClient(uri).set_tag(parent.info.run_id, "format", found)
     with pytest.raises(
         WorkspaceError,
-        match=f"{STUDY.study} in {uri}: written in {written}.* and this version reads format 1. Use the version",
+        match=f"{STUDY.name} in {uri}: written in {written}.* and this version reads format 1. Use the version",
     ):
         read_studies(uri)
 
@@ -240,12 +242,12 @@ def test_a_search_shows_its_curves_once(ledger: Ledger, uri: str, root: Path) ->
     for number in range(2):
         tracker.trial_started(STUDY, number, PARAMS)  # sends what the trials before have shown so far
         for epoch in EPOCHS[: 2 - number]:
-            tracker.epoch_ended(STUDY.study, number, epoch)
+            tracker.epoch_ended(STUDY.name, number, epoch)
     for number in range(2):
         ledger.write_trial(trial(number), PREDICTIONS)
         tracker.trial_ended(trial(number))
-    ledger.write_study_files(STUDY.study, {IMPORTANCE: dump_importance({})})
-    tracker.study_ended(STUDY.study)
+    ledger.write_study_files(STUDY.name, {IMPORTANCE: dump_importance({})})
+    tracker.study_ended(STUDY.name)
     tracker.close()
     (parent,), children = runs_of(uri, "study"), runs_of(uri, "trial")
     for number, child in enumerate(children):
@@ -263,7 +265,7 @@ def test_a_trial_with_folds_shows_a_curve_of_each_once(ledger: Ledger, uri: str,
     tracker = MLflowTracker(uri, ledger, artifact_root=root)
     tracker.trial_started(STUDY, 0, PARAMS)
     for epoch in epochs[:8]:
-        tracker.epoch_ended(STUDY.study, 0, epoch)
+        tracker.epoch_ended(STUDY.name, 0, epoch)
     tracker.close()
     (live,) = runs_of(uri, "trial")
     assert curve(uri, live, "loss/fold_2") == [(0, 1 / 3 + 2), (1, 1 / 4 + 2)]
@@ -291,7 +293,7 @@ def test_a_search_that_is_ahead_of_its_tracking_loses_nothing(ledger: Ledger, ur
         ("0", "FINISHED"),
         ("1", "FINISHED"),
     ]
-    assert read_studies(uri)[0].trials == ledger.trials(STUDY.study)
+    assert read_studies(uri)[0].trials == ledger.trials(STUDY.name)
 
 
 def test_an_interrupted_search_keeps_its_curve_until_the_trial_starts_again(
@@ -302,7 +304,7 @@ def test_an_interrupted_search_keeps_its_curve_until_the_trial_starts_again(
         tracker.study_started(STUDY)
         tracker.trial_started(STUDY, 0, PARAMS)
         for epoch in epochs:
-            tracker.epoch_ended(STUDY.study, 0, epoch)
+            tracker.epoch_ended(STUDY.name, 0, epoch)
         return tracker
 
     other = tuple(epoch.model_copy(update={"loss": 9.0}) for epoch in EPOCHS[:2])
@@ -314,7 +316,7 @@ def test_an_interrupted_search_keeps_its_curve_until_the_trial_starts_again(
     tracker = started(EPOCHS)
     ledger.write_trial(trial(0), PREDICTIONS)
     tracker.trial_ended(trial(0))
-    tracker.study_ended(STUDY.study)
+    tracker.study_ended(STUDY.name)
     tracker.close()
     (child,) = runs_of(uri, "trial")
     assert curve(uri, child, "loss") == [(0, 1 / 3), (1, 1 / 4), (2, 1 / 5)]
@@ -355,7 +357,7 @@ def test_a_delivery_that_was_killed_is_done_again_without_a_trace(
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    assert Entry(STUDY.study, 0) in ledger.pending()
+    assert Entry(STUDY.name, 0) in ledger.pending()
     for _ in range(2):
         ledger.write_trial(trial(0), PREDICTIONS)
         sync(ledger, uri, artifact_root=root, artifacts=pictures)
@@ -392,7 +394,7 @@ def test_a_server_that_is_away_is_reported_once_and_gets_all_later(
     tracker.study_started(STUDY)
     for number in range(3):
         tracker.trial_started(STUDY, number, PARAMS)
-        tracker.epoch_ended(STUDY.study, number, EPOCHS[0])
+        tracker.epoch_ended(STUDY.name, number, EPOCHS[0])
         ledger.write_trial(trial(number), PREDICTIONS)
         tracker.trial_ended(trial(number))
     tracker.close()
@@ -411,13 +413,13 @@ def test_a_server_that_is_away_is_reported_once_and_gets_all_later(
 def test_one_bad_result_does_not_hold_up_the_others(ledger: Ledger, uri: str, root: Path, tmp_path: Path) -> None:
     for number in range(3):
         ledger.write_trial(trial(number), PREDICTIONS)
-    (tmp_path / "results" / STUDY.study / "trial-00001.npz").write_bytes(b"torn")
+    (tmp_path / "results" / STUDY.name / "trial-00001.npz").write_bytes(b"torn")
     delivery = sync(ledger, uri, artifact_root=root)
     assert delivery.delivered == 3
     (reason,) = delivery.refused
     assert "trial 1 of cnn2d-fusion-ab12cd34" in reason
     assert "trial-00001.npz" in reason
-    assert ledger.pending() == [Entry(STUDY.study, 1)]
+    assert ledger.pending() == [Entry(STUDY.name, 1)]
 
 
 def test_a_store_that_is_not_there_is_not_made_by_reading(tmp_path: Path) -> None:

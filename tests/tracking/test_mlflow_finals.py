@@ -28,7 +28,9 @@ from mlflow_helpers import (
     trial,
 )
 
-from harness.records import FinalsRecord, Outcome, Predictions, Role
+from harness.records.final import FinalRole, FinalsRecord
+from harness.records.predictions import Predictions
+from harness.records.trial import Outcome
 from harness.tracking.ledger import Entry, Ledger
 from harness.tracking.mlflow.delivery import Delivery, sync
 from harness.tracking.mlflow.reading import read_studies
@@ -99,7 +101,7 @@ def test_a_final_run_follows_the_schema(ledger: Ledger, uri: str, root: Path) ->
 
 
 def test_a_run_that_was_not_tested_shows_why_and_no_score(ledger: Ledger, uri: str, root: Path) -> None:
-    keep_finals(ledger, final(Role.BASELINE, 0, fold=3, outcome=Outcome.CRASHED))
+    keep_finals(ledger, final(FinalRole.BASELINE, 0, fold=3, outcome=Outcome.CRASHED))
     sync(ledger, uri, artifact_root=root, artifacts=pictures)
     (run,) = runs_of(uri, "final")
     assert run.info.run_name == "cnn2d-fusion · baseline, seed 1, outer fold 4 · crashed"
@@ -135,7 +137,7 @@ def test_a_delivery_that_was_cut_off_is_made_whole(ledger: Ledger, uri: str, roo
 
     keep_finals(ledger, WINNER, BASELINE)
     assert "cut off" in sync(ledger, uri, artifact_root=root, artifacts=cut_off).refused[0]
-    assert ledger.pending() == [Entry(STUDY.study, None)]
+    assert ledger.pending() == [Entry(STUDY.name, None)]
     half = shown(uri)
     assert sync(ledger, uri, artifact_root=root, artifacts=pictures) == Delivery(1)
     whole = shown(uri)
@@ -172,12 +174,12 @@ def test_only_the_last_opening_is_shown(ledger: Ledger, uri: str, root: Path) ->
 
 
 def test_what_was_tested_is_read_back_equal(ledger: Ledger, uri: str, root: Path) -> None:
-    crashed = final(Role.WINNER, 3, outcome=Outcome.CRASHED)
+    crashed = final(FinalRole.WINNER, 3, outcome=Outcome.CRASHED)
     ledger.write_trial(trial(7), PREDICTIONS)
     keep_finals(ledger, WINNER, BASELINE, crashed, openings=OPENINGS)
-    ledger.write_study_files(STUDY.study, {REFERENCES: dump_references([REFERENCE])})
+    ledger.write_study_files(STUDY.name, {REFERENCES: dump_references([REFERENCE])})
     sync(ledger, uri, artifact_root=root, artifacts=pictures)
-    ours, (theirs,) = ledger.results(STUDY.study), read_studies(uri)
+    ours, (theirs,) = ledger.results(STUDY.name), read_studies(uri)
     for found in (ours, theirs):
         assert found.finals == FinalsRecord(tested="test", openings=OPENINGS, runs=(WINNER, BASELINE, crashed))
         assert found.references == (REFERENCE,)

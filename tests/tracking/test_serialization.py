@@ -10,7 +10,9 @@ import pytest
 from ledger_helpers import PREDICTIONS, STUDY, completed
 
 from harness.errors import WorkspaceError
-from harness.records import FORMAT, ReferenceRecord, TrialRecord
+from harness.records.base import FORMAT
+from harness.records.study import ReferenceRecord
+from harness.records.trial import TrialRecord
 from harness.tracking.serialization import (
     dump_importance,
     dump_predictions,

@@ -51,7 +51,7 @@ class TestMLflowTracker(LocalContract):
         search.end_trial(0)
         search.end_study()
         search.tracker.close()
-        assert [run.data.tags["study"] for run in runs_of(uri, "study")] == [STUDY.study]
+        assert [run.data.tags["study"] for run in runs_of(uri, "study")] == [STUDY.name]
         assert [run.info.status for run in runs_of(uri, "trial")] == ["FINISHED"]
         assert search.ledger.pending() == []
 

@@ -19,7 +19,7 @@ from model_helpers import FAMILY, ToneStore, changed, files_in, job_of
 from pool_children import Breeding, Stuck, trial_child
 
 from harness.errors import DeviceError, HarnessError, UnusableGpuError
-from harness.records import EpochRecord, Outcome, Reading, Source, ValidationScores
+from harness.records.trial import EpochRecord, Outcome, Reading, ReadingSource, ValidationScores
 from harness.testing.backend_contract import BackendContract
 from harness.trials.backend import BackendEvent, EpochReported, TrialBackend, TrialEnded, run_to_end
 from harness.trials.job import TrialSpec
@@ -259,7 +259,7 @@ def test_a_child_over_the_budget_is_killed(backend: LocalBackend, job: Job) -> N
     class Greedy:
         """Sees more than the budget."""
 
-        source = Source.PROCESS
+        source = ReadingSource.PROCESS
 
         def device_used_bytes(self) -> int | None:
             return 2**31
@@ -271,7 +271,7 @@ def test_a_child_over_the_budget_is_killed(backend: LocalBackend, job: Job) -> N
     _, end = run(backend, endless(job()))
     assert end.report.outcome is Outcome.OVER_BUDGET
     assert "held 2.00 GiB of GPU memory, over the budget of 1.00 GiB" in end.report.message
-    assert end.reading == Reading(peak_bytes=2**31, source=Source.PROCESS)
+    assert end.reading == Reading(peak_bytes=2**31, source=ReadingSource.PROCESS)
 
 
 GPU = Device(DeviceKind.GPU, "GPU-0a1b", "Stub GPU", 2**33)

@@ -22,7 +22,8 @@ from harness.features.crops import crop, crop_starts, voting_batches
 from harness.features.fold import LabelledTrack
 from harness.features.input_spec import WAVEFORM_INPUT, InputSpec
 from harness.features.store import FeatureStore
-from harness.records import BatchShape, EpochRecord, Outcome, Predictions
+from harness.records.predictions import Predictions
+from harness.records.trial import BatchShape, EpochRecord, Outcome
 from harness.trials.job import TrainingSpec
 from harness.trials.report import TrialReport
 

@@ -11,7 +11,7 @@ import pytest
 from nvml_stub import Driver, describe
 
 from harness.errors import DeviceError
-from harness.records import Source
+from harness.records.trial import ReadingSource
 from harness.units import GIB, MIB
 from harness.vram import slots as slots_module
 from harness.vram.device import Device, DeviceKind, visible_gpus
@@ -22,8 +22,8 @@ TOTAL = 8 * GIB
 ROOM = TOTAL - RESERVE_BYTES - 2 * SHARED_RESERVE_BYTES
 """What two trials on one card may take together."""
 
-FIRST = DeviceSlot(Device(DeviceKind.GPU, "GPU-a", "First", TOTAL), Source.PROCESS)
-SECOND = DeviceSlot(Device(DeviceKind.GPU, "GPU-b", "Second", TOTAL), Source.ACCOUNTING)
+FIRST = DeviceSlot(Device(DeviceKind.GPU, "GPU-a", "First", TOTAL), ReadingSource.PROCESS)
+SECOND = DeviceSlot(Device(DeviceKind.GPU, "GPU-b", "Second", TOTAL), ReadingSource.ACCOUNTING)
 
 
 class Rules:
@@ -58,14 +58,14 @@ class Rules:
 @pytest.mark.parametrize(
     ("source", "total", "used"),
     [
-        (Source.NONE, TOTAL, 0),
-        (Source.DEVICE_DELTA, TOTAL, 0),
-        (Source.PROCESS, None, 0),
-        (Source.PROCESS, TOTAL, None),
+        (ReadingSource.NONE, TOTAL, 0),
+        (ReadingSource.DEVICE_DELTA, TOTAL, 0),
+        (ReadingSource.PROCESS, None, 0),
+        (ReadingSource.PROCESS, TOTAL, None),
     ],
     ids=["no probe", "whole device", "unknown size", "unknown use"],
 )
-def test_without_measured_memory_trials_take_turns(source: Source, total: int | None, used: int | None) -> None:
+def test_without_measured_memory_trials_take_turns(source: ReadingSource, total: int | None, used: int | None) -> None:
     slot = DeviceSlot(replace(FIRST.device, total_bytes=total), source)
     rules = Rules(slot, used=used)
     assert rules.place(0, 1) is slot

@@ -17,7 +17,7 @@ from nvml_stub import MIB, Driver, Holder, build, describe, holding
 
 from harness.errors import DeviceError, UsageError
 from harness.processes import kill_group
-from harness.records import Reading, Source
+from harness.records.trial import Reading, ReadingSource
 from harness.vram.device import Device, DeviceKind, memory_returned, memory_used, resolve_device
 from harness.vram.meter import Meter
 from harness.vram.nvml import compute_capability, cuda_version, is_exclusive, persistence_is_on, process_memory
@@ -111,7 +111,7 @@ class Scripted:
     asked: int = 0
 
     @property
-    def source(self) -> Source:
+    def source(self) -> ReadingSource:
         return self.probe.source
 
     def device_used_bytes(self) -> int | None:
@@ -413,14 +413,14 @@ def test_excursion_that_lasts_one_interval_is_over_budget(driver: Driver) -> Non
     watched = driver.run(short_excursion)
     assert DEVICE_SECONDS < 0.3
     assert watched.alarms == [50 * MIB]
-    assert watched.reading == Reading(peak_bytes=50 * MIB, source=Source.PROCESS)
+    assert watched.reading == Reading(peak_bytes=50 * MIB, source=ReadingSource.PROCESS)
     assert watched.held[:2] == [20 * MIB, 50 * MIB]
     assert watched.message == ""
 
 
 def test_accounting_knows_a_peak_that_nobody_sampled(driver: Driver) -> None:
     watched = driver.run(unseen_excursion)
-    assert watched.reading.source is Source.ACCOUNTING
+    assert watched.reading.source is ReadingSource.ACCOUNTING
     assert watched.held[0] < 40 * MIB
     assert watched.reading.peak_bytes >= 70 * MIB
     assert watched.alarms == [watched.reading.peak_bytes]
@@ -429,7 +429,7 @@ def test_accounting_knows_a_peak_that_nobody_sampled(driver: Driver) -> None:
 @pytest.mark.parametrize("happening", ["nothing", "other process", "grandchild"])
 def test_process_readings_are_the_trials_own(driver: Driver, happening: str) -> None:
     watched = driver.run(watch_epochs, "process", happening)
-    assert watched.reading == Reading(peak_bytes=30 * MIB, source=Source.PROCESS)
+    assert watched.reading == Reading(peak_bytes=30 * MIB, source=ReadingSource.PROCESS)
     assert watched.held == [10 * MIB, 30 * MIB, 30 * MIB]
     assert watched.alarms == []
     assert watched.message == ""
@@ -446,7 +446,7 @@ def test_another_process_makes_a_device_reading_void(driver: Driver) -> None:
 
 def test_gpu_lost_mid_trial_keeps_the_peak_so_far(driver: Driver) -> None:
     watched = driver.run(watch_epochs, "process", "lost")
-    assert watched.reading == Reading(peak_bytes=10 * MIB, source=Source.PROCESS)
+    assert watched.reading == Reading(peak_bytes=10 * MIB, source=ReadingSource.PROCESS)
     assert watched.held == [10 * MIB]
     assert "the GPU is lost: it fell off the bus" in watched.message
 

@@ -19,7 +19,7 @@ from search_helpers import RECORD
 
 from harness.errors import DeviceError, UnusableGpuError
 from harness.events import Note
-from harness.records import Source
+from harness.records.trial import ReadingSource
 from harness.settings import RunSettings
 from harness.tracking.ledger import Ledger
 from harness.vram.admission import Lane
@@ -72,7 +72,7 @@ def choose(cards: tuple[str, ...], useless: tuple[str, ...] = (), **settings: An
 def test_a_gpu_is_proven_with_what_was_in_use_while_it_was_idle(driver: Driver) -> None:
     (lane,) = driver.run(choose, BIG).lanes
     assert lane.device.uuid == "GPU-b1"
-    assert lane.probe.source is Source.PROCESS
+    assert lane.probe.source is ReadingSource.PROCESS
     assert lane.idle_bytes == 300 * MIB
     assert lane.overhead_bytes > 0
     assert not lane.exclusive
@@ -156,7 +156,7 @@ def test_a_study_that_goes_on_elsewhere_says_so(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match=r"ran on Big, and now there is CPU. .* pass --device cpu to go on"):
         record_device(record, cpu, RunSettings(), ledger)
     record = record_device(record, cpu, RunSettings(device="cpu"), ledger)
-    assert record.provenance.device == ledger.study(record.study).provenance.device == "Big, then CPU"
+    assert record.provenance.device == ledger.study(record.name).provenance.device == "Big, then CPU"
     assert record_device(record, cpu, RunSettings(device="cpu"), ledger) == record
     with pytest.raises(DeviceError, match="pass --device gpu:0 to go on"):
         record_device(record, gpu, RunSettings(), ledger)

@@ -24,7 +24,10 @@ from harness.features.fold import Fold, LabelledTrack
 from harness.features.input_spec import InputSpec
 from harness.features.store import FeatureStore
 from harness.models import Config
-from harness.records import EpochRecord, Outcome, Predictions, Reading, Role, StudyResults
+from harness.records.final import FinalRole
+from harness.records.predictions import Predictions
+from harness.records.study import StudyResults
+from harness.records.trial import EpochRecord, Outcome, Reading
 from harness.scoring.metrics import joined, track_scores
 from harness.settings import RunSettings, cache
 from harness.tracking.base import NullTracker
@@ -207,10 +210,10 @@ def test_winner_and_baseline_are_tested_with_every_seed_once(bench: Bench) -> No
     assert searched.best is not None
     assert results.finals.tested == "test"
     assert [(run.role, run.trial, run.seed) for run in results.finals.runs] == [
-        (Role.WINNER, searched.best.number, 0),
-        (Role.BASELINE, 0, 0),
-        (Role.WINNER, searched.best.number, 1),
-        (Role.BASELINE, 0, 1),
+        (FinalRole.WINNER, searched.best.number, 0),
+        (FinalRole.BASELINE, 0, 0),
+        (FinalRole.WINNER, searched.best.number, 1),
+        (FinalRole.BASELINE, 0, 1),
     ]
     assert [run.test_accuracy for run in results.finals.runs] == [0.75, 0.5, 0.75, 0.5]
     assert len({spec.seed for spec in FakePool.specs[count:]}) == 2
@@ -279,7 +282,7 @@ def test_a_baseline_beyond_the_limits_is_not_tested(
     bench.run("group")
     finals = bench.final(seeds=1).finals
     assert finals is not None
-    assert {run.role for run in finals.runs} == {Role.WINNER}
+    assert {run.role for run in finals.runs} == {FinalRole.WINNER}
 
 
 def test_a_workspace_that_moved_is_tested_where_it_lies(bench: Bench) -> None:
@@ -319,7 +322,7 @@ def test_without_a_test_set_every_outer_fold_is_tested_by_a_winner_chosen_withou
     results = bench.final(seeds=1)
     assert results.finals is not None
     assert results.finals.tested == "outer folds"
-    winners = {run.fold: run.trial for run in results.finals.runs if run.role is Role.WINNER}
+    winners = {run.fold: run.trial for run in results.finals.runs if run.role is FinalRole.WINNER}
     assert winners == dict.fromkeys(range(5), 1)
     folds: list[Fold] = [spec.folds[0] for spec in FakePool.specs[count:] if spec.number == 1]
     assert sorted(example.track for fold in folds for example in fold.test) == sorted(results.predictions[0].tracks)
@@ -410,6 +413,6 @@ def test_a_configuration_hears_with_the_network_that_it_names(
 
     # Other weights under the same name make another study.
     (other,) = bench.run("kfold:4", family="pretrained", embedding=named)
-    assert other.study.study != study.study
+    assert other.study.name != study.name
     with pytest.raises(UsageError, match="take no embeddings"):
         bench.run("kfold:4", embedding=named)

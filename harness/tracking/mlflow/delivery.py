@@ -8,7 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from harness.errors import WorkspaceError, first_line
-from harness.records import FinalRecord, Predictions, StudyResults
+from harness.records.final import FinalRecord
+from harness.records.predictions import Predictions
+from harness.records.study import StudyResults
 from harness.tracking.ledger import Entry, Ledger
 from harness.tracking.mlflow.runs import RunStore
 from harness.tracking.mlflow.schema import final_name, trial_name
@@ -119,5 +121,5 @@ def _deliver_entry(
         raise WorkspaceError(f"{entry.study}: the record of trial {entry.number} is gone.")
     title = f"{trial_name(study, trial.number)}: validation tracks"
     store.deliver_trial(
-        study, trial, shown(title, ledger.predictions(study.study, trial.number)) if trial.completed else {}
+        study, trial, shown(title, ledger.predictions(study.name, trial.number)) if trial.completed else {}
     )

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from mlflow.exceptions import MlflowException
 
-from harness.records import Kind, RunLinks
+from harness.records.base import RunKind, RunLinks
 from harness.tracking.mlflow.connection import connect, pages, search_runs, unreachable
 
 
@@ -26,10 +26,14 @@ def run_links(tracking_uri: str) -> RunLinks:
     links: dict[tuple[str, int | str | None], str] = {}
     try:
         experiments = [each.experiment_id for each in pages(lambda token: client.search_experiments(page_token=token))]
-        for kind in Kind:
+        for kind in RunKind:
             for run in search_runs(client, experiments, {"kind": kind}) if experiments else []:
                 tags, info = run.data.tags, run.info
-                what = {Kind.STUDY: None, Kind.TRIAL: int(tags.get("trial", -1)), Kind.FINAL: tags.get("final")}[kind]
+                what = {
+                    RunKind.STUDY: None,
+                    RunKind.TRIAL: int(tags.get("trial", -1)),
+                    RunKind.FINAL: tags.get("final"),
+                }[kind]
                 # The first, as where records are read back.
                 links.setdefault(
                     (tags["study"], what), f"{server}/#/experiments/{info.experiment_id}/runs/{info.run_id}"

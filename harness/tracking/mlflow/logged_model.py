@@ -18,7 +18,8 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import Array, ColSpec, Schema, TensorSpec
 
 from harness.errors import TrackingError, first_line
-from harness.records import FORMAT, StudyRecord
+from harness.records.base import FORMAT
+from harness.records.study import StudyRecord
 from harness.tracking.mlflow.connection import connect_existing, pages, sqlite_file
 
 INPUTS = Schema(
@@ -74,7 +75,7 @@ def log_model(client: MlflowClient, study: StudyRecord, run: Run, model: ModelFi
         tags={
             "format": str(FORMAT),
             "family": study.family,
-            "study": study.study,
+            "study": study.name,
             "dataset": study.dataset.name,
         },
     )

@@ -7,7 +7,10 @@ from datetime import UTC, datetime
 from itertools import accumulate
 
 from harness.analysis.score_intervals import intervals_of
-from harness.records import EpochRecord, FinalRecord, Predictions, TrialRecord, is_finite
+from harness.records.final import FinalRecord
+from harness.records.predictions import Predictions
+from harness.records.trial import EpochRecord, TrialRecord
+from harness.units import is_finite
 
 Point = tuple[str, int, float]
 

@@ -10,7 +10,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from harness.records import Kind, Predictions, StudyRecord, StudyResults, TrialRecord
+from harness.records.base import RunKind
+from harness.records.predictions import Predictions
+from harness.records.study import StudyRecord, StudyResults
+from harness.records.trial import TrialRecord
 from harness.tracking.mlflow.connection import connect_existing, pages, search_runs, unreachable
 from harness.tracking.serialization import (
     LazyPredictions,
@@ -34,7 +37,7 @@ def read_studies(tracking_uri: str) -> tuple[StudyResults, ...]:
     try:
         experiments = [each.experiment_id for each in pages(lambda token: client.search_experiments(page_token=token))]
         parents: dict[str, Run] = {}
-        for run in search_runs(client, experiments, {"kind": Kind.STUDY}) if experiments else []:
+        for run in search_runs(client, experiments, {"kind": RunKind.STUDY}) if experiments else []:
             parents.setdefault(run.data.tags["study"], run)
         for run in parents.values():
             check_format(run.data.tags.get("format"), f"{run.data.tags['study']} in {tracking_uri}")
@@ -42,7 +45,7 @@ def read_studies(tracking_uri: str) -> tuple[StudyResults, ...]:
     except MlflowException as error:
         raise unreachable(tracking_uri, error) from error
     delivered = [result for result in results if result is not None]
-    return tuple(sorted(delivered, key=lambda result: (result.study.family, result.study.study)))
+    return tuple(sorted(delivered, key=lambda result: (result.study.family, result.study.name)))
 
 
 def _read_study(client: MlflowClient, parent: Run) -> StudyResults | None:
@@ -52,7 +55,7 @@ def _read_study(client: MlflowClient, parent: Run) -> StudyResults | None:
         return None
     study = parse_record(StudyRecord, _fetch(client, parent, "study.json"), _address(parent, "study.json"))
     trials: dict[int, tuple[TrialRecord, Run]] = {}
-    for run in search_runs(client, [parent.info.experiment_id], {"kind": Kind.TRIAL, "study": study.study}):
+    for run in search_runs(client, [parent.info.experiment_id], {"kind": RunKind.TRIAL, "study": study.name}):
         if "outcome" in run.data.tags:
             trial = parse_record(TrialRecord, _fetch(client, run, "trial.json"), _address(run, "trial.json"))
             trials.setdefault(trial.number, (trial, run))

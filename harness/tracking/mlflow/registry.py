@@ -9,7 +9,7 @@ from contextlib import suppress
 from mlflow.exceptions import MlflowException
 
 from harness.errors import TrackingError
-from harness.records import StudyRecord
+from harness.records.study import StudyRecord
 from harness.tracking.mlflow.connection import connect, is_missing, unreachable
 from harness.tracking.mlflow.logged_model import ModelFiles, log_model
 from harness.tracking.mlflow.runs import find_trial
@@ -50,7 +50,7 @@ def register_champion(
         run = find_trial(client, study, number)
         if run is None:
             raise TrackingError(
-                f"{tracking_uri}: has no run of trial {number} of {study.study}. Deliver it first with: harness sync "
+                f"{tracking_uri}: has no run of trial {number} of {study.name}. Deliver it first with: harness sync "
                 f"--tracking-uri {tracking_uri}"
             )
         versions = client.search_model_versions(f"name = '{name}' and run_id = '{run.info.run_id}'")
@@ -95,7 +95,7 @@ def describe_champion(tracking_uri: str, study: StudyRecord, describe: Callable[
             return
         version = client.get_model_version_by_alias(name, CHAMPION)
         tags = client.get_run(version.run_id).data.tags
-        if tags.get("study") == study.study and (card := describe(int(tags["trial"]))) is not None:
+        if tags.get("study") == study.name and (card := describe(int(tags["trial"]))) is not None:
             client.update_model_version(name, version.version, card[:MAX_DESCRIPTION])
     except MlflowException as error:
         raise unreachable(tracking_uri, error) from error

@@ -11,16 +11,11 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from harness.errors import TrackingError
-from harness.records import (
-    FinalRecord,
-    FinalsRecord,
-    Kind,
-    Predictions,
-    StudyRecord,
-    StudyResults,
-    TrialRecord,
-    Value,
-)
+from harness.records.base import RunKind, Value
+from harness.records.final import FinalRecord, FinalsRecord
+from harness.records.predictions import Predictions
+from harness.records.study import StudyRecord, StudyResults
+from harness.records.trial import TrialRecord
 from harness.tracking.mlflow import schema
 from harness.tracking.mlflow.connection import connect, search_runs, unreachable
 from harness.tracking.mlflow.points import Point, final_metrics, is_ours, milliseconds, now, trial_points
@@ -60,10 +55,10 @@ class RunStore:
 
     def parent(self, study: StudyRecord) -> str:
         """Return the id of the study's run, made if there is none."""
-        if study.study not in self._parents:
-            runs = search_runs(self.client, [self._experiment(study)], {"kind": Kind.STUDY, "study": study.study})
-            self._parents[study.study] = runs[0].info.run_id if runs else self._create_parent(study)
-        return self._parents[study.study]
+        if study.name not in self._parents:
+            runs = search_runs(self.client, [self._experiment(study)], {"kind": RunKind.STUDY, "study": study.name})
+            self._parents[study.name] = runs[0].info.run_id if runs else self._create_parent(study)
+        return self._parents[study.name]
 
     def restart_trial(self, study: StudyRecord, number: int, params: Mapping[str, Value], started: int) -> str:
         """Return the id of a fresh run of a trial; one that an interrupted attempt left is deleted."""
@@ -138,7 +133,7 @@ class RunStore:
         All other runs of finals are deleted: of an earlier opening, of which the ledger keeps only the count; cut off;
         or made twice. MLflow can restore them.
         """
-        found = search_runs(self.client, [self._experiment(study)], {"kind": Kind.FINAL, "study": study.study})
+        found = search_runs(self.client, [self._experiment(study)], {"kind": RunKind.FINAL, "study": study.name})
         # No record says when a final ran: its run stands at the opening, and lasts as long as the training took.
         opened = milliseconds(finals.openings[-1].opened) or now()
         kept = {
@@ -195,14 +190,16 @@ class RunStore:
         return self._experiments[name]
 
     def _create_parent(self, study: StudyRecord) -> str:
-        tags = {**schema.study_tags(study), "kind": Kind.STUDY, schema.NOTE: study.description}
+        tags = {**schema.study_tags(study), "kind": RunKind.STUDY, schema.NOTE: study.description}
         run = self.client.create_run(self._experiment(study), tags=tags, run_name=schema.study_name(study))
         run_id: str = run.info.run_id
         self.log(run_id, {}, {"budget_bytes": study.budget_bytes})
         return run_id
 
     def _create_trial(self, study: StudyRecord, number: int, started: int) -> str:
-        return self._nest(study, schema.trial_name(study, number), {"kind": Kind.TRIAL, "trial": str(number)}, started)
+        return self._nest(
+            study, schema.trial_name(study, number), {"kind": RunKind.TRIAL, "trial": str(number)}, started
+        )
 
     def _nest(self, study: StudyRecord, name: str, tags: Mapping[str, str], started: int) -> str:
         """Return the id of a new run nested in the study's."""
@@ -261,7 +258,7 @@ def find_trial(client: MlflowClient, study: StudyRecord, number: int) -> Run | N
     experiment = client.get_experiment_by_name(schema.experiment_name(study))
     if experiment is None:
         return None
-    tags = {"kind": Kind.TRIAL, "study": study.study, "trial": str(number)}
+    tags = {"kind": RunKind.TRIAL, "study": study.name, "trial": str(number)}
     runs = search_runs(client, [experiment.experiment_id], tags)
     for extra in runs[1:]:
         client.delete_run(extra.info.run_id)

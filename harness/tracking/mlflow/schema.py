@@ -11,7 +11,10 @@ import json
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
-from harness.records import FORMAT, FinalRecord, Kind, Outcome, StudyRecord, TrialRecord, Value
+from harness.records.base import FORMAT, RunKind, Value
+from harness.records.final import FinalRecord
+from harness.records.study import StudyRecord
+from harness.records.trial import Outcome, TrialRecord
 
 NOTE, PARENT = MLFLOW_RUN_NOTE, MLFLOW_PARENT_RUN_ID
 """MLflow's own tags: the description of a run, and the id of the run that it is nested in."""
@@ -31,7 +34,7 @@ def experiment_name(study: StudyRecord) -> str:
 
 def study_name(study: StudyRecord) -> str:
     """Return what a reader calls a study."""
-    return f"{study.family} · study {study.study.removeprefix(f'{study.family}-')}"
+    return f"{study.family} · study {study.name.removeprefix(f'{study.family}-')}"
 
 
 def trial_name(study: StudyRecord, number: int) -> str:
@@ -56,7 +59,7 @@ def study_tags(study: StudyRecord) -> dict[str, str]:
     return {
         "format": str(FORMAT),
         "family": study.family,
-        "study": study.study,
+        "study": study.name,
         "space": study.space,
         "dataset": study.dataset.name,
         "protocol": study.protocol.name,
@@ -82,7 +85,7 @@ def final_params(study: StudyRecord, final: FinalRecord) -> dict[str, Value]:
 
 def final_tags(final: FinalRecord) -> dict[str, str]:
     """Return the tags of a final run beside those of its study."""
-    tags = {"kind": Kind.FINAL, "final": final.key, "trial": str(final.trial)}
+    tags = {"kind": RunKind.FINAL, "final": final.key, "trial": str(final.trial)}
     return tags | {"outcome": final.outcome, "vram.source": final.memory.reading.source}
 
 

@@ -12,7 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from harness.errors import first_line
-from harness.records import EpochRecord, StudyRecord, TrialRecord, Value
+from harness.records.base import Value
+from harness.records.study import StudyRecord
+from harness.records.trial import EpochRecord, TrialRecord
 from harness.tracking.base import Tracker
 from harness.tracking.ledger import Entry, Ledger
 from harness.tracking.mlflow.delivery import Artifacts, Describe, deliver_pending
@@ -85,7 +87,7 @@ class MLflowTracker(Tracker):
         """Show `study` as running, and deliver all that waits."""
 
         def job() -> None:
-            self._open[study.study] = study
+            self._open[study.name] = study
             self._attempt(lambda store: store.set_status(store.parent(study), "RUNNING"))
             self._attempt(self._deliver)
 
@@ -93,7 +95,7 @@ class MLflowTracker(Tracker):
 
     def trial_started(self, study: StudyRecord, number: int, params: Mapping[str, Value]) -> None:
         """Show trial `number` of `study` as running; what an interrupted attempt at it left is dropped."""
-        entry = Entry(study.study, number)
+        entry = Entry(study.name, number)
         live = _Live(study, number, dict(params), now())
         self._running.add(entry)
 

@@ -14,7 +14,8 @@ from typing import Any
 from harness.errors import DeviceError
 from harness.features.input_spec import InputSpec
 from harness.models import Config
-from harness.records import EpochRecord, Outcome, Predictions, Reading
+from harness.records.predictions import Predictions
+from harness.records.trial import EpochRecord, Outcome, Reading
 from harness.trials import model_probes, symptoms
 from harness.trials.backend import BackendEvent, EpochReported, FoldReported, TrialBackend, TrialEnded
 from harness.trials.job import JobKey, TrialSpec

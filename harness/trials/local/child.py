@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.errors import first_line
 from harness.processes import die_with_parent, redirect
-from harness.records import Outcome
+from harness.records.trial import Outcome
 from harness.trials import framework, symptoms
 from harness.trials.job import TrialSpec
 from harness.trials.report import Message, NoGpu, TrialReport

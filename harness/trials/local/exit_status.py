@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.records import EpochRecord, Outcome
+from harness.records.trial import EpochRecord, Outcome
 from harness.trials import symptoms
 from harness.trials.report import TrialReport
 

@@ -11,7 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from harness.records import EpochRecord, Outcome, Predictions
+from harness.records.predictions import Predictions
+from harness.records.trial import EpochRecord, Outcome
 from harness.scoring.metrics import log_likelihoods, track_scores
 
 UNTIMED_STEPS = 1

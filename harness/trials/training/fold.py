@@ -12,7 +12,8 @@ from harness.features.augment import VARIANTS
 from harness.features.fold import LabelledTrack
 from harness.features.store import FeatureStore
 from harness.hashing import nth_seed
-from harness.records import EpochRecord, Predictions
+from harness.records.predictions import Predictions
+from harness.records.trial import EpochRecord
 from harness.scoring.metrics import track_scores
 from harness.trials.job import TrainingSpec
 from harness.trials.training.batches import CropSampling, TrainingCrops

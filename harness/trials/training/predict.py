@@ -14,7 +14,7 @@ from harness.features.crops import voting_batches
 from harness.features.fold import LabelledTrack
 from harness.features.input_spec import InputSpec
 from harness.features.store import FeatureStore
-from harness.records import Predictions
+from harness.records.predictions import Predictions
 from harness.scoring.metrics import vote
 
 TIMED_SECONDS, TIMED_ANSWERS = 30.0, 3

@@ -15,7 +15,8 @@ from harness.features.store import FeatureStore
 from harness.files import replacing
 from harness.hashing import nth_seed
 from harness.models import ModelInputs
-from harness.records import EpochRecord, Outcome, Predictions, ValidationScores
+from harness.records.predictions import Predictions
+from harness.records.trial import EpochRecord, Outcome, ValidationScores
 from harness.scoring.metrics import joined, track_scores
 from harness.trials import framework
 from harness.trials.job import TrainingSpec
