@@ -51,7 +51,7 @@ PREDICTIONS = Predictions(
 )
 RECORD = StudyRecord(
     family=FAMILY.name,
-    study="made-up-0a1b2c3d",
+    name="made-up-0a1b2c3d",
     description=FAMILY.description,
     input="rows",
     space="0a1b2c3d",

@@ -4,34 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import partial
 
 import optuna
 
-from harness.errors import HarnessError
 from harness.events import EpochFinished, Notify, StudyFinished, StudyStarted, TrialFinished, TrialStarted
-from harness.models import Config
 from harness.records.predictions import Predictions
 from harness.records.study import StudyResults
-from harness.records.trial import Outcome, TrialRecord
+from harness.records.trial import TrialRecord, best_trial
 from harness.scoring.metrics import log_likelihoods
-from harness.search.attempt import Attempt, next_attempt
+from harness.search.attempt import RunningAttempt
 from harness.search.config import StudyConfig
-from harness.search.memory_limits import Fitter, Limits
 from harness.search.optuna_study import OpenTrial, OptunaStudy
-from harness.search.trial_record import now, observation, trial_record
+from harness.search.scheduling import Rejected, Scheduler
+from harness.search.trial_record import observation, trial_record
 from harness.search.trial_spec import trial_spec
 from harness.search.trial_table import TrialTable
 from harness.tracking.base import Tracker
 from harness.tracking.ledger import Ledger
-from harness.tracking.serialization import IMPORTANCE, dump_importance
 from harness.trials.backend import EpochReported, FoldReported, TrialBackend, TrialEnded
-from harness.trials.report import TrialReport
-from harness.units import format_size
-from harness.vram.footprint import Footprint
-from harness.vram.placement import Placed, Placement
-from harness.vram.slots import DeviceSlot, roomiest
 
 REFUSED_PER_TRIAL = 3
 """Refused trials cost no training; a study may have this many for each trial that it is to run."""
@@ -53,10 +43,7 @@ class StudyRunner:
         self.config, self.proposals, self.backend = config, proposals, backend
         self.ledger, self.tracker, self.notify, self.trials = ledger, tracker, notify, trials
         self.record = config.record
-        limits = Limits(self.record.budget_bytes, config.min_micro_batch, config.trial_time_limit_seconds, config.slots)
-        self.fitter = Fitter(limits, self._estimate)
-        self.placement = Placement(config.slots, config.jobs, backend.device_used_bytes)
-        self.roomiest = roomiest(config.slots, self.record.budget_bytes)
+        self.scheduler = Scheduler(config, backend, trials)
         held_out = sorted(example.track for fold in config.folds for example in fold.valid)
         self.steps = {track: step for step, track in enumerate(held_out)}
 
@@ -86,7 +73,7 @@ class StudyRunner:
         started = time.monotonic()
         self.tracker.study_started(self.record)
         best = self.best.scores.valid_macro_f1 if self.best is not None else None
-        self.notify(StudyStarted(self.record, self.config.trials, self._counted(), best))
+        self.notify(StudyStarted(self.record, self.config.trials, self.trials.counted, best))
         while True:
             self._fill(started)
             if not self.trials.running:
@@ -103,82 +90,52 @@ class StudyRunner:
     @property
     def best(self) -> TrialRecord | None:
         """The best completed trial so far."""
-        return StudyResults(self.record, tuple(self.trials.ended.values()), {}).best
+        return best_trial(self.trials.ended.values())
 
     def _fill(self, started: float) -> None:
         """Start trials until no device has room, or no more are wanted."""
-        while self.placement.may_place(self._placed()):
+        while self.scheduler.may_place:
             attempt = self.trials.next_waiting
             if attempt is None:
                 if not self._may_start(time.monotonic() - started):
                     return
                 self._sample(self.trials.next_unfinished or self.proposals.ask())
                 continue
-            placed = self.placement.choose(self._placed(), partial(self._upper, attempt), exclusive=attempt.exclusive)
-            if placed is None:
+            running = self.scheduler.start(attempt)
+            if running is None:
                 return
-            self._start(self._fitted(attempt, placed.slot), placed)
-
-    def _placed(self) -> list[Placed]:
-        return self.trials.placed(self.backend.memory_in_use())
+            self._started(running)
 
     def _may_start(self, seconds: float) -> bool:
         if self.trials.next_unfinished is not None:
             return True
         if self.config.time_limit_seconds is not None and seconds >= self.config.time_limit_seconds:
             return False
-        counted, wanted = self._counted(), self.config.trials
+        counted, wanted = self.trials.counted, self.config.trials
         refused = len(self.trials.ended) - counted
         return counted + len(self.trials.running) < wanted and refused < REFUSED_PER_TRIAL * wanted
-
-    def _counted(self) -> int:
-        return sum(trial.outcome is not Outcome.REFUSED for trial in self.trials.ended.values())
 
     def _sample(self, trial: OpenTrial) -> None:
         """Sample a configuration and fit it into the budget; it waits for a device then, or has ended."""
         config = self.proposals.sample(trial, self.config.family.space)
-        try:
-            footprint = self.fitter.footprint(config)
-        except HarnessError as error:
-            report = TrialReport(Outcome.CRASHED, f"the model could not be built: {error}")
-            self._keep(trial_record(self.record, trial, report, now()), trial, None)
-            return
-        ended = self.trials.ended.values()
-        room = self.fitter.room(self.roomiest, ended)
-        found = self.fitter.fit(footprint, config, ended, room)
-        attempt = Attempt(trial, config, footprint, room, found, now())
-        if found.fits:
-            self.trials.wait(attempt)
-            return
-        smallest = f"{format_size(found.footprint_bytes)} at micro-batch {found.micro_batch}"
-        limit = f"the budget of {format_size(self.record.budget_bytes)}"
-        if room.total_bytes < self.record.budget_bytes:
-            limit = f"the {format_size(room.total_bytes)} that {self.roomiest.device.name} has free"
-        report = TrialReport(Outcome.REFUSED, f"would take {smallest}, over {limit}")
-        constraints = self.fitter.constraints(found, report)
-        record = trial_record(self.record, trial, report, attempt.started, attempt=attempt, constraints=constraints)
-        self._keep(record, trial, None)
+        admitted = self.scheduler.admit(trial, config)
+        if isinstance(admitted, Rejected):
+            record = trial_record(
+                self.record,
+                trial,
+                admitted.report,
+                admitted.started,
+                attempt=admitted.attempt,
+                constraints=admitted.constraints,
+            )
+            self._keep(record, trial, None)
+        else:
+            self.trials.wait(admitted)
 
-    def _estimate(self, config: Config) -> Footprint:
-        family, genres = self.config.family, len(self.record.dataset.genres)
-        return self.backend.estimate_footprints(family.name, family.input_spec_of(config), [config], genres)[0]
-
-    def _fitted(self, attempt: Attempt, slot: DeviceSlot) -> Attempt:
-        """Fit an attempt into the room on a slot."""
-        ended = self.trials.ended.values()
-        room = self.fitter.room(slot, ended, attempt.more_beside_bytes)
-        found = self.fitter.fit(attempt.footprint, attempt.config, ended, room, attempt.max_micro_batch)
-        capped_low = self.placement.shares(slot) and not attempt.exclusive
-        return replace(attempt, room=room, fit=found, capped_low=capped_low)
-
-    def _upper(self, attempt: Attempt, slot: DeviceSlot) -> int | None:
-        """Return what an attempt will hardly pass on a slot; None where it is to wait for a slot with more room."""
-        found = self._fitted(attempt, slot).fit
-        return found.upper_bytes if found.fits or slot == self.roomiest else None
-
-    def _start(self, attempt: Attempt, placed: Placed) -> None:
+    def _started(self, running: RunningAttempt) -> None:
+        """Tell of an attempt, and hand it to the back end."""
+        attempt = running.attempt
         trial, found = attempt.trial, attempt.fit
-        self.trials.start(attempt, placed)
         if attempt.number == 0:
             self.tracker.trial_started(self.record, trial.number, trial.params)
         self.notify(
@@ -191,7 +148,7 @@ class StudyRunner:
                 found.footprint_bytes,
             )
         )
-        self.backend.start(trial_spec(self.config, self.trials.running[trial.number]), placed.slot)
+        self.backend.start(trial_spec(self.config, running), running.placed.slot)
 
     def _epoch_ended(self, event: EpochReported) -> None:
         number, epoch = event.key.number, event.record
@@ -214,7 +171,7 @@ class StudyRunner:
     def _trial_ended(self, event: TrialEnded) -> None:
         running = self.trials.running[event.key.number]
         attempt, report = running.attempt, event.report
-        again = next_attempt(running, event, self.fitter, self.trials.ended.values())
+        again = self.scheduler.retry(running, event)
         if again is not None:
             again.trial.begin_attempt()
             self.trials.wait(again)
@@ -226,22 +183,20 @@ class StudyRunner:
             attempt.started,
             attempt=attempt,
             observed=observation(running, event),
-            constraints=self.fitter.constraints(attempt.fit, report, event.reading),
+            constraints=self.scheduler.constraints(attempt, report, event.reading),
         )
         self._keep(record, attempt.trial, report.predictions)
 
     def _keep(self, record: TrialRecord, trial: OpenTrial, predictions: Predictions | None) -> None:
         """Keep the result, then tell Optuna, then everyone else."""
         self.ledger.write_trial(record, predictions)
-        self.ledger.write_study_files(
-            self.record.name, {IMPORTANCE: dump_importance(self.proposals.importance(self.trials.ended))}
-        )
+        self.trials.end(record)
+        trial.tell(record)
         self.tracker.trial_ended(record)
         self.notify(TrialFinished(record))
 
     def _finish(self) -> StudyResults:
-        importance = dump_importance(self.proposals.importance(self.trials.ended))
-        self.ledger.write_study_files(self.record.name, {IMPORTANCE: importance})
+        self.ledger.write_importance(self.record.name, self.proposals.importance(self.trials.ended))
         self.tracker.study_ended(self.record.name)
         results = self.ledger.results(self.record.name)
         self.notify(StudyFinished(results))

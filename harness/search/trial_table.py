@@ -44,6 +44,11 @@ class TrialTable:
         return {number: entry for number, entry in self._entries.items() if isinstance(entry, RunningAttempt)}
 
     @property
+    def counted(self) -> int:
+        """How many of those that ended count toward the total that is wanted."""
+        return sum(trial.counted for trial in self.ended.values())
+
+    @property
     def next_waiting(self) -> Attempt | None:
         """The attempt whose turn is next: one that was tried before goes first, then the oldest."""
         waiting = [entry for entry in self._entries.values() if isinstance(entry, Attempt)]
@@ -61,12 +66,14 @@ class TrialTable:
         """Let an attempt wait for a device."""
         self._entries[attempt.trial.number] = attempt
 
-    def start(self, attempt: Attempt, placed: Placed) -> None:
-        """Let an attempt run; it and those that run on the same slot are co-located from now on."""
+    def start(self, attempt: Attempt, placed: Placed) -> RunningAttempt:
+        """Let an attempt run, and return it; it and those that run on the same slot are co-located from now on."""
         neighbours = [number for number, running in self.running.items() if running.placed.slot == placed.slot]
         for number in neighbours:
             self._entries[number] = replace(self.running[number], co_located=True)
-        self._entries[attempt.trial.number] = RunningAttempt(attempt, placed, co_located=bool(neighbours))
+        started = RunningAttempt(attempt, placed, co_located=bool(neighbours))
+        self._entries[attempt.trial.number] = started
+        return started
 
     def end(self, record: TrialRecord) -> None:
         """Keep how a trial ended, for good."""

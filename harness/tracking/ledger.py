@@ -34,8 +34,10 @@ from harness.records.study import StudyRecord, StudyResults
 from harness.records.trial import TrialRecord
 from harness.settings import RunSettings
 from harness.tracking.serialization import (
+    IMPORTANCE,
     LazyPredictions,
     assemble_results,
+    dump_importance,
     dump_predictions,
     dump_record,
     load_predictions,
@@ -208,6 +210,10 @@ class Ledger:
         for name, content in files.items():
             write_atomically(self._folder(study) / "files" / name, content, durable=True)
         self._mark(Entry(study, None))
+
+    def write_importance(self, study: str, importance: Mapping[str, float]) -> None:
+        """Store each hyperparameter's share of the variance of the score, and mark the study for delivery."""
+        self.write_study_files(study, {IMPORTANCE: dump_importance(importance)})
 
     def write_settings(self, study: str, settings: RunSettings) -> None:
         """Store the settings of the latest run of `study`; they hold paths, and are delivered to nobody."""

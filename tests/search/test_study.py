@@ -432,7 +432,7 @@ def test_killed_around_the_end_of_a_trial_nothing_is_lost_or_repeated(
 
 def test_studies_of_other_seeds_try_other_things(bench: Bench) -> None:
     one = bench.run(fake(), 3)
-    other = bench.run(fake(), 3, record=RECORD.model_copy(update={"seed": 8, "study": "made-up-ffffffff"}))
+    other = bench.run(fake(), 3, record=RECORD.model_copy(update={"seed": 8, "name": "made-up-ffffffff"}))
     assert one.trials[0].params == other.trials[0].params
     assert one.trials[1].params != other.trials[1].params
 
