@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.evaluation.study_under_test import StudyUnderTest
 from harness.features.fold import Fold
+from harness.hashing import seed_for
 from harness.records.final import FinalRecord, FinalRole, final_key
 from harness.records.trial import MemoryRecord, TrialRecord
 from harness.scoring.metrics import track_scores
 from harness.search.trial_record import timing
 from harness.trials.backend import TrialEnded
-from harness.trials.job import JobKey, JobKind
+from harness.trials.job import JobKey, JobKind, TrainingSpec, TrialLimits, TrialSpec
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,28 @@ class FinalJob:
         """Identifies it among those of its opening."""
         return final_key(self.role, self.seed, self.outer)
 
-    def job_key(self, study: str) -> JobKey:
-        """Name the training for a back end."""
-        return JobKey(study, JobKind.FINAL, self.trial.number, seed=self.seed, fold=self.outer)
+    def spec(self, study: StudyUnderTest, cap_bytes: int | None) -> TrialSpec:
+        """Return the training as a back end is given it.
+
+        Args:
+            cap_bytes: what the allocator may take; None for no cap.
+        """
+        record, trial = study.record, self.trial
+        assert trial.batch is not None  # it completed
+        training = TrainingSpec(
+            family=study.family.name,
+            config=dict(trial.params),
+            input_spec=study.family.input_spec_of(trial.params),
+            genres=record.dataset.genres,
+            folds=(self.fold,),
+            epochs=record.epochs,
+            seed=seed_for(record.seed, record.family, "final", self.seed, self.outer or 0),
+            batch=trial.batch,
+            deterministic=study.settings.deterministic,
+            threads=os.cpu_count() or 1,
+        )
+        key = JobKey(record.name, JobKind.FINAL, trial.number, seed=self.seed, fold=self.outer)
+        return TrialSpec(key, training, TrialLimits(record.budget_bytes, cap_bytes), keep_model=False)
 
     def record(self, end: TrialEnded, cap_bytes: int | None, device: str | None, started: str) -> FinalRecord:
         """Return what the training left.

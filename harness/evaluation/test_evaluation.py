@@ -6,17 +6,15 @@ fold of the tracks is tested once, by the configuration that was chosen without 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from harness.evaluation.final_jobs import FinalJob, final_jobs
+from harness.evaluation.final_jobs import final_jobs
 from harness.evaluation.simple_baselines import keep_simple_baselines
 from harness.evaluation.study_under_test import StudyUnderTest
 from harness.evaluation.test_set_access import TestSetAccess
 from harness.evaluation.winner_selection import best_without, smaller_search
 from harness.events import FinalFinished, Notify
-from harness.hashing import seed_for
 from harness.records.final import FinalsRecord
 from harness.records.trial import Outcome, TrialRecord
 from harness.search.memory_limits import room_of
@@ -24,7 +22,6 @@ from harness.search.trial_record import now
 from harness.tracking.ledger import Ledger
 from harness.tracking.serialization import FINALS, dump_predictions, dump_record
 from harness.trials.backend import run_to_end
-from harness.trials.job import TrainingSpec, TrialLimits, TrialSpec
 from harness.trials.local.backend import LocalBackend
 from harness.vram.slots import DeviceSlot
 
@@ -62,9 +59,10 @@ class TestEvaluation:
         for job in final_jobs(study, self._winners(), seeds):
             if job.key in done:
                 continue
-            started, spec = now(), self._spec(job)
+            started, cap = now(), self._cap(job.trial)
+            spec = job.spec(study, cap)
             end = run_to_end(self.backend, spec, self.slot)
-            run = job.record(end, spec.limits.cap_bytes, self.slot.device.uuid, started)
+            run = job.record(end, cap, self.slot.device.uuid, started)
             if end.report.test_predictions is not None:
                 content = dump_predictions(end.report.test_predictions)
                 self.ledger.write_study_files(study.record.name, {f"{job.key}.npz": content})
@@ -94,26 +92,6 @@ class TestEvaluation:
     def slot(self) -> DeviceSlot:
         """Where everything is trained."""
         return self.slots[0]
-
-    def _spec(self, job: FinalJob) -> TrialSpec:
-        """Return the training of a configuration as a back end is given it."""
-        study, trial = self.study, job.trial
-        record = study.record
-        assert trial.batch is not None  # it completed
-        training = TrainingSpec(
-            family=study.family.name,
-            config=dict(trial.params),
-            input_spec=study.family.input_spec_of(trial.params),
-            genres=record.dataset.genres,
-            folds=(job.fold,),
-            epochs=record.epochs,
-            seed=seed_for(record.seed, record.family, "final", job.seed, job.outer or 0),
-            batch=trial.batch,
-            deterministic=study.settings.deterministic,
-            threads=os.cpu_count() or 1,
-        )
-        limits = TrialLimits(record.budget_bytes, self._cap(trial))
-        return TrialSpec(job.job_key(record.name), training, limits, keep_model=False)
 
     def _cap(self, trial: TrialRecord) -> int | None:
         """Return what the allocator may take: what it had in the search, where that is there."""

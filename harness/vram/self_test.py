@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -57,12 +57,14 @@ class Choice(NamedTuple):
         overhead_bytes: what a process holds on the device beyond its framework's allocator (context, libraries), as
             the self-test showed it; assumed where nothing is measured; 0 on the CPU.
         idle_bytes: device use while no trial runs: drivers, screens, other people.
+        exclusive: the driver lets one process at a time use the device.
     """
 
     probe: Probe
     sentences: list[str]
     overhead_bytes: int = 0
     idle_bytes: int = 0
+    exclusive: bool = False
 
 
 def self_test(probe: Probe, child: SelfTest, patience_seconds: float = 2.0) -> int:
@@ -120,7 +122,10 @@ def choose_probe(
     if choice.probe.source is ReadingSource.NONE:
         said = "GPU memory is not measured: only the predicted footprint keeps trials within the budget."
         choice = Choice(choice.probe, [*choice.sentences, said], ASSUMED_OVERHEAD_BYTES)
-    return choice._replace(idle_bytes=baseline or 0)
+    exclusive = False
+    with suppress(nvml.NvmlError):
+        exclusive = nvml.is_exclusive(device.uuid)
+    return choice._replace(idle_bytes=baseline or 0, exclusive=exclusive)
 
 
 def _first_that_passes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -19,7 +19,6 @@ from harness.trials.local.backend import LocalBackend
 from harness.trials.local.fork_server import ForkServer
 from harness.trials.local.self_test import self_test_child
 from harness.units import format_size
-from harness.vram import nvml
 from harness.vram.device import Device, resolve_device, visible_gpus
 from harness.vram.self_test import Choice, choose_probe
 from harness.vram.slots import CPU_SLOT, DeviceSlot
@@ -150,7 +149,5 @@ def prove(device: Device, server: ForkServer) -> tuple[DeviceSlot, Choice]:
     """
     assert device.uuid is not None
     choice = choose_probe(device, partial(self_test_child, server, device))
-    exclusive = False
-    with suppress(nvml.NvmlError):
-        exclusive = nvml.is_exclusive(device.uuid)
-    return DeviceSlot(device, choice.probe.source, choice.overhead_bytes, choice.idle_bytes, exclusive), choice
+    slot = DeviceSlot(device, choice.probe.source, choice.overhead_bytes, choice.idle_bytes, exclusive=choice.exclusive)
+    return slot, choice

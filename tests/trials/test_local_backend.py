@@ -23,8 +23,8 @@ from harness.records.trial import EpochRecord, Outcome, Reading, ReadingSource, 
 from harness.testing.backend_contract import BackendContract
 from harness.trials.backend import BackendEvent, EpochReported, TrialBackend, TrialEnded, run_to_end
 from harness.trials.job import TrialSpec
-from harness.trials.local import backend as backend_module
 from harness.trials.local import fork_server as fork_server_module
+from harness.trials.local import running as running_module
 from harness.trials.local import self_test as self_test_module
 from harness.trials.local.backend import LocalBackend
 from harness.trials.local.exit_status import KillReason, classify_exit
@@ -245,7 +245,7 @@ def test_a_child_that_outstays_its_limit_is_killed(
     backend: LocalBackend, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Starts the server."""
-    monkeypatch.setattr(backend_module, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(running_module, "GRACE_SECONDS", 0.1)
     spec = changed(job(), config=Stuck())
     _, end = run(backend, replace(spec, limits=replace(spec.limits, seconds=0.1)))
     assert end.report.outcome is Outcome.TIMEOUT
@@ -335,7 +335,7 @@ def test_while_one_trials_memory_is_waited_for_others_are_answered(
 ) -> None:
     """Starts the server, and trains two."""
     answered: list[int] = []
-    monkeypatch.setattr(backend_module, "has_returned", lambda *known: None if answered.count(1) > 1 else False)
+    monkeypatch.setattr(running_module, "has_returned", lambda *known: None if answered.count(1) > 1 else False)
     backend.start(changed(job(number=0), epochs=1), CPU_SLOT)
     backend.start(changed(job(number=1), epochs=3), CPU_SLOT)
     ends: list[int] = []
