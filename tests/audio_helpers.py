@@ -1,4 +1,4 @@
-"""Small audio files and data sets for the tests of the audio floor."""
+"""Small audio files and data sets for the tests."""
 
 from __future__ import annotations
 

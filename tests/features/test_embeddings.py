@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from model_helpers import GENRES, ToneStore
+from network_helpers import HALF, export_network
 from optuna.trial import FixedTrial
 
 from harness.datasets.signal import FULL_SCALE, SAMPLE_RATE
@@ -21,9 +22,6 @@ from harness.features.store import FeatureStore
 from harness.models import ModelInputs
 from harness.settings import MUSICNN
 from search_spaces import pretrained
-
-HALF = 8_000
-"""Samples at 16 kHz in half a second: a frame of the small network that these tests export."""
 
 
 def statistics(samples: np.ndarray) -> np.ndarray:
@@ -36,33 +34,6 @@ def noise(samples: int) -> np.ndarray:
     return np.random.default_rng(samples).normal(0, 0.1, samples).astype(np.float32)
 
 
-def export(folder: Path, kind: str) -> Path:
-    """Write the small network as a SavedModel that is asked, or answers, in the way that `kind` says."""
-    import tensorflow as tf
-
-    class Network(tf.Module):  # type: ignore[misc, unused-ignore]
-        @tf.function(input_signature=[tf.TensorSpec([1, None] if kind == "row" else [None], tf.float32)])
-        def __call__(self, waveform: Any) -> Any:
-            samples = tf.reshape(waveform, [-1])
-            count = tf.size(samples) // HALF
-            pieces = tf.reshape(samples[: count * HALF], [count, HALF])
-            frames = tf.stack([tf.reduce_mean(pieces, 1), tf.reduce_mean(tf.square(pieces), 1)], 1)
-            if kind == "vector":
-                return frames[0]
-            if kind == "batch":
-                return frames[None]
-            if kind == "pair":
-                return frames, frames
-            if kind == "named":
-                return {"scores": frames, "embedding": frames}
-            return frames / (0.0 if kind == "broken" else 1.0)
-
-    network = Network()
-    # Left to itself, TensorFlow makes a signature of what can be called.
-    tf.saved_model.save(network, str(folder), signatures={} if kind == "callable" else None)
-    return folder
-
-
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
@@ -71,7 +42,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def listener(keras: ModuleType, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Extractor:
     """The small network, at hand."""
-    return extractors([str(export(tmp_path_factory.mktemp("networks") / "listener", "plain"))], cache)["listener"]
+    return extractors([str(export_network(tmp_path_factory.mktemp("networks") / "listener", "plain"))], cache)[
+        "listener"
+    ]
 
 
 def test_a_path_that_is_no_network_is_named(tmp_path: Path) -> None:
@@ -149,14 +122,14 @@ def test_the_order_of_frames_is_no_matter(keras: ModuleType, pooling: str) -> No
 @pytest.mark.parametrize("kind", ["plain", "callable", "row", "batch", "named"])
 def test_a_saved_model_is_heard_whatever_way_it_is_asked(keras: ModuleType, tmp_path: Path, kind: str) -> None:
     """Imports the framework, which exports the model."""
-    embed = saved_model.load(export(tmp_path / kind, kind))
+    embed = saved_model.load(export_network(tmp_path / kind, kind))
     np.testing.assert_allclose(embed(noise(30_000)), statistics(noise(30_000)), rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.slow
 def test_a_saved_model_may_give_one_vector(keras: ModuleType, tmp_path: Path) -> None:
     """Imports the framework, which exports the model."""
-    embed = saved_model.load(export(tmp_path / "vector", "vector"))
+    embed = saved_model.load(export_network(tmp_path / "vector", "vector"))
     assert embed(noise(30_000)).shape == (1, 2)
 
 
@@ -164,13 +137,13 @@ def test_a_saved_model_may_give_one_vector(keras: ModuleType, tmp_path: Path) ->
 def test_a_model_that_cannot_serve_is_refused(keras: ModuleType, tmp_path: Path, cache: Path) -> None:
     """Imports the framework, and asks a child for the shape of what a model gives."""
     with pytest.raises(UsageError, match=r"pair: gives no embedding.*answers with output_0, output_1, of which"):
-        saved_model.load(export(tmp_path / "pair", "pair"))
+        saved_model.load(export_network(tmp_path / "pair", "pair"))
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "saved_model.pb").write_bytes(b"nothing")
     with pytest.raises(UsageError, match="empty: TensorFlow cannot load it"):
         saved_model.load(tmp_path / "empty")
     with pytest.raises(UsageError, match=r"broken: gave .* not finite"):
-        extractors([str(export(tmp_path / "broken", "broken"))], cache)
+        extractors([str(export_network(tmp_path / "broken", "broken"))], cache)
 
 
 @pytest.mark.slow

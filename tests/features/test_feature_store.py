@@ -263,10 +263,9 @@ from pathlib import Path
 from harness.datasets.scan import scan
 from harness.features.store import FeatureStore
 
-if __name__ == "__main__":
-    data = scan(Path(sys.argv[1]), workers=1)
-    store = FeatureStore(Path(sys.argv[2]))
-    store.prepare(data.tracks, workers=2, progress=lambda done, total: print(done, flush=True))
+data = scan(Path(sys.argv[1]), workers=1)
+store = FeatureStore(Path(sys.argv[2]))
+store.prepare(data.tracks, workers=2, progress=lambda done, total: print(done, flush=True))
 """
 
 

@@ -24,8 +24,8 @@ import requests
 from audio_helpers import RATE, noise, write_audio
 from command import Benchmark, Done, command
 from mlflow_helpers import new_store
+from network_helpers import export_network
 from report_helpers import failed, make_protocol, make_results, opened
-from test_embeddings import export as export_network
 from test_final import Bench, bench  # noqa: F401
 
 from harness.datasets.decode import decode
