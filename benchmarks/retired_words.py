@@ -87,6 +87,9 @@ DIALECT = {
 }
 """What no text for users says, as patterns of whole words."""
 
+FIELD_WORDS = {("harness.models.cnn2d", "variant")}
+"""What some module may say all the same: EfficientNet's variants are called so."""
+
 _DIALECT = re.compile(rf"\b(?:{'|'.join(DIALECT)})\b", re.IGNORECASE)
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
@@ -140,6 +143,10 @@ class Text:
 
 def identifiers(module: str, tree: ast.Module) -> Iterator[Identifier]:
     """Yield the names in a module, its own first: those that it defines, and those that it uses."""
+    yield from (each for each in _identifiers(module, tree) if (module, each.name) not in FIELD_WORDS)
+
+
+def _identifiers(module: str, tree: ast.Module) -> Iterator[Identifier]:
     yield Identifier(module.rpartition(".")[2], "module", 1, defines=True)
     bodies = [tree.body, *(node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef))]
     statements = [each for body in bodies for each in body if isinstance(each, ast.Assign | ast.AnnAssign)]
