@@ -63,8 +63,7 @@ def environment() -> dict[str, str]:
         # Only this allocator counts what it holds on a CPU; it also spares the page faults of malloc.
         "TF_CPU_ALLOCATOR_USE_BFC": "1",
         # The fork server must have no threads but its own when it forks.
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
+        **ONE_THREAD,
         **_library_path(os.environ),
     }
 
@@ -75,8 +74,17 @@ CAPPED = {"TF_GPU_ALLOCATOR": "", "XLA_PYTHON_CLIENT_ALLOCATOR": "default", "TF_
 LOGGED = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "bfc_allocator=1,dso_loader=1"}
 """What makes TensorFlow write into a child's log what its allocator takes, and which library it does not find."""
 
+NO_GPU = "-1"
+"""What `CUDA_VISIBLE_DEVICES` names where there is nothing to see."""
+
+HIDDEN_GPU = {"CUDA_VISIBLE_DEVICES": NO_GPU}
+"""What hides every GPU from a child of the fork server."""
+
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""One thread of linear algebra for a process; it is read when numpy is imported."""
+
 CHILD_CPU = {
-    "CUDA_VISIBLE_DEVICES": "-1",
+    **HIDDEN_GPU,
     "JAX_PLATFORMS": "cpu",
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",

@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from harness.errors import DataError
+from harness.keras_backend import ONE_THREAD
 from harness.processes import die_with_parent, environment_set, without_main
 
 Item = TypeVar("Item")
@@ -21,9 +22,6 @@ Progress = Callable[[int, int], None]
 
 ITEMS_WORTH_A_WORKER = 8
 """A worker takes a second or two to import what it needs: about eight tracks' worth of work."""
-
-# One thread of linear algebra for each worker; it is read when numpy is imported.
-_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def map_items(
@@ -66,7 +64,7 @@ def map_items(
             while len(results) < len(items):
                 for index, item in waiting:
                     # The pool starts its workers here, one by one as it comes to need them.
-                    with environment_set(_ONE_THREAD), without_main():
+                    with environment_set(ONE_THREAD), without_main():
                         future = pool.submit(function, item)
                     pending[future] = index
                     if len(pending) >= 2 * workers:

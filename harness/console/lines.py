@@ -49,11 +49,10 @@ def plain(event: Event) -> str:
         case TrialFinished(trial):
             return f"{trial.family} · trial {trial.number} · {_ending(trial)}"
         case FinalFinished(family, run):
-            where = "" if run.fold is None else f", outer fold {run.fold + 1}"
             score = run.message or run.outcome
             if run.test_accuracy is not None and run.test_macro_f1 is not None:
                 score = f"accuracy {run.test_accuracy:.3f}, macro F1 {run.test_macro_f1:.3f} on {run.tracks} tracks"
-            return f"{family} · {run.role} (trial {run.trial}), seed {run.seed + 1}{where} · {score}"
+            return f"{family} · {run.role} (trial {run.trial}), {run.label} · {score}"
         case StudyFinished(results):
             best = results.best
             if best is None or best.scores.valid_macro_f1 is None:

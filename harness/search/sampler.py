@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from typing import Any
 
 import optuna
 
+from harness.hashing import seed_for
+
 MAX_STARTUP_TRIALS = 10
 MIN_STARTUP_TRIALS = 2
-
-
-def seed_for(*parts: int | str) -> int:
-    """Return a seed in [0, 2^32) that depends on `parts` alone, on every machine."""
-    text = "/".join(map(str, parts))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
 class ResumableTPE(optuna.samplers.TPESampler):

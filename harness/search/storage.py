@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import optuna
 
-from harness.errors import UsageError
+from harness.errors import UsageError, first_line
 
 
 def open_storage(url: str) -> optuna.storages.BaseStorage:
@@ -20,8 +20,7 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
     try:
         return optuna.storages.get_storage(url)
     except Exception as error:
-        first_line = str(error).strip().partition("\n")[0]
         raise UsageError(
-            f"--storage {url}: cannot be opened ({first_line}). Give a database address such as sqlite:///FILE, and "
-            "check that its server runs."
+            f"--storage {url}: cannot be opened ({first_line(error)}). Give a database address such as "
+            "sqlite:///FILE, and check that its server runs."
         ) from error

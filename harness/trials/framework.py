@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from harness.errors import first_line
 from harness.keras_backend import FRACTIONS, STAND_IN, backend, library_folders
 from harness.trials import symptoms
 from harness.units import MIB
@@ -103,7 +104,7 @@ def why_no_gpu(log: str) -> symptoms.Cause:
     try:
         jax.devices("gpu")
     except RuntimeError as error:
-        return symptoms.Cause(str(error).strip().partition("\n")[0].rstrip("."), symptoms.remedy(str(error)))
+        return symptoms.Cause(first_line(error).rstrip("."), symptoms.remedy(str(error)))
     return symptoms.Cause("it does not say why", "See what `nvidia-smi` says")
 
 

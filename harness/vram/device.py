@@ -11,14 +11,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness.errors import DeviceError, UsageError
-from harness.keras_backend import STAND_IN
+from harness.keras_backend import NO_GPU, STAND_IN
 from harness.units import MIB
 from harness.vram import nvml
 
 WSL_DEVICE, NVIDIA_DEVICE = Path("/dev/dxg"), Path("/dev/nvidiactl")
-
-NO_GPU = "-1"
-"""What `CUDA_VISIBLE_DEVICES` names where there is nothing to see."""
 
 # Idle drivers move by a few MiB; the smallest CUDA context takes far more.
 _RETURN_TOLERANCE_BYTES = 16 * MIB

@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from harness.errors import TrackingError, first_line
 
 _PAGE = 1000
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -32,7 +32,7 @@ def connect(tracking_uri: str) -> MlflowClient:
     Raises:
         TrackingError: it does not.
     """
-    for name, value in _ENVIRONMENT.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     for name in ("mlflow", "alembic", "urllib3.connectionpool"):
         logging.getLogger(name).setLevel(os.environ.get("MLFLOW_LOGGING_LEVEL", "ERROR"))

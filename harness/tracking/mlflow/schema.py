@@ -44,8 +44,7 @@ def trial_name(study: StudyRecord, number: int) -> str:
 
 def final_name(study: StudyRecord, final: FinalRecord) -> str:
     """Return what a reader calls a final run."""
-    fold = "" if final.fold is None else f", outer fold {final.fold + 1}"
-    return f"{study.family} · {final.role}, seed {final.seed + 1}{fold}"
+    return f"{study.family} · {final.role}, {final.label}"
 
 
 def with_score(name: str, macro_f1: float | None, otherwise: str = "") -> str:

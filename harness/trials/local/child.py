@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import first_line
+from harness.keras_backend import NO_GPU
 from harness.processes import die_with_parent, redirect
 from harness.records.trial import Outcome
 from harness.trials import framework, symptoms
 from harness.trials.job import TrialSpec
 from harness.trials.report import Message, NoGpu, TrialReport
-from harness.vram.device import NO_GPU, Device
+from harness.vram.device import Device
 
 
 @dataclass(frozen=True)

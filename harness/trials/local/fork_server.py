@@ -14,15 +14,12 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.keras_backend import LOGGED, environment
+from harness.keras_backend import HIDDEN_GPU, LOGGED, environment
 from harness.processes import environment_set, kill_group, redirected, without_main
 from harness.trials.local import child
-from harness.vram.device import NO_GPU
 
 PRELOAD = ("harness.trials.training.train",)
 """Modules that the fork server imports once, for all children."""
-
-NO_DEVICE = {"CUDA_VISIBLE_DEVICES": NO_GPU}
 
 REAP_SECONDS = 15.0
 """How long a process may take to be gone after SIGKILL; one that hangs in a driver stays."""
@@ -102,7 +99,7 @@ class ForkServer:
         self,
         function: Callable[..., Any],
         *arguments: Any,
-        environment: Mapping[str, str] = NO_DEVICE,
+        environment: Mapping[str, str] = HIDDEN_GPU,
         seconds: float | None = None,
     ) -> Any:
         """Return what `function(*arguments)` answers in a child of its own that sees no device, unless told otherwise.

@@ -67,14 +67,9 @@ def train(
             projected_seconds=projected_seconds,
         )
 
-    for number, fold in enumerate(spec.folds):
-        if number:
-            model = None
-            keras.utils.clear_session()
-            keras.utils.set_random_seed(nth_seed(spec.seed, number))
-        model = family.build(
-            spec.config, ModelInputs(spec.input_spec.shape, len(spec.genres), *fold.normalization[spec.input_spec])
-        )
+    for number in range(len(spec.folds)):
+        model = None  # one network at a time
+        model = _fresh_model(family, spec, number)
         time_limit = TimeLimit(started, limit_seconds, _later_seconds(done, len(spec.folds) - number - 1))
         try:
             done.append(train_fold(model, spec, number, store, keep, time_limit))
@@ -89,6 +84,15 @@ def train(
     completed = _with_scores(report(Outcome.COMPLETED), done)
     # Last, for it belongs neither to the training's time nor to its peak.
     return replace(completed, inference_seconds=measure_inference_seconds(model, spec.input_spec))
+
+
+def _fresh_model(family: Family, spec: TrainingSpec, number: int) -> keras.Model:
+    """Build the model of a fold, and forget what the framework keeps of the one before."""
+    if number:
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(nth_seed(spec.seed, number))
+    normalization = spec.folds[number].normalization[spec.input_spec]
+    return family.build(spec.config, ModelInputs(spec.input_spec.shape, len(spec.genres), *normalization))
 
 
 def _later_seconds(done: Sequence[TrainedFold], folds: int) -> Callable[[float], float]:
