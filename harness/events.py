@@ -61,13 +61,13 @@ class EpochFinished:
     """An epoch of a trial ended.
 
     Attributes:
-        held_bytes: the most GPU memory that the trial was seen to use so far; None where nothing was measured.
+        used_bytes: the most GPU memory that the trial was seen to use so far; None where nothing was measured.
     """
 
     family: str
     number: int
     epoch: EpochRecord
-    held_bytes: int | None = None
+    used_bytes: int | None = None
 
 
 @dataclass(frozen=True)

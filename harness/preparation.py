@@ -13,7 +13,7 @@ from harness.datasets.split import Partition, Split
 from harness.errors import UsageError
 from harness.events import Notify, counter
 from harness.families import Family
-from harness.features.augment import VARIANTS
+from harness.features.augment import AUGMENTED_COPIES
 from harness.features.embeddings.extractor import Extractor, extract_missing, extractors
 from harness.features.fold import Fold, LabelledTrack
 from harness.features.input_spec import InputSpec
@@ -123,13 +123,13 @@ def split_dataset(settings: RunSettings, notify: Notify) -> SplitDataset:
 
 
 def extract_features(
-    found: SplitDataset, workspace: Path, partitions: Collection[Partition], variants: int, notify: Notify
+    found: SplitDataset, workspace: Path, partitions: Collection[Partition], copies: int, notify: Notify
 ) -> PreparedData:
     """Extract the features that the store of a workspace lacks.
 
     Args:
         partitions: whose tracks go into the store; a search does without those of the test.
-        variants: how many variants each training track is to have.
+        copies: how many augmented copies each training track is to have.
 
     Raises:
         DataError: a file changed or vanished since it was scanned.
@@ -145,15 +145,15 @@ def extract_features(
     store.prepare(
         used,
         varied=[track for track in used if track.id in trained],
-        variants=variants,
+        copies=copies,
         progress=counter(notify, "extracting features"),
     )
     return PreparedData(dataset, split, store, tuple(used))
 
 
-def variants_needed(families: Iterable[Family], quick: bool) -> int:
-    """Return how many variants of each training track any of the families may train on."""
-    return VARIANTS if not quick and any(family.uses_variants for family in families) else 0
+def augmented_copies_needed(families: Iterable[Family], quick: bool) -> int:
+    """Return how many augmented copies of each training track any of the families may train on."""
+    return AUGMENTED_COPIES if not quick and any(family.uses_augmented_copies for family in families) else 0
 
 
 def named_extractors(settings: RunSettings, families: Sequence[Family]) -> dict[str, Extractor]:

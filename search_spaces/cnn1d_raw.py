@@ -71,6 +71,6 @@ FAMILY = Family(
         **common.BASELINE_TRAINING,
     },
     build=build,
-    uses_variants=True,
+    uses_augmented_copies=True,
     published=Published(accuracy=0.17, macro_f1=0.15, limitation="learnt little; input length limits batch and depth"),
 )

@@ -62,7 +62,7 @@ FAMILY = Family(
         **common.BASELINE_TRAINING,
     },
     build=build,
-    uses_variants=True,
+    uses_augmented_copies=True,
     published=Published(
         accuracy=0.61, macro_f1=0.59, limitation="out of memory beyond batch 8; slow; no deeper nets, no EfficientNet"
     ),

@@ -63,7 +63,7 @@ FAMILY = Family(
         **common.BASELINE_TRAINING,
     },
     build=build,
-    uses_variants=True,
+    uses_augmented_copies=True,
     published=Published(
         accuracy=0.10, macro_f1=0.10, limitation="never learnt; GPU memory; sensitive to input shape and batch size"
     ),

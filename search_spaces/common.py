@@ -37,10 +37,10 @@ def training(
     warmup: tuple[float, float] = (0.0, 0.1),
     varied: bool = True,
 ) -> Config:
-    """Optimizer, schedule, regularisation in the loss and the batches, crops, variants of tracks and early stopping.
+    """Optimizer, schedule, regularisation in the loss and the batches, crops, augmented copies, early stopping.
 
     `warmup` is the least and the most that a cosine schedule warms up for, as a share of all updates; `varied` is
-    whether what the family sees exists of a track's variants too.
+    whether what the family sees exists of a track's augmented copies too.
     """
     config: dict[str, Value] = {
         "batch_size": trial.suggest_categorical("batch_size", [8, 16] if quick else [8, 16, 32, 64]),

@@ -99,7 +99,7 @@ def test_memory_that_was_measured_takes_the_place_of_the_prediction(view: LiveVi
     before = shown(view, begun)
     assert "not measured" not in before  # not yet
     assert "2.00 GiB predicted" in before
-    text = shown(view, [EpochFinished("cnn2d-fusion", 7, epoch(1, 0.5), held_bytes=6 * GIB)])
+    text = shown(view, [EpochFinished("cnn2d-fusion", 7, epoch(1, 0.5), used_bytes=6 * GIB)])
     assert "VRAM, of 8.00 GiB" in text
     assert "6.00 GiB" in text
     assert "predicted" not in text

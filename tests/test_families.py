@@ -69,7 +69,7 @@ def test_a_configuration_is_what_was_suggested(family: Family, quick: bool) -> N
 
 @every_family
 def test_it_says_whether_it_trains_on_variants(family: Family) -> None:
-    assert ("variant_share" in distributions(family, quick=False)) is family.uses_variants
+    assert ("variant_share" in distributions(family, quick=False)) is family.uses_augmented_copies
     assert "variant_share" not in distributions(family, quick=True)
 
 

@@ -175,11 +175,11 @@ def group_memory(group: Sequence[StudyResults], budgets: tuple[int, ...], points
     )
 
 
-def _beside_allocator(trial: TrialRecord, held_bytes: int) -> int | None:
+def _beside_allocator(trial: TrialRecord, used_bytes: int) -> int | None:
     # A reading below what the allocator had taken missed the peak, and says nothing of what lay beside.
-    if trial.memory.pool_bytes is None or trial.memory.pool_bytes > held_bytes:
+    if trial.memory.pool_bytes is None or trial.memory.pool_bytes > used_bytes:
         return trial.memory.beside_bytes
-    return held_bytes - trial.memory.pool_bytes
+    return used_bytes - trial.memory.pool_bytes
 
 
 def _fits_below_held(trial: TrialRecord) -> bool:

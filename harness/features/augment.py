@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.datasets.signal import SAMPLE_RATE, Samples
 
-VARIANTS = 3
+AUGMENTED_COPIES = 3
 """How many augmented copies of a training track the store keeps, each as large as the track itself."""
 
 VERSION = 1

@@ -49,7 +49,7 @@ def voting_batches(
     inputs, owners = np.zeros((size, *input_spec.shape), np.float32), np.full(size, -1)
     filled = 0
     for owner, example in enumerate(examples):
-        track = store.seen(input_spec, example.digest)
+        track = store.load(input_spec, example.digest)
         for start in crop_starts(track.shape[-1], input_spec.length):
             inputs[filled], owners[filled] = crop(track, input_spec, int(start)), owner
             filled += 1

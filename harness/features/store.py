@@ -35,18 +35,18 @@ _HOUR = 3600
 
 
 class _Work(NamedTuple):
-    """What is to be made of a track: variants by their numbers, 0 the track itself."""
+    """What is to be made of a track: augmented copies by their numbers, 0 the track itself."""
 
     track: Track
     numbers: tuple[int, ...]
 
 
 class FeatureStore:
-    """A folder of arrays: two a track, and two for each of its variants, augmented copies that are numbered from 1.
+    """A folder of arrays: two a track, and two for each of its augmented copies that are numbered from 1.
 
-    A track lies in `<settings>/<digest>.features.npy` and `waveforms/<settings>/<digest>.npy`; its variants do in
-    folders of other settings, those of `augment` included, under `<digest>.<number>`. What a frozen network made of a
-    track lies in `embeddings/<network>/<digest>.npy`.
+    A track lies in `<settings>/<digest>.features.npy` and `waveforms/<settings>/<digest>.npy`; its augmented copies lie
+    in folders of other settings, those of `augment` included, under `<digest>.<number>`. What a frozen network made of
+    a track lies in `embeddings/<network>/<digest>.npy`.
     """
 
     def __init__(self, root: Path) -> None:
@@ -58,7 +58,7 @@ class FeatureStore:
         tracks: Iterable[Track],
         *,
         varied: Iterable[Track] = (),
-        variants: int = 0,
+        copies: int = 0,
         progress: Progress | None = None,
         workers: int | None = None,
     ) -> None:
@@ -66,8 +66,8 @@ class FeatureStore:
 
         Args:
             tracks: whose features and waveforms are needed.
-            varied: those among them that need variants too: what is trained on.
-            variants: how many of them a track.
+            varied: those among them that need augmented copies too: what is trained on.
+            copies: how many of them a track.
             progress: told after every track that is made how many are done, and of how many; not called if none is.
             workers: processes; by default as many as are worth it.
 
@@ -82,7 +82,7 @@ class FeatureStore:
             self.root.mkdir(parents=True, exist_ok=True)
             remove_unfinished(self.root, _HOUR)
             for digest, track in wanted.items():
-                numbers = range(variants + 1 if digest in to_vary else 1)
+                numbers = range(copies + 1 if digest in to_vary else 1)
                 if lacking := tuple(number for number in numbers if not self._is_whole(digest, number)):
                     missing.append(_Work(track, lacking))
         except OSError as error:
@@ -96,41 +96,41 @@ class FeatureStore:
             advice=CRASH_ADVICE,
         )
 
-    def put(self, digest: str, rows: Features, waveform: Waveform, variant: int = 0) -> None:
-        """Store both arrays of a track or of one of its variants, each whole or not at all.
+    def put(self, digest: str, rows: Features, waveform: Waveform, copy: int = 0) -> None:
+        """Store both arrays of a track or of one of its augmented copies, each whole or not at all.
 
         Args:
             digest: the address of the track's audio.
             rows: float32, shape (187, frames).
             waveform: int16, shape (samples,), at 22,050 Hz.
-            variant: 0 is the track itself.
+            copy: 0 is the track itself.
 
         Raises:
             WorkspaceError: the store cannot be written.
         """
         try:
-            _write(self._waveform_path(digest, variant), waveform)
-            _write(self._features_path(digest, variant), rows)
+            _write(self._waveform_path(digest, copy), waveform)
+            _write(self._features_path(digest, copy), rows)
         except OSError as error:
             raise _unwritable(self.root, error) from None
 
-    def features(self, digest: str, variant: int = 0) -> Features:
-        """Return a track's features or a variant's, memory-mapped float32, shape (187, frames).
+    def features(self, digest: str, copy: int = 0) -> Features:
+        """Return a track's features or an augmented copy's, memory-mapped float32, shape (187, frames).
 
         Raises:
             WorkspaceError: they are not in the store, or are damaged.
         """
-        return _mapped(self._features_path(digest, variant), _are_features)
+        return _mapped(self._features_path(digest, copy), _are_features)
 
-    def waveform(self, digest: str, variant: int = 0) -> Waveform:
-        """Return a track's waveform or a variant's, memory-mapped int16, shape (samples,), at 22,050 Hz.
+    def waveform(self, digest: str, copy: int = 0) -> Waveform:
+        """Return a track's waveform or an augmented copy's, memory-mapped int16, shape (samples,), at 22,050 Hz.
 
         A value is int16 / `FULL_SCALE`.
 
         Raises:
             WorkspaceError: it is not in the store, or is damaged.
         """
-        return _mapped(self._waveform_path(digest, variant), _is_waveform)
+        return _mapped(self._waveform_path(digest, copy), _is_waveform)
 
     def put_embedding(self, source: str, digest: str, frames: Features) -> None:
         """Store what a network made of a track, whole or not at all.
@@ -156,26 +156,26 @@ class FeatureStore:
         """
         return _mapped(self._embedding_path(source, digest), _is_embedding)
 
-    def seen(self, input_spec: InputSpec, digest: str, variant: int = 0) -> npt.NDArray[Any]:
-        """Return what `input_spec` sees of a track, or of a variant of it, memory-mapped.
+    def load(self, input_spec: InputSpec, digest: str, copy: int = 0) -> npt.NDArray[Any]:
+        """Return what `input_spec` sees of a track, or of an augmented copy of it, memory-mapped.
 
-        It is float32 (rows, frames) or int16 (samples,); variant 0 is the track itself, and embeddings have no other.
+        It is float32 (rows, frames) or int16 (samples,); copy 0 is the track itself, and embeddings have no other.
 
         Raises:
             WorkspaceError: it is not in the store, or is damaged.
         """
         if input_spec.kind == "waveform":
-            return self.waveform(digest, variant)
+            return self.waveform(digest, copy)
         if input_spec.kind == "embedding":
             return self.embedding(input_spec.source, digest)
-        return self.features(digest, variant)[input_spec.start : input_spec.stop]
+        return self.features(digest, copy)[input_spec.start : input_spec.stop]
 
     def normalization(
         self, input_spec: InputSpec, digests: Sequence[str]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return mean and variance of each row of a view over whole tracks; name training tracks only.
 
-        Their variants are left out: what is validated and tested is not varied.
+        Their augmented copies are left out: what is validated and tested is not varied.
 
         Returns:
             mean and (population) variance, float32, shape (rows,), or (1,) for a waveform in units of full scale.
@@ -186,35 +186,35 @@ class FeatureStore:
         scale = FULL_SCALE if input_spec.kind == "waveform" else 1
         return mean_and_variance((self.seen(input_spec, digest) for digest in digests), input_spec.rows, scale)
 
-    def _features_path(self, digest: str, variant: int) -> Path:
-        folder, name = _address(_FEATURE_SETTINGS, digest, variant)
+    def _features_path(self, digest: str, copy: int) -> Path:
+        folder, name = _address(_FEATURE_SETTINGS, digest, copy)
         return self.root / folder / digest[:2] / f"{name}.features.npy"
 
-    def _waveform_path(self, digest: str, variant: int) -> Path:
-        folder, name = _address(_WAVEFORM_SETTINGS, digest, variant)
+    def _waveform_path(self, digest: str, copy: int) -> Path:
+        folder, name = _address(_WAVEFORM_SETTINGS, digest, copy)
         return self.root / "waveforms" / folder / digest[:2] / f"{name}.npy"
 
     def _embedding_path(self, source: str, digest: str) -> Path:
         folder = short_hash({**_WAVEFORM_SETTINGS, "network": source})
         return self.root / "embeddings" / folder / digest[:2] / f"{digest}.npy"
 
-    def _is_whole(self, digest: str, variant: int) -> bool:
+    def _is_whole(self, digest: str, copy: int) -> bool:
         try:
-            frames, samples = self.features(digest, variant).shape[1], len(self.waveform(digest, variant))
+            frames, samples = self.features(digest, copy).shape[1], len(self.waveform(digest, copy))
         except WorkspaceError:
             return False
         return bool(frames == extract.n_frames(samples))
 
 
-def _address(settings: Mapping[str, object], digest: str, variant: int) -> tuple[str, str]:
+def _address(settings: Mapping[str, object], digest: str, copy: int) -> tuple[str, str]:
     """Return the names of a folder and, without its suffix, of a file in it."""
-    if not variant:
+    if not copy:
         return short_hash(settings), digest
-    return short_hash({**settings, "augmentation": augment.VERSION}), f"{digest}.{variant}"
+    return short_hash({**settings, "augmentation": augment.VERSION}), f"{digest}.{copy}"
 
 
 def _make(store: FeatureStore, work: _Work) -> None:
-    """Write both arrays of a track and of its variants, as far as they are wanted. Runs in a worker."""
+    """Write both arrays of a track and of its augmented copies, as far as they are wanted. Runs in a worker."""
     track, numbers = work
     try:
         samples, rate = decode(track.path)
@@ -228,9 +228,9 @@ def _make(store: FeatureStore, work: _Work) -> None:
         store.put(track.digest, extract.extract(copy), quantised(copy), number)
 
 
-def _seed(digest: str, variant: int) -> int:
-    """Return the seed of a variant, which depends on nothing else: equal audio, equal variants."""
-    return zlib.crc32(f"{digest}/{variant}".encode())
+def _seed(digest: str, copy: int) -> int:
+    """Return the seed of an augmented copy, which depends on nothing else: equal audio, equal augmented copies."""
+    return zlib.crc32(f"{digest}/{copy}".encode())
 
 
 def _write(path: Path, array: npt.NDArray[Any]) -> None:

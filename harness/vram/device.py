@@ -124,21 +124,21 @@ def memory_used(device: Device) -> int | None:
         return None
 
 
-def is_back(device: Device, baseline_bytes: int, held_bytes: int = 0) -> bool:
+def is_back(device: Device, baseline_bytes: int, used_bytes: int = 0) -> bool:
     """Whether device use is back at its baseline; True where it cannot be seen: there is nothing to wait for.
 
     Args:
         baseline_bytes: device use before a child started; while others run beside it, use cannot come back.
-        held_bytes: what the child held. Screens move, too, so a tenth of it may be missing.
+        used_bytes: what the child held. Screens move, too, so a tenth of it may be missing.
     """
     used = memory_used(device)
-    return used is None or used <= baseline_bytes + max(_RETURN_TOLERANCE_BYTES, held_bytes // 10)
+    return used is None or used <= baseline_bytes + max(_RETURN_TOLERANCE_BYTES, used_bytes // 10)
 
 
-def memory_returned(device: Device, baseline_bytes: int, timeout: float, held_bytes: int = 0) -> bool:
+def memory_returned(device: Device, baseline_bytes: int, timeout: float, used_bytes: int = 0) -> bool:
     """Wait until `is_back`, at most `timeout` seconds, and return whether it is."""
     deadline = time.monotonic() + timeout
-    while not (back := is_back(device, baseline_bytes, held_bytes)) and time.monotonic() < deadline:
+    while not (back := is_back(device, baseline_bytes, used_bytes)) and time.monotonic() < deadline:
         time.sleep(0.05)
     return back
 

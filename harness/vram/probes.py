@@ -133,7 +133,7 @@ class NoProbe:
 
 
 def has_returned(
-    probe: Probe, device: Device, pids: Collection[int], baseline_bytes: int | None, held_bytes: int
+    probe: Probe, device: Device, pids: Collection[int], baseline_bytes: int | None, used_bytes: int
 ) -> bool | None:
     """Whether a trial's memory is free again; None where nobody can tell.
 
@@ -142,7 +142,7 @@ def has_returned(
     Args:
         pids: all processes that the trial ever had.
         baseline_bytes: device use before the trial; None where others ran beside it.
-        held_bytes: the most that the trial was seen to hold.
+        used_bytes: the most that the trial was seen to hold.
     """
     if device.uuid is None:
         return None
@@ -155,7 +155,7 @@ def has_returned(
             pass
     if baseline_bytes is None or memory_used(device) is None:
         return None
-    return is_back(device, baseline_bytes, held_bytes)
+    return is_back(device, baseline_bytes, used_bytes)
 
 
 def is_lost(device: Device) -> bool:

@@ -38,12 +38,12 @@ class SelfTest(NamedTuple):
     """A child that has trained a small network on the device, and holds memory of known size there.
 
     Attributes:
-        held_bytes: the array that it holds.
+        used_bytes: the array that it holds.
         pool_bytes: what its framework's allocator has taken; None where the framework does not tell.
     """
 
     pid: int
-    held_bytes: int
+    used_bytes: int
     pool_bytes: int | None = None
 
 
@@ -81,11 +81,11 @@ def self_test(probe: Probe, child: SelfTest, patience_seconds: float = 2.0) -> i
         nvml.NvmlError: the driver does not answer.
     """
     deadline = time.monotonic() + patience_seconds
-    while (seen := probe.process_used_bytes([child.pid]) or 0) < child.held_bytes:
+    while (seen := probe.process_used_bytes([child.pid]) or 0) < child.used_bytes:
         if time.monotonic() >= deadline:
             raise ProbeRejected(
                 f"it shows {format_size(seen)} where the self-test child, pid {child.pid}, holds "
-                f"{format_size(child.held_bytes)}"
+                f"{format_size(child.used_bytes)}"
             )
         time.sleep(0.05)
     return seen
@@ -118,7 +118,7 @@ def choose_probe(
     with start() as child:
         choice = _first_that_passes(device.uuid, child, baseline, others, patience_seconds)
     if isinstance(choice.probe, DeviceDeltaProbe):
-        choice = _checked_again(choice, choice.probe, device, child.held_bytes, patience_seconds)
+        choice = _checked_again(choice, choice.probe, device, child.used_bytes, patience_seconds)
     if choice.probe.source is ReadingSource.NONE:
         said = "GPU memory is not measured: only the predicted footprint keeps trials within the budget."
         choice = Choice(choice.probe, [*choice.sentences, said], ASSUMED_OVERHEAD_BYTES)
@@ -149,10 +149,10 @@ def _first_that_passes(
 
 
 def _checked_again(
-    choice: Choice, probe: DeviceDeltaProbe, device: Device, held_bytes: int, patience_seconds: float
+    choice: Choice, probe: DeviceDeltaProbe, device: Device, used_bytes: int, patience_seconds: float
 ) -> Choice:
     """Return the choice of device use as a measure, with the self-test's child gone; of none if others use it."""
-    if not memory_returned(device, probe.baseline_bytes, patience_seconds, held_bytes):
+    if not memory_returned(device, probe.baseline_bytes, patience_seconds, used_bytes):
         said = (
             "device_delta: not used, device use did not come back after the self-test, so somebody else uses the "
             "GPU. End what else runs on it."
@@ -169,7 +169,7 @@ def _checked_again(
 
 def _taken(child: SelfTest, seen: int) -> int:
     """Return what the child's allocator took; at least its array, where a stand-in counts touched memory alone."""
-    return child.pool_bytes if child.pool_bytes is not None and child.pool_bytes <= seen else child.held_bytes
+    return child.pool_bytes if child.pool_bytes is not None and child.pool_bytes <= seen else child.used_bytes
 
 
 def _accounting(uuid: str) -> Probe:

@@ -11,10 +11,10 @@ from harness.preparation import (
     IN_SEARCH,
     PreparationReport,
     PreparedData,
+    augmented_copies_needed,
     extract_features,
     named_extractors,
     split_dataset,
-    variants_needed,
 )
 from harness.settings import RunSettings
 
@@ -45,8 +45,8 @@ def prepare_data(
     found = split_dataset(settings, notify)
     for note in describe_data(found.report):
         notify(note)
-    variants = variants_needed(families, settings.quick)
-    return extract_features(found, settings.workspace, partitions, variants, notify)
+    copies = augmented_copies_needed(families, settings.quick)
+    return extract_features(found, settings.workspace, partitions, copies, notify)
 
 
 def describe_data(report: PreparationReport) -> Iterator[Note]:

@@ -20,7 +20,7 @@ def tone() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def variants(tone: np.ndarray) -> list[np.ndarray]:
+def copies(tone: np.ndarray) -> list[np.ndarray]:
     return [augment.augmented_copy(tone, seed) for seed in SEEDS]
 
 
@@ -30,12 +30,12 @@ def pitch(samples: np.ndarray) -> float:
     return float(spectrum.argmax() * SAMPLE_RATE / len(samples))
 
 
-def test_a_seed_decides_whatever_was_drawn_before(tone: np.ndarray, variants: list[np.ndarray]) -> None:
+def test_a_seed_decides_whatever_was_drawn_before(tone: np.ndarray, copies: list[np.ndarray]) -> None:
     random.seed(7)
     np.random.seed(7)
-    for seed, expected in zip(SEEDS, variants, strict=True):
+    for seed, expected in zip(SEEDS, copies, strict=True):
         np.testing.assert_array_equal(augment.augmented_copy(tone, seed), expected)
-    assert len({samples.tobytes() for samples in [tone, *variants]}) == 1 + len(SEEDS)
+    assert len({samples.tobytes() for samples in [tone, *copies]}) == 1 + len(SEEDS)
 
 
 def test_whoever_else_draws_at_random_does_not_notice(tone: np.ndarray) -> None:
@@ -56,11 +56,11 @@ def test_it_is_as_long_as_the_track(seconds: float) -> None:
     assert np.isfinite(changed).all()
 
 
-def test_pitch_and_level_stay_near_and_no_silence_is_left(tone: np.ndarray, variants: list[np.ndarray]) -> None:
-    pitches = [pitch(samples) for samples in variants]
+def test_pitch_and_level_stay_near_and_no_silence_is_left(tone: np.ndarray, copies: list[np.ndarray]) -> None:
+    pitches = [pitch(samples) for samples in copies]
     assert all(440 * 2 ** (-2.1 / 12) < found < 440 * 2 ** (2.1 / 12) for found in pitches)
     assert len({round(found) for found in pitches}) > 3
-    for samples in variants:
+    for samples in copies:
         loudness = np.sqrt(np.square(samples[: len(samples) // 40 * 40].reshape(40, -1)).mean(axis=1))
         assert np.sqrt(np.square(tone).mean()) * 1.1 > loudness.max()
         assert loudness.min() > 0.15

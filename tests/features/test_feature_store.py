@@ -173,14 +173,14 @@ def test_moments_are_those_of_all_frames_together(
         np.testing.assert_allclose(variance, [joined.var()], rtol=1e-5)
 
 
-def held(store: FeatureStore, digest: str, variant: int) -> tuple[bytes, bytes]:
-    return store.features(digest, variant).tobytes(), store.waveform(digest, variant).tobytes()
+def held(store: FeatureStore, digest: str, copy: int) -> tuple[bytes, bytes]:
+    return store.features(digest, copy).tobytes(), store.waveform(digest, copy).tobytes()
 
 
 def test_variants_lie_beside_the_tracks_that_are_trained_on(data: Dataset, store: FeatureStore) -> None:
     trained, other = data.tracks[0], data.tracks[1]
     made: list[int] = []
-    store.prepare(data.tracks, varied=[trained], variants=2, progress=lambda done, total: made.append(total))
+    store.prepare(data.tracks, varied=[trained], copies=2, progress=lambda done, total: made.append(total))
 
     assert made == [4] * 4
     assert len({held(store, trained.digest, number) for number in range(3)}) == 3
@@ -189,7 +189,7 @@ def test_variants_lie_beside_the_tracks_that_are_trained_on(data: Dataset, store
         features, waveform = store.features(trained.digest, number), store.waveform(trained.digest, number)
         assert features.shape == store.features(trained.digest).shape
         assert waveform.shape == store.waveform(trained.digest).shape
-        # Both are of the same variant: the one reckons with floats, the other is stored as 16-bit integers.
+        # Both are of the same augmented copy: the one reckons with floats, the other is stored as 16-bit integers.
         again = extract((waveform / 32768).astype(np.float32))
         assert (
             np.corrcoef(
@@ -204,17 +204,17 @@ def test_variants_lie_beside_the_tracks_that_are_trained_on(data: Dataset, store
 def test_variants_are_made_once_and_are_the_same_anywhere(data: Dataset, store: FeatureStore, tmp_path: Path) -> None:
     trained = data.tracks[:2]
     store.prepare(data.tracks)
-    store.prepare(data.tracks, varied=trained, variants=1)
+    store.prepare(data.tracks, varied=trained, copies=1)
     before, made = files(store), []
-    store.prepare(data.tracks, varied=trained, variants=1, progress=lambda done, total: made.append(total))
+    store.prepare(data.tracks, varied=trained, copies=1, progress=lambda done, total: made.append(total))
     assert not made
     assert files(store) == before
-    store.prepare(data.tracks, varied=trained, variants=2, progress=lambda done, total: made.append(total))
+    store.prepare(data.tracks, varied=trained, copies=2, progress=lambda done, total: made.append(total))
     assert made == [2, 2]
     assert before.items() <= files(store).items()
 
     other = FeatureStore(tmp_path / "other")
-    other.prepare(reversed(data.tracks), varied=trained, variants=2)
+    other.prepare(reversed(data.tracks), varied=trained, copies=2)
     for track in trained:
         for number in (1, 2):
             assert held(other, track.digest, number) == held(store, track.digest, number)
@@ -222,11 +222,11 @@ def test_variants_are_made_once_and_are_the_same_anywhere(data: Dataset, store: 
 
 def test_a_damaged_variant_is_made_again_alone(data: Dataset, store: FeatureStore) -> None:
     track = data.tracks[0]
-    store.prepare([track], varied=[track], variants=2)
+    store.prepare([track], varied=[track], copies=2)
     whole, kept = held(store, track.digest, 2), files(store)
     damaged = Path(store.waveform(track.digest, 2).filename)
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    store.prepare([track], varied=[track], variants=2)
+    store.prepare([track], varied=[track], copies=2)
     assert held(store, track.digest, 2) == whole
     assert {path.name for path, when in files(store).items() if kept[path] != when} == {
         damaged.name,
@@ -238,7 +238,7 @@ def test_another_way_of_varying_leaves_the_tracks_alone(
     data: Dataset, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     track = data.tracks[0]
-    store.prepare([track], varied=[track], variants=1)
+    store.prepare([track], varied=[track], copies=1)
     original = held(store, track.digest, 0)
     monkeypatch.setattr(augment, "VERSION", augment.VERSION + 1)
     assert held(store, track.digest, 0) == original
@@ -252,7 +252,7 @@ def test_moments_do_not_see_variants(data: Dataset, store: FeatureStore) -> None
     store.prepare(data.tracks)
     input_specs = (FUSION_INPUT, WAVEFORM_INPUT)
     before = [store.normalization(input_spec, digests) for input_spec in input_specs]
-    store.prepare(data.tracks, varied=data.tracks, variants=1)
+    store.prepare(data.tracks, varied=data.tracks, copies=1)
     for input_spec, (mean, variance) in zip(input_specs, before, strict=True):
         np.testing.assert_array_equal(store.normalization(input_spec, digests), (mean, variance))
 

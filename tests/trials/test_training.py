@@ -32,15 +32,15 @@ ROWS = InputSpec("rows", "features", 2, 5, 10)
 
 @dataclass
 class Arrays(FeatureStore):
-    """A store of arrays in memory: digest, or digest.variant, to features (rows, frames)."""
+    """A store of arrays in memory: digest, or digest.copy, to features (rows, frames)."""
 
     tracks: dict[str, np.ndarray]
 
-    def features(self, digest: str, variant: int = 0) -> np.ndarray:
-        return self.tracks[f"{digest}.{variant}" if variant else digest]
+    def features(self, digest: str, copy: int = 0) -> np.ndarray:
+        return self.tracks[f"{digest}.{copy}" if copy else digest]
 
-    def waveform(self, digest: str, variant: int = 0) -> np.ndarray:
-        return self.features(digest, variant)
+    def waveform(self, digest: str, copy: int = 0) -> np.ndarray:
+        return self.features(digest, copy)
 
 
 def ramp(rows: int, frames: int) -> np.ndarray:
@@ -153,24 +153,24 @@ def test_a_fixed_window_is_the_middle_and_a_random_one_moves(batches: Batches) -
 
 
 def variants_in(crops: Any) -> np.ndarray:
-    """Which variant each crop of an epoch was cut from."""
+    """Which augmented copy each crop of an epoch was cut from."""
     return np.concatenate([inputs[:, 0, 0, 0] // 100_000 for inputs, _, _ in epoch(crops)]).astype(int)
 
 
 @pytest.mark.slow
 def test_variants_come_as_often_as_asked_for_and_all_of_them(batches: Batches) -> None:
     """Imports Keras."""
-    many = {"crops_per_track": 100, "variants": 3}
-    seen = variants_in(batches(variant_share=0.3, **many))
+    many = {"crops_per_track": 100, "copies": 3}
+    seen = variants_in(batches(augmented_share=0.3, **many))
     assert 0.25 < (seen > 0).mean() < 0.35
     assert set(seen) == {0, 1, 2, 3}
-    assert set(variants_in(batches(variant_share=1.0, **many))) == {1, 2, 3}
+    assert set(variants_in(batches(augmented_share=1.0, **many))) == {1, 2, 3}
 
 
 @pytest.mark.slow
 def test_variants_depend_on_seed_epoch_and_index_alone(batches: Batches) -> None:
     """Imports Keras."""
-    one, other = (batches(variant_share=0.5, variants=3, mixup=0.3) for _ in range(2))
+    one, other = (batches(augmented_share=0.5, copies=3, mixup=0.3) for _ in range(2))
     expected = epoch(one)
     for index in reversed(range(len(other))):
         np.testing.assert_array_equal(other[index][0], expected[index][0])
@@ -179,7 +179,7 @@ def test_variants_depend_on_seed_epoch_and_index_alone(batches: Batches) -> None
 @pytest.mark.slow
 def test_without_variants_nothing_more_is_drawn(batches: Batches) -> None:
     """Imports Keras."""
-    plain, asked = batches(mixup=0.3), batches(mixup=0.3, variants=3, variant_share=0.0)
+    plain, asked = batches(mixup=0.3), batches(mixup=0.3, copies=3, augmented_share=0.0)
     for mine, theirs in zip(epoch(asked), epoch(plain), strict=True):
         np.testing.assert_array_equal(mine[0], theirs[0])
 

@@ -11,8 +11,8 @@ from search_helpers import RECORD
 
 from harness.events import Event, Note, Progress
 from harness.families import families, select
-from harness.features.augment import VARIANTS
-from harness.preparation import IN_SEARCH, PreparationReport, variants_needed
+from harness.features.augment import AUGMENTED_COPIES
+from harness.preparation import IN_SEARCH, PreparationReport, augmented_copies_needed
 from harness.settings import RunSettings
 from harness.workflows.prepare_data import describe_data, prepare_data
 
@@ -38,9 +38,9 @@ def test_all_that_was_found_is_said() -> None:
 
 def test_variants_are_made_where_a_family_may_train_on_them() -> None:
     pretrained = families()["pretrained"]
-    assert variants_needed([pretrained], quick=False) == 0
-    assert variants_needed([pretrained, families()["cnn1d-raw"]], quick=False) == VARIANTS
-    assert variants_needed([replace(pretrained, uses_variants=True)], quick=True) == 0
+    assert augmented_copies_needed([pretrained], quick=False) == 0
+    assert augmented_copies_needed([pretrained, families()["cnn1d-raw"]], quick=False) == AUGMENTED_COPIES
+    assert augmented_copies_needed([replace(pretrained, uses_augmented_copies=True)], quick=True) == 0
 
 
 def test_a_data_set_is_described_before_it_is_extracted(tones: Path, tone_store: ToneStore, tmp_path: Path) -> None:

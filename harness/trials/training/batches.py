@@ -38,9 +38,9 @@ class CropSampling:
         mixup: the Beta distribution's parameter; 0 for none.
         weighted: whether crops weigh as `class_weights` says.
         seed: what a batch holds depends on it, the epoch and the batch's index alone.
-        variant_share: the probability with which a crop is cut from a variant in the store, an augmented copy, instead
+        augmented_share: the probability with which a crop is cut from an augmented copy in the store instead
             of the track itself.
-        variants: how many of them there are of every track, each as likely as the next.
+        copies: how many of them there are of every track, each as likely as the next.
     """
 
     micro_batch: int
@@ -50,8 +50,8 @@ class CropSampling:
     mixup: float
     weighted: bool
     seed: int
-    variant_share: float = 0.0
-    variants: int = 0
+    augmented_share: float = 0.0
+    copies: int = 0
 
 
 class TrainingCrops(keras.utils.PyDataset):
@@ -117,9 +117,9 @@ class TrainingCrops(keras.utils.PyDataset):
 
     def _crop(self, example: LabelledTrack, generator: np.random.Generator) -> np.ndarray:
         sampling = self.sampling
-        varied = sampling.variant_share > 0 and generator.random() < sampling.variant_share
-        number = int(generator.integers(1, sampling.variants, endpoint=True)) if varied else 0
-        track = self.store.seen(self.input_spec, example.digest, number)
+        varied = sampling.augmented_share > 0 and generator.random() < sampling.augmented_share
+        number = int(generator.integers(1, sampling.copies, endpoint=True)) if varied else 0
+        track = self.store.load(self.input_spec, example.digest, number)
         room = max(0, track.shape[-1] - self.input_spec.length)
         start = room // 2 if sampling.window == "fixed" else int(generator.integers(room + 1))
         return crop(track, self.input_spec, start)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import keras
 
-from harness.features.augment import VARIANTS
+from harness.features.augment import AUGMENTED_COPIES
 from harness.features.fold import LabelledTrack
 from harness.features.store import FeatureStore
 from harness.hashing import nth_seed
@@ -81,8 +81,8 @@ def _crops(spec: TrainingSpec, number: int, store: FeatureStore) -> TrainingCrop
         crops_per_track=config.get("crops_per_track", 1),
         mixup=config["mixup"],
         weighted=config["class_weights"],
-        variant_share=config.get("variant_share", 0.0),
-        variants=VARIANTS,
+        augmented_share=config.get("variant_share", 0.0),
+        copies=AUGMENTED_COPIES,
         seed=nth_seed(spec.seed, number),
     )
     return TrainingCrops(store, spec.input_spec, spec.folds[number].train, len(spec.genres), sampling)
