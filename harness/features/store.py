@@ -184,7 +184,7 @@ class FeatureStore:
             WorkspaceError: a track is not in the store, or is damaged.
         """
         scale = FULL_SCALE if input_spec.kind == "waveform" else 1
-        return mean_and_variance((self.seen(input_spec, digest) for digest in digests), input_spec.rows, scale)
+        return mean_and_variance((self.load(input_spec, digest) for digest in digests), input_spec.rows, scale)
 
     def _features_path(self, digest: str, copy: int) -> Path:
         folder, name = _address(_FEATURE_SETTINGS, digest, copy)
