@@ -62,6 +62,7 @@ OWNERS = {
 # Packages that these may not import.
 BANNED = {
     "reports": {"keras", "optuna", "mlflow", "pynvml"},
+    "harness.analysis": {"keras", "optuna", "mlflow", "matplotlib", "jinja2"},
     "harness.tracking": {"keras"},
     "harness.search": {"keras"},
 }
