@@ -71,6 +71,7 @@ OWNERS = {
 # Packages that these may not import.
 BANNED = {
     "reports": {"optuna", "mlflow", "pynvml"},
+    "harness.analysis": {"optuna", "mlflow", "matplotlib", "jinja2"},
     # Optuna is the search's business, and stands behind it.
     "harness.preparation": {"optuna"},
     "harness.evaluation": {"optuna"},

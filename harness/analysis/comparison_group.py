@@ -205,5 +205,5 @@ def _rarest_genre_tracks(predictions: Predictions) -> int:
 
 
 def _but_for_the_split(study: StudyRecord) -> tuple[object, ...]:
-    data, scale = study.dataset, (study.budget_bytes, study.epochs, study.seed, study.quick)
-    return (data.name, data.fingerprint, *scale, study.protocol.folds)
+    name, _, *scale, data, _ = study.comparable_key
+    return (name, data, *scale, study.protocol.folds)
