@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Sequence
 
+from harness.records.base import FORMAT
 from harness.records.final import FinalsRecord
 from harness.records.predictions import Predictions
 from harness.records.study import StudyResults
@@ -31,7 +32,7 @@ def confusion_json(predictions: Predictions) -> str:
 def scores_json(studies: Sequence[StudyResults]) -> str:
     """Return what does not depend on clocks and memory as JSON: equal text from equal runs."""
     ordered = sorted(studies, key=lambda results: (results.study.family, results.study.name))
-    return _json({"studies": [_study_scores(results) for results in ordered]})
+    return _json({"format": FORMAT, "studies": [_study_scores(results) for results in ordered]})
 
 
 def _study_scores(results: StudyResults) -> dict[str, object]:

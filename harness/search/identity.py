@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.families import Family
 from harness.hashing import short_hash
+from harness.records.base import FORMAT
 from harness.records.study import DatasetRecord, ProtocolRecord, Provenance, StudyRecord
 from harness.search.space import space_hash
 from harness.settings import RunSettings
@@ -14,6 +15,8 @@ def study_record(
 ) -> StudyRecord:
     """Describe the study of a family. Its name is the family and a hash of all that makes results comparable.
 
+    The format of records is a part of it: what one version wrote, another one takes for a study of its own.
+
     Args:
         family: with the embeddings that are available, if it is one on embeddings.
         settings: of these, the budget, the epochs, the seed, the size of the space and the time limit of a trial.
@@ -21,6 +24,7 @@ def study_record(
     space = space_hash(family, settings.quick)
     embeddings = {name: input_spec.source for name, input_spec in family.embeddings.items()}
     identity = {
+        "format": FORMAT,
         "dataset": dataset.fingerprint,
         "protocol": protocol.fingerprint,
         "budget": settings.vram_budget,
