@@ -1,8 +1,27 @@
 """A study in Optuna's storage: the only module that knows how Optuna keeps and resumes trials.
 
-What it relies on beyond Optuna's promises is named and tested in `tests/test_assumptions.py`: a trial that a killed
-process left RUNNING is taken up through the constructor of `optuna.Trial`, and the sampler of a study may be set
-between `ask` and the first suggestion.
+Promises of an `OptunaStudy`, whatever storage Optuna opened for it:
+
+**Owner.** A study belongs to the workspace that made it, by the workspace's id. Another one is turned away before
+anything is asked or told, and so is a storage that has lost trials which the workspace holds.
+
+**Numbers.** Trials are numbered from 0 without gaps, and no number is given twice. Trial 0 is the family's baseline.
+
+**Proposals.** What a trial samples depends on the study's seed, its number and what was told of others, and on nothing
+else: a study that is killed and taken up again proposes what an undisturbed one does. A trial that was cut off between
+two suggestions keeps the first ones.
+
+**Reports.** A step of a trial is reported once, however many attempts reach it.
+
+**Ends.** A trial is told once, after the ledger has its record, constraints first. What the ledger alone knows is told
+by `resume`; what neither knows of is returned by it, to be run under its number. Outcomes that say
+something about a configuration are told as PRUNED, never as FAIL, for samplers ignore failed trials.
+
+**Threads.** One thread of one process uses a study; a storage may hold many.
+
+`harness.testing.storage_contract` holds these promises as tests, for every kind of storage. What they rely on beyond
+Optuna's own promises is tested in `tests/test_assumptions.py`: a trial that a killed process left RUNNING is taken up
+through the constructor of `optuna.Trial`, and the sampler of a study may be set between `ask` and the first suggestion.
 """
 
 from __future__ import annotations
