@@ -6,11 +6,19 @@ import numpy as np
 
 from harness.records.predictions import Predictions
 from harness.records.study import DatasetRecord, ProtocolRecord, Provenance, StudyRecord
-from harness.records.trial import EpochRecord, Outcome, Reading, ReadingSource, TrialRecord
+from harness.records.trial import (
+    EpochRecord,
+    MemoryRecord,
+    Outcome,
+    Reading,
+    ReadingSource,
+    TrialRecord,
+    ValidationScores,
+)
 
 STUDY = StudyRecord(
     family="cnn",
-    study="cnn-ab12cd34",
+    name="cnn-ab12cd34",
     description="A small network.",
     input="mfcc",
     space="v1",
@@ -45,7 +53,7 @@ def completed(number: int, loss: float = 0.5) -> TrialRecord:
         outcome=Outcome.COMPLETED,
         params={"rate": 1e-5, "dropout": 1.0, "layers": 3, "residual": True, "pooling": "max", "warmup": None},
         epochs=(epoch,),
-        valid_macro_f1=0.4,
-        reading=Reading(peak_bytes=123, source=ReadingSource.PROCESS),
+        scores=ValidationScores(valid_macro_f1=0.4),
+        memory=MemoryRecord(reading=Reading(peak_bytes=123, source=ReadingSource.PROCESS)),
         constraints={"vram": -1.5},
     )

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
+from record_helpers import grouped
 
 from harness.records.base import Value
 from harness.records.final import FinalRecord, FinalRole, FinalsRecord, OpeningRecord
@@ -23,7 +24,7 @@ from harness.workspace import Workspace
 
 STUDY = StudyRecord(
     family="cnn2d-fusion",
-    study="cnn2d-fusion-ab12cd34",
+    name="cnn2d-fusion-ab12cd34",
     description="Two towers.",
     input="rows",
     space="v1",
@@ -71,22 +72,24 @@ PARAMS: dict[str, Value] = {"rate": 1e-5, "layers": 3, "residual": True, "poolin
 def trial(number: int, outcome: Outcome = Outcome.COMPLETED, epochs: tuple[EpochRecord, ...] = EPOCHS) -> TrialRecord:
     completed = outcome is Outcome.COMPLETED
     return TrialRecord(
-        family=STUDY.family,
-        study=STUDY.name,
-        number=number,
-        outcome=outcome,
-        params=PARAMS,
-        micro_batch=8,
-        accumulation=2,
-        epochs=epochs,
-        best_epoch=2 if completed else None,
-        valid_accuracy=0.75 if completed else None,
-        valid_macro_f1=0.714 if completed else None,
-        reading=Reading(peak_bytes=3 * 2**30, source=ReadingSource.PROCESS),
-        footprint_bytes=2**31,
-        constraints={"vram": -1.0},
-        started="2025-01-01T10:00:00+00:00",
-        ended="2025-01-01T10:01:00+00:00",
+        **grouped(
+            family=STUDY.family,
+            study=STUDY.name,
+            number=number,
+            outcome=outcome,
+            params=PARAMS,
+            micro_batch=8,
+            accumulation=2,
+            epochs=epochs,
+            best_epoch=2 if completed else None,
+            valid_accuracy=0.75 if completed else None,
+            valid_macro_f1=0.714 if completed else None,
+            reading=Reading(peak_bytes=3 * 2**30, source=ReadingSource.PROCESS),
+            footprint_bytes=2**31,
+            constraints={"vram": -1.0},
+            started="2025-01-01T10:00:00+00:00",
+            ended="2025-01-01T10:01:00+00:00",
+        )
     )
 
 
@@ -106,18 +109,20 @@ REFERENCE = ReferenceRecord(name="largest genre", partition="valid", tracks=4, a
 def final(role: FinalRole, seed: int, fold: int | None = None, outcome: Outcome = Outcome.COMPLETED) -> FinalRecord:
     completed = outcome is Outcome.COMPLETED
     return FinalRecord(
-        role=role,
-        trial=7 if role is FinalRole.WINNER else 0,
-        seed=seed,
-        fold=fold,
-        outcome=outcome,
-        message="" if completed else "the process ended",
-        tracks=4 if completed else 0,
-        test_accuracy=0.75 if completed else None,
-        test_macro_f1=11 / 15 if completed else None,
-        reading=Reading(peak_bytes=3 * 2**30, source=ReadingSource.PROCESS) if completed else Reading(),
-        allocator_peak_bytes=2**30 if completed else None,
-        train_seconds=90.5 if completed else None,
+        **grouped(
+            role=role,
+            trial=7 if role is FinalRole.WINNER else 0,
+            seed=seed,
+            fold=fold,
+            outcome=outcome,
+            message="" if completed else "the process ended",
+            tracks=4 if completed else 0,
+            test_accuracy=0.75 if completed else None,
+            test_macro_f1=11 / 15 if completed else None,
+            reading=Reading(peak_bytes=3 * 2**30, source=ReadingSource.PROCESS) if completed else Reading(),
+            allocator_peak_bytes=2**30 if completed else None,
+            train_seconds=90.5 if completed else None,
+        )
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from record_helpers import grouped
 
 from harness.records.final import EnsembleRecord, FinalRecord, FinalRole, FinalsRecord, OpeningRecord
 from harness.records.predictions import Predictions
@@ -20,7 +21,7 @@ from harness.records.study import (
     StudyRecord,
     StudyResults,
 )
-from harness.records.trial import EpochRecord, Outcome, Reading, ReadingSource, TrialRecord
+from harness.records.trial import EpochRecord, Outcome, Reading, ReadingSource, TimingRecord, TrialRecord
 from harness.scoring.metrics import track_scores
 from harness.units import GIB, MIB
 
@@ -53,7 +54,7 @@ def make_trial(number: int, outcome: Outcome = Outcome.COMPLETED, **changes: Any
         fields |= {"train_accuracy": 0.7, "micro_batch": 8, "accumulation": 2, "parameters": 1_234_567}
         fields |= {"train_seconds": 90.0, "inference_seconds": 0.042, "footprint_bytes": 3 * GIB}
         fields |= {"reading": Reading(peak_bytes=2 * GIB, source=ReadingSource.PROCESS)}
-    return TrialRecord(**(fields | changes))
+    return TrialRecord(**grouped(**(fields | changes)))
 
 
 def make_results(
@@ -89,8 +90,8 @@ def make_results(
         ),
     }
     fields |= study
-    fields.setdefault("study", f"{fields['family']}-1a2b3c4d")
-    names = {"family": fields["family"], "study": fields["study"]}
+    fields.setdefault("name", f"{fields['family']}-1a2b3c4d")
+    names = {"family": fields["family"], "study": fields["name"]}
     predictions: dict[int, Predictions] = {}
     if trials is None and accuracy is None:
         trials = (make_trial(0, Outcome.OOM), make_trial(1, Outcome.TIMEOUT))
@@ -176,7 +177,7 @@ def opened(
                     tracks=len(answers.tracks),
                     test_accuracy=scores.accuracy,
                     test_macro_f1=scores.macro_f1,
-                    train_seconds=80.0,
+                    timing=TimingRecord(train_seconds=80.0),
                 )
                 runs.append(run)
                 predictions[run.key] = answers

@@ -12,6 +12,7 @@ import pytest
 from browser import Browser, serving
 from matplotlib.image import imread
 from mlflow_helpers import PREDICTIONS, STUDY, trial
+from record_helpers import changed
 
 from harness.records.trial import Outcome
 from harness.tracking.ledger import Ledger
@@ -22,7 +23,7 @@ from harness.workspace import Workspace
 
 pytestmark = pytest.mark.slow  # starts a server and a browser
 
-OTHER = STUDY.model_copy(update={"family": "cnn1d-raw", "study": "cnn1d-raw-0fc4da67", "description": "Waveforms"})
+OTHER = STUDY.model_copy(update={"family": "cnn1d-raw", "name": "cnn1d-raw-0fc4da67", "description": "Waveforms"})
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger = Ledger(Workspace(folder))
     for study in (STUDY, OTHER):
         ledger.open_study(study)
-    better = {"valid_macro_f1": 0.825, "params": {**trial(1).params, "layers": 5}, "vram_series": ((0.5, 2**30),)}
-    ledger.write(trial(0), PREDICTIONS)
-    ledger.write(trial(1).model_copy(update=better), PREDICTIONS)
-    ledger.write(trial(2, Outcome.OOM, epochs=()), None)
-    own = {"family": OTHER.family, "study": OTHER.study, "valid_macro_f1": 0.5}
-    ledger.write(trial(0).model_copy(update=own), PREDICTIONS)
+    better = {"valid_macro_f1": 0.825, "params": {**trial(1).params, "layers": 5}, "series": ((0.5, 2**30),)}
+    ledger.write_trial(trial(0), PREDICTIONS)
+    ledger.write_trial(changed(trial(1), **better), PREDICTIONS)
+    ledger.write_trial(trial(2, Outcome.OOM, epochs=()), None)
+    own = {"family": OTHER.family, "study": OTHER.name, "valid_macro_f1": 0.5}
+    ledger.write_trial(changed(trial(0), **own), PREDICTIONS)
     root = Workspace(folder).artifacts
     sync(ledger, Workspace(folder).mlflow_url, artifact_root=root, artifacts=artifacts, describe=describe)
     return folder

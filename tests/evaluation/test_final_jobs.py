@@ -16,9 +16,10 @@ from harness.evaluation.winner_selection import best_without
 from harness.records.final import FinalRecord, FinalRole
 from harness.records.predictions import Predictions
 from harness.records.study import StudyResults
-from harness.records.trial import Outcome, Reading, TrialRecord
-from harness.trials.pool import End
-from harness.trials.spec import Ended
+from harness.records.trial import MemoryRecord, Outcome, TimingRecord, TrialRecord
+from harness.trials.backend import TrialEnded
+from harness.trials.job import JobKey, JobKind
+from harness.trials.report import TrialReport
 
 WINNER, BASELINE = make_trial(1, valid_macro_f1=0.8), make_trial(0, valid_macro_f1=0.5)
 
@@ -50,10 +51,17 @@ def test_what_did_not_complete_is_not_tested() -> None:
 def test_a_training_is_called_as_its_record_is(outer: int | None) -> None:
     fold: Any = None
     job = FinalJob(FinalRole.WINNER, WINNER, 1, outer, fold)
-    spec: Any = None
-    record = job.record(End(spec, Ended(Outcome.HOST_OOM, "no memory"), Reading()))
+    key = JobKey("study", JobKind.FINAL, 1, seed=1, fold=outer)
+    record = job.record(TrialEnded(key, TrialReport(Outcome.HOST_OOM, "no memory")), 2**30, "GPU-1", "now")
     assert record == FinalRecord(
-        role=FinalRole.WINNER, trial=1, seed=1, fold=outer, outcome=Outcome.HOST_OOM, message="no memory"
+        role=FinalRole.WINNER,
+        trial=1,
+        seed=1,
+        fold=outer,
+        outcome=Outcome.HOST_OOM,
+        message="no memory",
+        memory=MemoryRecord(cap_bytes=2**30, device="GPU-1"),
+        timing=TimingRecord(started="now", ended=record.timing.ended),
     )
     assert record.key == job.key
 

@@ -164,7 +164,7 @@ def test_final_renews_the_card_where_the_champion_is_registered(bench: Bench) ->
     version = client.create_model_version(name, run.info.artifact_uri, run_id=run.info.run_id, description="old")
     client.set_registered_model_alias(name, CHAMPION, version.version)
 
-    describe_champion(uri, results.study.model_copy(update={"study": "another"}), lambda number: "new")
+    describe_champion(uri, results.study.model_copy(update={"name": "another"}), lambda number: "new")
     describe_champion(uri, results.study, lambda number: None)
     assert client.get_model_version(name, version.version).description == "old"
     bench.final(seeds=1)

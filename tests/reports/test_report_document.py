@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
+from record_helpers import changed
 from report_helpers import (
     GENRES,
     four_families,
@@ -263,11 +264,9 @@ def test_a_trial_whose_predictions_are_gone_still_has_its_row():
 
 def test_scores_leave_out_clocks_and_memory():
     results = make_results()
-    memory = {"reading": Reading(), "vram_series": ((0.5, GIB),), "allocator_peak_bytes": GIB}
+    memory = {"reading": Reading(), "series": ((0.5, GIB),), "allocator_peak_bytes": GIB}
     memory |= {"pool_bytes": GIB, "beside_bytes": GIB, "footprint_bytes": GIB, "cap_bytes": GIB}
-    slower = [
-        trial.model_copy(update={"train_seconds": 999.0, "started": "later", **memory}) for trial in results.trials
-    ]
+    slower = [changed(trial, train_seconds=999.0, started="later", **memory) for trial in results.trials]
     other = StudyResults(results.study, tuple(slower), results.predictions)
     assert exports.scores_json([results]) == exports.scores_json([other])
     (study,) = json.loads(exports.scores_json([results]))["studies"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from record_helpers import changed
 from report_helpers import (
     ensemble,
     failed,
@@ -396,7 +397,7 @@ def test_the_scores_file_holds_what_was_tested_but_no_clock_and_no_memory():
     assert results.finals is not None
     later = {
         "openings": tuple(opening.model_copy(update={"opened": "later"}) for opening in results.finals.openings),
-        "runs": tuple(run.model_copy(update={"train_seconds": 999.0}) for run in results.finals.runs),
+        "runs": tuple(changed(run, train_seconds=999.0) for run in results.finals.runs),
         "ensembles": (own.model_copy(update={"peak_bytes": None, "inference_seconds": 9.0}),),
     }
     slower = replace(results, finals=results.finals.model_copy(update=later))

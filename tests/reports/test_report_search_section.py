@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import matplotlib
 import numpy as np
 import pytest
+from record_helpers import changed
 from report_helpers import GENRES, make_results, make_trial, without_predictions
 
 from harness.analysis.memory_curve import MemoryPoint
@@ -124,7 +125,7 @@ def test_the_pareto_front_is_what_none_beats_with_as_little_memory():
 
 def test_the_pareto_front_is_of_the_budgets_that_trials_fit_into():
     # Trial 0 held 2 GiB, and would fit into the 0.75 GiB that it needed with 0.25 GiB beside.
-    needed = scored(0, 2, 0.4).model_copy(update={"allocator_peak_bytes": int(0.75 * GIB), "beside_bytes": GIB // 4})
+    needed = changed(scored(0, 2, 0.4), allocator_peak_bytes=int(0.75 * GIB), beside_bytes=GIB // 4)
     markdown = build_report(without_predictions(searched(needed, scored(1, 1.5, 0.3)))).markdown
     assert "with as little memory: cnn2d-fusion trial 0 (0.40 at 1.00 GiB)." in markdown
 

@@ -10,6 +10,7 @@ import pytest
 from browser import serving
 from command import command
 from mlflow_helpers import BASELINE, PREDICTIONS, STUDY, WINNER, keep_finals, new_ledger, new_store, runs_of, trial
+from record_helpers import changed
 
 from harness.errors import WorkspaceError
 from harness.records.trial import Outcome
@@ -57,7 +58,7 @@ def test_a_workspace_and_mlflow_give_the_same_report(ledger: Ledger, uri: str, t
 
 def test_what_the_allocator_took_is_a_metric_where_it_is_known() -> None:
     metrics = {name: value for name, _, value in trial_points(trial(0))}
-    known = trial(0).model_copy(update={"allocator_peak_bytes": 2**30, "pool_bytes": 2**31})
+    known = changed(trial(0), allocator_peak_bytes=2**30, pool_bytes=2**31)
     assert {name: value for name, _, value in trial_points(known)} == {
         **metrics,
         **{"allocator_peak_bytes": 2**30, "pool_bytes": 2**31},

@@ -15,7 +15,7 @@ from harness.units import GIB
 
 
 def name(**settings: Any) -> str:
-    return study_record(FAMILY, RECORD.dataset, RECORD.protocol, RECORD.provenance, RunSettings(**settings)).study
+    return study_record(FAMILY, RECORD.dataset, RECORD.protocol, RECORD.provenance, RunSettings(**settings)).name
 
 
 def test_a_study_keeps_its_name_from_version_to_version() -> None:
@@ -33,7 +33,7 @@ def test_other_tracks_or_another_split_make_another_study() -> None:
     protocol = RECORD.protocol.model_copy(update={"fingerprint": "other"})
     moved = study_record(FAMILY, dataset, RECORD.protocol, RECORD.provenance, RunSettings())
     split = study_record(FAMILY, RECORD.dataset, protocol, RECORD.provenance, RunSettings())
-    assert len({moved.study, split.study, name()}) == 3
+    assert len({moved.name, split.name, name()}) == 3
 
 
 def test_a_run_that_is_longer_or_elsewhere_goes_on_with_the_study() -> None:
@@ -43,6 +43,6 @@ def test_a_run_that_is_longer_or_elsewhere_goes_on_with_the_study() -> None:
 def test_other_weights_of_an_embedding_make_another_study() -> None:
     def embedded(source: str) -> str:
         family = replace(FAMILY, embeddings={"net": InputSpec("net", "embedding", 0, 3, 4, source)})
-        return study_record(family, RECORD.dataset, RECORD.protocol, RECORD.provenance, RunSettings()).study
+        return study_record(family, RECORD.dataset, RECORD.protocol, RECORD.provenance, RunSettings()).name
 
     assert len({embedded("weights"), embedded("others"), name()}) == 3

@@ -74,7 +74,7 @@ def test_the_first_to_open_a_study_describes_it(ledger: Ledger) -> None:
 
 def test_studies_come_by_family_then_name(ledger: Ledger) -> None:
     for family, study in (("bnn", "z"), ("cnn", "a")):
-        ledger.open_study(STUDY.model_copy(update={"family": family, "study": study}))
+        ledger.open_study(STUDY.model_copy(update={"family": family, "name": study}))
     assert [study.name for study in ledger.studies()] == ["z", "a", STUDY.name]
 
 
@@ -228,7 +228,7 @@ def test_a_deleted_trial_is_gone_with_all_that_it_left(ledger: Ledger, tmp_path:
 
 
 def test_a_deleted_study_is_gone_and_its_neighbour_is_not(ledger: Ledger, tmp_path: Path) -> None:
-    other = STUDY.model_copy(update={"study": f"{STUDY.name}.b"})
+    other = STUDY.model_copy(update={"name": f"{STUDY.name}.b"})
     ledger.open_study(other)
     before = files_in(tmp_path) - {f"results/{STUDY.name}/study.json", f"results/outbox/{STUDY.name}.study"}
     ledger.write_trial(completed(0), PREDICTIONS)

@@ -27,6 +27,7 @@ from mlflow_helpers import (
     runs_of,
     trial,
 )
+from record_helpers import changed
 
 from harness.errors import TrackingError, WorkspaceError
 from harness.records.predictions import Predictions
@@ -128,7 +129,7 @@ def test_the_run_of_a_study_tells_how_far_it_has_come(ledger: Ledger, uri: str, 
     tracker = MLflowTracker(uri, ledger, artifact_root=root, describe=told)
     tracker.study_started(STUDY)
     for number, score in enumerate((0.5, 0.25, 0.75)):
-        ledger.write_trial(trial(number).model_copy(update={"valid_macro_f1": score}), PREDICTIONS)
+        ledger.write_trial(changed(trial(number), valid_macro_f1=score), PREDICTIONS)
         tracker.trial_ended(trial(number))
     tracker.close()
     (parent,) = runs_of(uri, "study")
@@ -208,7 +209,7 @@ def test_the_run_s_status_says_how_the_trial_ended(
 
 
 def test_what_was_delivered_is_read_back_equal(ledger: Ledger, uri: str, root: Path) -> None:
-    ledger.open_study(STUDY.model_copy(update={"family": "another", "study": "another-1"}))
+    ledger.open_study(STUDY.model_copy(update={"family": "another", "name": "another-1"}))
     for record in (trial(10), trial(2), trial(3, Outcome.OOM, epochs=())):
         ledger.write_trial(record, PREDICTIONS if record.completed else None)
     sync(ledger, uri, artifact_root=root)
@@ -325,7 +326,7 @@ def test_an_interrupted_search_keeps_its_curve_until_the_trial_starts_again(
 
 def test_a_run_that_disagrees_with_the_record_is_made_anew(ledger: Ledger, uri: str, root: Path) -> None:
     attempt = trial(0, Outcome.INTERRUPTED, epochs=EPOCHS[1:])
-    ledger.write_trial(attempt.model_copy(update={"micro_batch": 4}), None)
+    ledger.write_trial(changed(attempt, micro_batch=4), None)
     sync(ledger, uri, artifact_root=root)
     ledger.write_trial(trial(0), PREDICTIONS)
     sync(ledger, uri, artifact_root=root)

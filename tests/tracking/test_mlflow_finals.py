@@ -27,6 +27,7 @@ from mlflow_helpers import (
     runs_of,
     trial,
 )
+from record_helpers import changed
 
 from harness.records.final import FinalRole, FinalsRecord
 from harness.records.predictions import Predictions
@@ -164,7 +165,7 @@ def test_only_the_last_opening_is_shown(ledger: Ledger, uri: str, root: Path) ->
     keep_finals(ledger, openings=OPENINGS)
     sync(ledger, uri, artifact_root=root)
     assert shown(uri) == {}
-    other = WINNER.model_copy(update={"trial": 9, "train_seconds": 80.0})
+    other = changed(WINNER, trial=9, train_seconds=80.0)
     keep_finals(ledger, other, openings=OPENINGS)
     sync(ledger, uri, artifact_root=root)
     (run,) = runs_of(uri, "final")

@@ -80,8 +80,8 @@ def choose(card: list[str], listing: str, environ: dict[str, str], later: tuple[
             describe(*card, f"process {child.pid} {listing}", *later)
             yield SelfTest(child.pid, HELD * MIB)
 
-    probe, sentences, *sizes = choose_probe(device, start, patience_seconds=0)
-    return Choice(device, probe, "\n".join(sentences), *sizes)
+    found = choose_probe(device, start, patience_seconds=0)
+    return Choice(device, found.probe, "\n".join(found.sentences), found.overhead_bytes, found.idle_bytes)
 
 
 def resolve(card: list[str], choice: str, environ: dict[str, str]) -> Device:

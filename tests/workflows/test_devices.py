@@ -22,10 +22,12 @@ from harness.events import Note
 from harness.records.trial import ReadingSource
 from harness.settings import RunSettings
 from harness.tracking.ledger import Ledger
-from harness.vram.admission import Lane
+from harness.trials.local.backend import LocalBackend
 from harness.vram.device import Device, DeviceKind
-from harness.vram.probes import SelfTest
-from harness.workflows.devices import lanes_for
+from harness.vram.self_test import SelfTest
+from harness.vram.slots import DeviceSlot
+from harness.workflows import devices
+from harness.workflows.devices import slots_for
 from harness.workflows.open_study import record_device
 from harness.workspace import Workspace
 
@@ -37,59 +39,61 @@ HELD = 40
 
 @dataclass(frozen=True)
 class Chosen:
-    lanes: tuple[Lane, ...]
+    slots: tuple[DeviceSlot, ...]
     notes: list[str]
     warnings: list[str]
 
 
-class FakePool:
-    """Its self-test holds real memory; on the GPUs of `useless` the framework computes on the CPU."""
+def choose(cards: tuple[str, ...], useless: tuple[str, ...] = (), **settings: Any) -> Chosen:
+    """Choose the slots of a run, in the process that sees the cards; its self-test holds real memory.
 
-    def __init__(self, cards: tuple[str, ...], useless: tuple[str, ...]) -> None:
-        self.cards, self.useless = cards, useless
+    On the GPUs of `useless` the framework computes on the CPU.
+    """
 
     @contextmanager
-    def self_test(self, device: Device) -> Iterator[SelfTest]:
-        if device.uuid in self.useless:
+    def self_test_child(server: Any, device: Device) -> Iterator[SelfTest]:
+        if device.uuid in useless:
             raise UnusableGpuError(device.name, "tensorflow computes on the CPU: it cannot load X", "Install X")
         with holding(HELD) as child:
-            at = next(place for place, line in enumerate(self.cards) if line.startswith(f"card {device.uuid}"))
-            describe(*self.cards[: at + 1], f"process {child.pid} rss", *self.cards[at + 1 :])
+            at = next(place for place, line in enumerate(cards) if line.startswith(f"card {device.uuid}"))
+            describe(*cards[: at + 1], f"process {child.pid} rss", *cards[at + 1 :])
             yield SelfTest(child.pid, HELD * MIB)
-        describe(*self.cards)
+        describe(*cards)
 
-
-def choose(cards: tuple[str, ...], useless: tuple[str, ...] = (), **settings: Any) -> Chosen:
-    """Choose the lanes of a run, in the process that sees the cards."""
     describe(*cards)
     said: list[Note] = []
-    pool: Any = FakePool(cards, useless)
-    lanes = lanes_for(RunSettings(**settings), pool, lambda event: said.append(event))  # type: ignore[arg-type]
+    server: Any = None
+    files: Any = None
+    backend = LocalBackend(server, files)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(devices, "self_test_child", self_test_child)
+        slots = slots_for(RunSettings(**settings), backend, lambda event: said.append(event))  # type: ignore[arg-type]
+    assert slots == backend.slots()
     warnings = [note.text for note in said if note.warning]
-    return Chosen(lanes, [note.text for note in said if not note.warning], warnings)
+    return Chosen(slots, [note.text for note in said if not note.warning], warnings)
 
 
 def test_a_gpu_is_proven_with_what_was_in_use_while_it_was_idle(driver: Driver) -> None:
-    (lane,) = driver.run(choose, BIG).lanes
-    assert lane.device.uuid == "GPU-b1"
-    assert lane.probe.source is ReadingSource.PROCESS
-    assert lane.idle_bytes == 300 * MIB
-    assert lane.overhead_bytes > 0
-    assert not lane.exclusive
+    (slot,) = driver.run(choose, BIG).slots
+    assert slot.device.uuid == "GPU-b1"
+    assert slot.source is ReadingSource.PROCESS
+    assert slot.idle_bytes == 300 * MIB
+    assert slot.overhead_bytes > 0
+    assert not slot.exclusive
 
 
 def test_an_old_card_neither_joins_nor_limits_the_others(driver: Driver) -> None:
     cards = (*SMALL, *BIG, *EQUAL)
     found = [
-        [lane.device.uuid for lane in driver.run(partial(choose, cards, **settings)).lanes]
+        [slot.device.uuid for slot in driver.run(partial(choose, cards, **settings)).slots]
         for settings in ({"jobs": "auto"}, {"jobs": 1}, {"jobs": "auto", "device": "gpu:0"})
     ]
     assert found == [["GPU-b1", "GPU-c1"], ["GPU-b1"], ["GPU-a1"]]
 
 
 def test_an_exclusive_gpu_is_known(driver: Driver) -> None:
-    (lane,) = driver.run(choose, (*BIG, "exclusive")).lanes
-    assert lane.exclusive
+    (slot,) = driver.run(choose, (*BIG, "exclusive")).slots
+    assert slot.exclusive
 
 
 def test_a_card_that_is_smaller_than_the_budget_says_what_is_there(driver: Driver) -> None:
@@ -99,8 +103,8 @@ def test_a_card_that_is_smaller_than_the_budget_says_what_is_there(driver: Drive
 
 def test_where_no_gpu_is_of_use_the_cpu_is_taken_loudly(driver: Driver) -> None:
     chosen = driver.run(choose, BIG, ("GPU-b1",))
-    (lane,) = chosen.lanes
-    assert lane.device == Device(DeviceKind.CPU)
+    (slot,) = chosen.slots
+    assert slot.device == Device(DeviceKind.CPU)
     assert chosen.warnings == [
         "Big: tensorflow computes on the CPU: it cannot load X. Install X.",
         "TRIALS RUN ON THE CPU. Pass --device gpu:0 to stop here instead.",
@@ -114,7 +118,7 @@ def test_a_gpu_that_was_asked_for_and_is_of_no_use_is_an_error(driver: Driver) -
 
 def test_of_two_gpus_the_one_of_use_is_taken(driver: Driver) -> None:
     chosen = driver.run(partial(choose, (*BIG, *EQUAL), ("GPU-b1",), jobs="auto"))
-    assert [lane.device.uuid for lane in chosen.lanes] == ["GPU-c1"]
+    assert [slot.device.uuid for slot in chosen.slots] == ["GPU-c1"]
     assert chosen.warnings == ["Big: tensorflow computes on the CPU: it cannot load X. Install X."]
 
 
@@ -144,7 +148,7 @@ def test_no_record_names_a_gpu_that_did_not_compute(blind: dict[str, str], tones
     (study,) = tmp_path.glob("work/results/*/study.json")
     assert json.loads(study.read_text())["provenance"]["device"] == "CPU"
     (trial,) = tmp_path.glob("work/results/*/trial-00000.json")
-    assert json.loads(trial.read_text())["cap_bytes"] is None
+    assert json.loads(trial.read_text())["memory"]["cap_bytes"] is None
     assert "Big" not in (tmp_path / "work" / "report" / "RESULTS.md").read_text()
 
 

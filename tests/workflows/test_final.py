@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,16 +28,18 @@ from harness.models import Config
 from harness.records.final import FinalRole
 from harness.records.predictions import Predictions
 from harness.records.study import StudyResults
-from harness.records.trial import EpochRecord, Outcome, Reading
+from harness.records.trial import EpochRecord, Outcome, ValidationScores
 from harness.scoring.metrics import joined, track_scores
 from harness.settings import RunSettings, cache
 from harness.tracking.base import NullTracker
 from harness.tracking.ledger import Ledger
-from harness.trials.pool import End, Epoch, FoldEnd
-from harness.trials.spec import Ended, TrialSpec
+from harness.trials.backend import BackendEvent, TrialBackend, TrialEnded
+from harness.trials.job import JobKey, TrialSpec
+from harness.trials.local.backend import JobFiles
+from harness.trials.report import TrialReport
 from harness.units import MIB
-from harness.vram.admission import Lane
 from harness.vram.footprint import Footprint
+from harness.vram.slots import CPU_SLOT, DeviceSlot
 from harness.workflows.final_test import final_test
 from harness.workflows.run import run
 from harness.workspace import Workspace
@@ -53,61 +56,81 @@ def answers(examples: Sequence[LabelledTrack], skill: Callable[[LabelledTrack], 
     return Predictions(tuple(example.track for example in examples), GENRES, labels, probabilities)
 
 
-@dataclass
-class FakePool:
+class FakeServer:
+    """Children that predict every track rightly."""
+
+    def call(
+        self, function: Any, members: list[Member], store: Path, tracks: Any, genres: Any, **_: Any
+    ) -> MemberPredictions:
+        return MemberPredictions([answers(tracks, lambda example: True) for _ in members], MIB, 0.01)
+
+
+class Children(TrialBackend):
     """Children that answer at once, as well as `skill` says; what they were told is kept for the test."""
 
     specs: ClassVar[list[TrialSpec]] = []
     stop_at: ClassVar[int | None] = None
     skill: ClassVar[Callable[[TrialSpec, LabelledTrack], bool]]
-    held: dict[int, int] = field(default_factory=dict)
-    waiting: list[TrialSpec] = field(default_factory=list)
+    end: ClassVar[Callable[[TrialSpec, TrialReport], TrialReport]]
+
+    def __init__(self, server: FakeServer, files: JobFiles) -> None:
+        self.server, self.files = server, files
+        self.waiting: list[TrialSpec] = []
+
+    def with_files(self, files: JobFiles) -> Children:
+        return Children(self.server, files)
+
+    def slots(self) -> tuple[DeviceSlot, ...]:
+        return (CPU_SLOT,)
+
+    def device_used_bytes(self, slot: DeviceSlot) -> int | None:
+        return None
 
     def close(self) -> None: ...
 
-    def hold(self, size: int, device: Any) -> None: ...
+    def reply(self, key: JobKey, proceed: bool) -> None: ...
 
-    def reply(self, number: int, go_on: bool) -> None: ...
+    def memory_in_use(self) -> Mapping[JobKey, int | None]:
+        return {}
 
-    def reckon(self, family: str, input_spec: InputSpec, config: Config, genres: int) -> Footprint:
-        return Footprint(MIB, MIB, MIB, MIB, 1000)
+    def estimate_footprints(
+        self, family: str, input_spec: InputSpec, configs: Sequence[Config], genres: int
+    ) -> list[Footprint]:
+        return [Footprint(MIB, MIB, MIB, MIB, 1000) for _ in configs]
 
-    def start(self, spec: TrialSpec, lane: Lane) -> None:
+    def start(self, spec: TrialSpec, slot: DeviceSlot) -> None:
         if len(self.specs) == type(self).stop_at:
             type(self).stop_at = None
             raise KeyboardInterrupt
         self.specs.append(spec)
         self.waiting.append(spec)
 
-    def events(self) -> Iterator[Epoch | FoldEnd | End]:
+    def events(self) -> Iterator[BackendEvent]:
         spec = self.waiting.pop()
+        folds = spec.training.folds
 
         def known(example: LabelledTrack) -> bool:
             return type(self).skill(spec, example)
 
-        valid = joined([answers(fold.valid, known) for fold in spec.folds])
-        tests = [answers(fold.test, known) for fold in spec.folds if fold.test]
+        valid = joined([answers(fold.valid, known) for fold in folds])
+        tests = [answers(fold.test, known) for fold in folds if fold.test]
         accuracy, macro_f1 = track_scores(valid)
         epoch = EpochRecord(
             epoch=1, loss=1, accuracy=1, val_loss=1, val_accuracy=accuracy, val_macro_f1=macro_f1, seconds=1
         )
-        if spec.model is not None:
-            spec.model.parent.mkdir(parents=True, exist_ok=True)
-            spec.model.touch()
-        scores: dict[str, Any] = {"valid_accuracy": accuracy, "valid_macro_f1": macro_f1, "train_seconds": 1.0}
-        ended = Ended(
+        if spec.keep_model:
+            model = self.files.model(spec.key)
+            model.parent.mkdir(parents=True, exist_ok=True)
+            model.touch()
+        report = TrialReport(
             Outcome.COMPLETED,
             epochs=(epoch,),
             predictions=valid,
             test_predictions=joined(tests) if tests else None,
-            **scores,
+            scores=ValidationScores(valid_accuracy=accuracy, valid_macro_f1=macro_f1),
+            train_seconds=1.0,
         )
-        yield End(spec, ended, Reading())
-
-    def call(
-        self, function: Any, members: list[Member], store: Path, tracks: Any, genres: Any, **_: Any
-    ) -> MemberPredictions:
-        return MemberPredictions([answers(tracks, lambda example: True) for _ in members], MIB, 0.01)
+        yield TrialEnded(spec.key, type(self).end(spec, report))
 
 
 @dataclass
@@ -157,15 +180,19 @@ def bench(tmp_path: Path, tones: Path, tone_store: ToneStore, monkeypatch: pytes
     monkeypatch.setattr("harness.workflows.run.register_best_model", lambda *about: None)
     monkeypatch.setattr("harness.workflows.final_test.deliver", lambda *about: 0)
     monkeypatch.setattr("reports.figures.draw_svg", lambda *about: b"")  # nobody looks at the pictures
-    monkeypatch.setattr(FakePool, "specs", [])
-    monkeypatch.setattr(FakePool, "stop_at", None)
+    monkeypatch.setattr(Children, "specs", [])
+    monkeypatch.setattr(Children, "stop_at", None)
     # The baseline knows the first two genres, every other trial one more.
-    monkeypatch.setattr(FakePool, "skill", lambda spec, example: example.label < 2 + (spec.number > 0), raising=False)
-    monkeypatch.setattr("harness.workflows.devices.Pool", FakePool)
+    monkeypatch.setattr(
+        Children, "skill", lambda spec, example: example.label < 2 + (spec.key.number > 0), raising=False
+    )
+    monkeypatch.setattr(Children, "end", lambda spec, report: report, raising=False)
+    monkeypatch.setattr("harness.workflows.devices.LocalBackend", Children)
+    monkeypatch.setattr("harness.workflows.devices.ForkServer", SimpleNamespace(start=FakeServer))
     return Bench(tmp_path / "workspace", tones, groups)
 
 
-def network_at_hand(bench: Bench, folder: Path, name: str, size: int, weights: str = "weights") -> str:
+def network_available(bench: Bench, folder: Path, name: str, size: int, weights: str = "weights") -> str:
     """A folder that passes for a SavedModel, whose embeddings of all tracks are in the store already."""
     (folder / name).mkdir(parents=True)
     (folder / name / "saved_model.pb").write_text(f"{name}: {weights}")
@@ -180,17 +207,19 @@ def network_at_hand(bench: Bench, folder: Path, name: str, size: int, weights: s
 
 
 def seen_in_test(specs: Sequence[TrialSpec]) -> set[str]:
-    return {example.track for spec in specs for fold in spec.folds for example in fold.test}
+    return {example.track for spec in specs for fold in spec.training.folds for example in fold.test}
 
 
 def test_a_search_never_reads_test_tracks(bench: Bench) -> None:
     (results,) = bench.run("group")
     assert results.study.protocol.sizes["test"] == 4
-    assert seen_in_test(FakePool.specs) == set()
-    searched = {example.track for spec in FakePool.specs for fold in spec.folds for example in fold.train + fold.valid}
+    assert seen_in_test(Children.specs) == set()
+    searched = {
+        example.track for spec in Children.specs for fold in spec.training.folds for example in fold.train + fold.valid
+    }
     assert len(searched) == 16
     bench.final(seeds=1)
-    held_out = next(fold.test for spec in FakePool.specs for fold in spec.folds if fold.test)
+    held_out = next(fold.test for spec in Children.specs for fold in spec.training.folds if fold.test)
     assert searched.isdisjoint(example.track for example in held_out)
 
 
@@ -204,7 +233,7 @@ def test_test_tracks_enter_the_store_when_the_test_is_opened(bench: Bench) -> No
 
 def test_winner_and_baseline_are_tested_with_every_seed_once(bench: Bench) -> None:
     (searched,) = bench.run("group")
-    count = len(FakePool.specs)
+    count = len(Children.specs)
     results = bench.final()
     assert results.finals is not None
     assert searched.best is not None
@@ -216,24 +245,24 @@ def test_winner_and_baseline_are_tested_with_every_seed_once(bench: Bench) -> No
         (FinalRole.BASELINE, 0, 1),
     ]
     assert [run.test_accuracy for run in results.finals.runs] == [0.75, 0.5, 0.75, 0.5]
-    assert len({spec.seed for spec in FakePool.specs[count:]}) == 2
+    assert len({spec.training.seed for spec in Children.specs[count:]}) == 2
     assert results.final_predictions["winner-0"].predicted.tolist() == [0, 1, 2, 0]
     assert {each.partition for each in results.references} == {"valid", "test"}
 
     bench.final()
-    assert len(FakePool.specs) == count + 4
+    assert len(Children.specs) == count + 4
     bench.final(seeds=3)
-    assert len(FakePool.specs) == count + 6
+    assert len(Children.specs) == count + 6
 
 
 def test_after_more_trials_the_test_is_reopened_on_demand_only_and_counted(bench: Bench) -> None:
     bench.run("group")
     bench.final(seeds=1)
     bench.run("group", trials=6)
-    count = len(FakePool.specs)
+    count = len(Children.specs)
     with pytest.raises(UsageError, match=r"opened 1 times, and since then 2 trials(.|\n)*--reopen-test"):
         bench.final(seeds=1)
-    assert len(FakePool.specs) == count
+    assert len(Children.specs) == count
     finals = bench.final(seeds=1, reopen=True).finals
     assert finals is not None
     assert [opening.trials for opening in finals.openings] == [4, 6]
@@ -244,11 +273,11 @@ def test_another_study_on_the_same_test_set_is_no_first_look(bench: Bench, monke
     bench.run("group")
     bench.final(seeds=1)
     times = iter(f"2999-01-01T00:00:{second:02}+00:00" for second in range(60))
-    monkeypatch.setattr("harness.search.study._now", lambda: next(times))
+    monkeypatch.setattr("harness.search.trial_record.now", lambda: next(times))
     bench.run("group", epochs=5)
-    count = len(FakePool.specs)
+    count = len(Children.specs)
     bench.finals(seeds=1)  # what was opened before stays open, the other is left out
-    assert len(FakePool.specs) == count
+    assert len(Children.specs) == count
     assert any("--reopen-test" in event.text for event in bench.events if isinstance(event, Note))
     openings = [each.finals.openings for each in bench.finals(seeds=1, reopen=True) if each.finals]
     assert sorted(map(len, openings)) == [1, 2]
@@ -256,9 +285,9 @@ def test_another_study_on_the_same_test_set_is_no_first_look(bench: Bench, monke
 
 def test_a_training_that_failed_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.run("group")
-    failed = Ended(Outcome.HOST_OOM, "no memory")
+    failed = TrialReport(Outcome.HOST_OOM, "no memory")
     with monkeypatch.context() as broken:
-        broken.setattr(FakePool, "events", lambda pool: iter([End(pool.waiting.pop(), failed, Reading())]))
+        broken.setattr(Children, "end", lambda spec, report: failed)
         finals = bench.final(seeds=1).finals
     assert finals is not None
     assert [run.outcome for run in finals.runs] == [Outcome.HOST_OOM] * 2
@@ -271,14 +300,8 @@ def test_a_training_that_failed_is_tried_again(bench: Bench, monkeypatch: pytest
 def test_a_baseline_beyond_the_limits_is_not_tested(
     bench: Bench, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    events = FakePool.events
-
-    def beyond(pool: FakePool) -> Iterator[Any]:
-        if pool.waiting[-1].number == 0:
-            return iter([End(pool.waiting.pop(), Ended(outcome, "too much"), Reading())])
-        return events(pool)
-
-    monkeypatch.setattr(FakePool, "events", beyond)
+    beyond = TrialReport(outcome, "too much")
+    monkeypatch.setattr(Children, "end", lambda spec, report: report if spec.key.number else beyond)
     bench.run("group")
     finals = bench.final(seeds=1).finals
     assert finals is not None
@@ -294,15 +317,15 @@ def test_a_workspace_that_moved_is_tested_where_it_lies(bench: Bench) -> None:
 
 def test_an_interrupted_opening_goes_on(bench: Bench) -> None:
     bench.run("group")
-    count = len(FakePool.specs)
-    FakePool.stop_at = count + 3
+    count = len(Children.specs)
+    Children.stop_at = count + 3
     with pytest.raises(KeyboardInterrupt):
         bench.final()
     finals = bench.final().finals
     assert finals is not None
     assert len(finals.openings) == 1
     assert len(finals.runs) == 4
-    assert len(FakePool.specs) == count + 4
+    assert len(Children.specs) == count + 4
 
 
 def test_without_a_test_set_every_outer_fold_is_tested_by_a_winner_chosen_without_it(
@@ -312,35 +335,37 @@ def test_without_a_test_set_every_outer_fold_is_tested_by_a_winner_chosen_withou
     first: list[str] = []
 
     def skill(spec: TrialSpec, example: LabelledTrack) -> bool:
-        if spec.model is not None and not first:
-            first.extend(each.track for each in spec.folds[0].valid)
-        return {0: False, 1: example.label < 2, 2: example.track in first}.get(spec.number, False)
+        if spec.keep_model and not first:
+            first.extend(each.track for each in spec.training.folds[0].valid)
+        return {0: False, 1: example.label < 2, 2: example.track in first}.get(spec.key.number, False)
 
-    monkeypatch.setattr(FakePool, "skill", skill)
+    monkeypatch.setattr(Children, "skill", skill)
     bench.run("kfold:5", trials=3)
-    count = len(FakePool.specs)
+    count = len(Children.specs)
     results = bench.final(seeds=1)
     assert results.finals is not None
     assert results.finals.tested == "outer folds"
     winners = {run.fold: run.trial for run in results.finals.runs if run.role is FinalRole.WINNER}
     assert winners == dict.fromkeys(range(5), 1)
-    folds: list[Fold] = [spec.folds[0] for spec in FakePool.specs[count:] if spec.number == 1]
+    folds: list[Fold] = [spec.training.folds[0] for spec in Children.specs[count:] if spec.key.number == 1]
     assert sorted(example.track for fold in folds for example in fold.test) == sorted(results.predictions[0].tracks)
     assert [(len(fold.train), len(fold.valid), len(fold.test)) for fold in folds] == [(12, 4, 4)] * 5
 
 
 def test_without_folds_a_smaller_search_chooses_each_winner_without_the_tested_tracks(bench: Bench) -> None:
     bench.run("random", trials=8)
-    count = len(FakePool.specs)
+    count = len(Children.specs)
     results = bench.final(seeds=1)
     assert results.finals is not None
-    smaller = [spec for spec in FakePool.specs[count:] if spec.model is not None]
-    finals = [spec for spec in FakePool.specs[count:] if spec.model is None]
+    smaller = [spec for spec in Children.specs[count:] if spec.keep_model]
+    finals = [spec for spec in Children.specs[count:] if not spec.keep_model]
     assert (len(smaller), len(finals)) == (5 * 2, 5 * 2)
     for fold in range(5):
-        hidden = {example.track for example in finals[2 * fold].folds[0].test}
+        hidden = {example.track for example in finals[2 * fold].training.folds[0].test}
         for spec in smaller[2 * fold : 2 * fold + 2]:
-            assert hidden.isdisjoint(example.track for example in spec.folds[0].train + spec.folds[0].valid)
+            assert hidden.isdisjoint(
+                example.track for example in spec.training.folds[0].train + spec.training.folds[0].valid
+            )
     assert len(seen_in_test(finals)) == 20
     assert not results.finals.ensembles  # no stored predictions to choose members by
 
@@ -376,39 +401,45 @@ def test_results_without_a_completed_trial_are_said(tmp_path: Path) -> None:
         final_test(tmp_path, [], 1, False, lambda event: None)
 
 
-def test_a_configuration_hears_with_the_network_that_it_names(
+def test_a_configuration_is_trained_on_the_embedding_that_it_names(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     sizes = {"small": 3, "large": 5}
-    named = tuple(network_at_hand(bench, tmp_path / "networks", name, size) for name, size in sizes.items())
+    named = tuple(network_available(bench, tmp_path / "networks", name, size) for name, size in sizes.items())
     bench.run("kfold:4")
     bench.run("kfold:4", trials=8, family="pretrained", embedding=named)
     study = next(study for study in Ledger(Workspace(bench.workspace)).studies() if study.family == "pretrained")
     assert study.input == "small: 3 rows x 4 frames (30.0 s); large: 5 rows x 4 frames (30.0 s)"
-    heard = {spec.config["embedding"] for spec in FakePool.specs if spec.family == "pretrained"}
-    assert heard == set(sizes)
+    embedded = {spec.training.config["embedding"] for spec in Children.specs if spec.training.family == "pretrained"}
+    assert embedded == set(sizes)
 
     # The study without embeddings is tested beside the other, whatever that one needs.
     opened = bench.finals(seeds=1)
     assert [results.study.family for results in opened] == ["cnn2d-mfcc", "pretrained"]
     assert all(results.finals and len(results.finals.ensembles) == 2 for results in opened)
-    for spec in FakePool.specs:
-        if spec.family == "pretrained":
-            assert spec.input_spec.name == spec.config["embedding"]
-            assert spec.input_spec.shape == (sizes[spec.input_spec.name], 4, 1)
-            assert all(fold.normalization[spec.input_spec][0].shape == (spec.input_spec.rows,) for fold in spec.folds)
+    for spec in Children.specs:
+        if spec.training.family == "pretrained":
+            assert spec.training.input_spec.name == spec.training.config["embedding"]
+            assert spec.training.input_spec.shape == (sizes[spec.training.input_spec.name], 4, 1)
+            assert all(
+                fold.normalization[spec.training.input_spec][0].shape == (spec.training.input_spec.rows,)
+                for fold in spec.training.folds
+            )
         else:
-            assert spec.input_spec.name == "mfcc"
+            assert spec.training.input_spec.name == "mfcc"
 
-    # A network whose weights changed is not the one that the study heard with.
+    # A network whose weights changed is not the one that the study was embedded with.
     assert study.embeddings == {
-        name: spec.input_spec.source for name in sizes for spec in FakePool.specs if spec.input_spec.name == name
+        name: spec.training.input_spec.source
+        for name in sizes
+        for spec in Children.specs
+        if spec.training.input_spec.name == name
     }
-    retrained = network_at_hand(bench, tmp_path / "retrained", "small", 3, weights="trained longer")
+    retrained = network_available(bench, tmp_path / "retrained", "small", 3, weights="trained longer")
     shutil.rmtree(named[0])
     shutil.copytree(retrained, named[0])
-    with pytest.raises(UsageError, match="small: not the network small that the study heard with"):
+    with pytest.raises(UsageError, match="small: not the network small that the study was embedded with"):
         bench.finals(families=["pretrained"])
 
     # Other weights under the same name make another study.
