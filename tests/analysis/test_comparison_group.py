@@ -45,7 +45,7 @@ def test_studies_of_one_key_stand_together_best_first_under_their_families() -> 
 
 
 def test_a_family_with_several_studies_is_named_by_the_study() -> None:
-    group = only_group(make_results(), make_results(0.5, study="cnn2d-fusion-99999999"), make_results(0.2, family="a"))
+    group = only_group(make_results(), make_results(0.5, name="cnn2d-fusion-99999999"), make_results(0.2, family="a"))
     assert [study.label for study in group.studies] == ["cnn2d-fusion-1a2b3c4d", "cnn2d-fusion-99999999", "a"]
 
 
@@ -152,7 +152,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 def test_a_report_computes_the_figures_of_each_group_once(calls: Counter[str], tmp_path: Path) -> None:
     first, second = opened(make_results()), opened(make_results(0.3, family="cnn1d-raw"), (0.3,), (0.2,))
-    alone = opened(make_results(seed=1, study="cnn2d-fusion-seed1"), (0.6,), (0.5,))
+    alone = opened(make_results(seed=1, name="cnn2d-fusion-seed1"), (0.6,), (0.5,))
     studies = without_predictions(first, second, alone)
     # Two groups of three studies in all, each with a winner and a baseline.
     once = {"score_finals": 3, "find_limitations": 3, "bootstrap_macro_f1": 6, "mcnemar": 3}

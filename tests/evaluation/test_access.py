@@ -62,9 +62,9 @@ def test_trials_after_a_look_need_to_be_allowed() -> None:
 
 
 def test_looks_by_the_familys_other_studies_on_the_split_count_if_they_came_before_the_last_trial() -> None:
-    results = searched("1", "5", study="now")
-    longer = searched("1", openings=[opening("4"), opening("6")], study="longer", epochs=99)
-    other_family = searched("1", openings=[opening("3")], study="other", family="cnn1d-raw")
+    results = searched("1", "5", name="now")
+    longer = searched("1", openings=[opening("4"), opening("6")], name="longer", epochs=99)
+    other_family = searched("1", openings=[opening("3")], name="other", family="cnn1d-raw")
     assert [each.opened for each in openings_before(results, [results, longer, other_family])] == ["4"]
 
 

@@ -79,11 +79,11 @@ def chosen(ledger: Ledger) -> tuple[str, int] | None:
 def test_the_best_trial_answers_whose_model_is_there(tmp_path: Path) -> None:
     ledger = Ledger(Workspace(tmp_path))
     assert chosen(ledger) is None
-    keep(ledger, make_results(0.9, study="quick", quick=True), make_results(None, study="failed"))
+    keep(ledger, make_results(0.9, name="quick", quick=True), make_results(None, name="failed"))
     assert chosen(ledger) == ("quick", 2)
-    keep(ledger, make_results(0.95, study="demo", dataset=SYNTHETIC))
+    keep(ledger, make_results(0.95, name="demo", dataset=SYNTHETIC))
     assert chosen(ledger) == ("quick", 2)
-    keep(ledger, make_results(0.4, study="weak"), make_results(0.6, study="strong", family="cnn2d-mfcc"))
+    keep(ledger, make_results(0.4, name="weak"), make_results(0.6, name="strong", family="cnn2d-mfcc"))
     assert chosen(ledger) == ("strong", 2)
     ledger.model_path("strong", 2).unlink()
     assert chosen(ledger) == ("weak", 2)
@@ -298,7 +298,7 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
         Classifier.load(tmp_path)
     (tmp_path / "model.json").write_text('{"format": 1}')
     (tmp_path / "labels.json").write_text("[]")
-    with pytest.raises(DataError, match=r"model\.json: not of a model that this version can read \('view'\)"):
+    with pytest.raises(DataError, match=r"model\.json: not of a model that this version can read \('input_spec'\)"):
         Classifier.load(tmp_path)
 
 

@@ -190,14 +190,14 @@ def test_the_protocols_warning_stands_with_its_table():
     ],
 )
 def test_what_is_not_comparable_never_shares_a_table(change: dict[str, Any]):
-    studies = [make_results(), make_results(family="cnn1d-raw"), make_results(study="cnn2d-fusion-other", **change)]
+    studies = [make_results(), make_results(family="cnn1d-raw"), make_results(name="cnn2d-fusion-other", **change)]
     for markdown in (build_report(without_predictions(*studies)).markdown, results_table(studies)):
         blocks = [block for block in markdown.split("\n\n") if block.startswith("| Family | Published¹")]
         assert sorted(len(summary_rows(block)) for block in blocks) == [1, 2]
 
 
 def test_two_spaces_of_one_family_are_told_apart():
-    rows = summary_rows(results_table([make_results(), make_results(0.5, study="cnn2d-fusion-99999999")]))
+    rows = summary_rows(results_table([make_results(), make_results(0.5, name="cnn2d-fusion-99999999")]))
     assert [row["Family"] for row in rows] == ["cnn2d-fusion-1a2b3c4d", "cnn2d-fusion-99999999"]
 
 

@@ -97,7 +97,7 @@ def test_the_page_needs_nothing_else(page: Page):
 
 
 def test_contents_lead_to_every_heading_once(tmp_path: Path):
-    page = write(tmp_path, *without_predictions(make_results(), make_results(study="other", seed=1)))
+    page = write(tmp_path, *without_predictions(make_results(), make_results(name="other", seed=1)))
     anchors = [attributes["id"] for tag, attributes in page.elements if tag in ("h2", "h3")]
     assert len(set(anchors)) == len(anchors) == 8
     assert [each["href"] for each in page.all("a")] == [f"#{anchor}" for anchor in anchors]

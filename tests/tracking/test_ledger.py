@@ -217,7 +217,7 @@ def test_a_deleted_trial_is_gone_with_all_that_it_left(ledger: Ledger, tmp_path:
     ledger.write_trial(completed(0), PREDICTIONS)
     before = files_in(tmp_path)
     ledger.write_trial(completed(1), PREDICTIONS)
-    for path in (ledger.model_path(STUDY.name, 1), ledger.log_path(STUDY.name, 1)):
+    for path in (ledger.model_path(STUDY.name, 1), ledger.log_path(STUDY.name, "trial-00001")):
         path.parent.mkdir(exist_ok=True)
         path.touch()
     for _ in range(2):

@@ -439,7 +439,7 @@ def test_a_configuration_is_trained_on_the_embedding_that_it_names(
     retrained = network_available(bench, tmp_path / "retrained", "small", 3, weights="trained longer")
     shutil.rmtree(named[0])
     shutil.copytree(retrained, named[0])
-    with pytest.raises(UsageError, match="small: not the network small that the study was embedded with"):
+    with pytest.raises(UsageError, match="small: not the network small that the study embedded tracks with"):
         bench.finals(families=["pretrained"])
 
     # Other weights under the same name make another study.

@@ -15,16 +15,15 @@ from harness.units import is_finite
 Point = tuple[str, int, float]
 
 _SERIES = ("loss", "accuracy", "val_loss", "val_accuracy")
-_FIGURES = (
-    *("valid_accuracy", "valid_macro_f1", "train_accuracy", "allocator_peak_bytes", "pool_bytes", "footprint_bytes"),
-    *("parameters", "train_seconds", "epoch_seconds", "inference_seconds"),
+_SINGLE = (
+    *("valid_accuracy", "valid_macro_f1", "train_accuracy", "vram_peak_bytes", "allocator_peak_bytes", "pool_bytes"),
+    *("footprint_bytes", "parameters", "epochs", "train_seconds", "epoch_seconds", "inference_seconds"),
 )
-_NAMES = frozenset({*_SERIES, *_FIGURES, "vram_peak_bytes", "vram_bytes", "epochs"})
 
 
 def is_ours(metric: str) -> bool:
     """Whether a metric of a run comes from here; the curves of a fold are named after it: `loss/fold_3`."""
-    return metric.partition("/")[0] in _NAMES
+    return metric.partition("/")[0] in {*_SERIES, *_SINGLE, "vram_bytes"}
 
 
 def epoch_points(epoch: EpochRecord) -> list[Point]:
@@ -47,9 +46,27 @@ def trial_points(trial: TrialRecord) -> dict[Point, int]:
         ("vram_bytes", step, float(held)): start + round(1000 * passed)
         for step, (passed, held) in enumerate(trial.memory.series)
     }
-    figures = {key: getattr(trial, key) for key in _FIGURES}
-    figures |= {"vram_peak_bytes": trial.memory.reading.measured_bytes, "epochs": len(trial.epochs)}
-    return points | {(key, 0, float(value)): end for key, value in figures.items() if is_finite(value)}
+    return points | {(key, 0, float(value)): end for key, value in _figures(trial).items() if value is not None}
+
+
+def _figures(trial: TrialRecord) -> dict[str, float | None]:
+    """Return the single figures of a trial, by the names of their metrics; None for one that cannot be stored."""
+    scores, memory, timing = trial.scores, trial.memory, trial.timing
+    figures: dict[str, float | None] = {
+        "valid_accuracy": scores.valid_accuracy,
+        "valid_macro_f1": scores.valid_macro_f1,
+        "train_accuracy": scores.train_accuracy,
+        "vram_peak_bytes": memory.reading.measured_bytes,
+        "allocator_peak_bytes": memory.allocator_peak_bytes,
+        "pool_bytes": memory.pool_bytes,
+        "footprint_bytes": memory.footprint_bytes,
+        "parameters": trial.parameters,
+        "epochs": len(trial.epochs),
+        "train_seconds": timing.train_seconds,
+        "epoch_seconds": timing.epoch_seconds,
+        "inference_seconds": timing.inference_seconds,
+    }
+    return {name: value if is_finite(value) else None for name, value in figures.items()}
 
 
 def final_metrics(final: FinalRecord, predictions: Predictions | None) -> dict[str, float]:
