@@ -14,14 +14,15 @@ from typing import Any
 
 import pytest
 from command import command
-from nvml_stub import MIB, STATE, Driver, build, describe, holding
-from search_helpers import RECORD
 
 from harness.errors import DeviceError, UnusableGpuError
 from harness.events import Note
 from harness.records import Source
 from harness.settings import RunSettings
+from harness.testing.nvml_stub.driver import STATE, Driver, build, describe, holding
+from harness.testing.records import RECORD
 from harness.tracking.ledger import Ledger
+from harness.units import MIB
 from harness.vram.admission import Lane
 from harness.vram.device import Device, DeviceKind
 from harness.vram.probes import SelfTest

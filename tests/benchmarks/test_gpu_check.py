@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nvml_stub import STATE, build
 from optuna.trial import FixedTrial
 from search_helpers import completed
 
@@ -23,6 +22,7 @@ from harness.keras_backend import STAND_IN
 from harness.models import Config
 from harness.records import Outcome, Reading, Source
 from harness.search.fitting import room_of
+from harness.testing.nvml_stub.driver import STATE, build
 from harness.trials.pool import End, Event
 from harness.trials.spec import Ended, TrialSpec
 from harness.units import GIB, MIB
