@@ -231,9 +231,8 @@ class StudyRunner:
     def _keep(self, record: TrialRecord, trial: OpenTrial, predictions: Predictions | None) -> None:
         """Keep the result, then tell Optuna, then everyone else."""
         self.ledger.write_trial(record, predictions)
-        self.ledger.write_study_files(
-            self.record.study, {IMPORTANCE: dump_importance(self.proposals.importance(self.trials.ended))}
-        )
+        self.trials.end(record)
+        trial.tell(record)
         self.tracker.trial_ended(record)
         self.notify(TrialFinished(record))
 
