@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harness.features.input_spec import InputView
+from harness.features.input_spec import InputSpec
 from harness.models import Config
 from harness.trials.backend import BackendEvent, TrialBackend, TrialEnded
 from harness.trials.job import JobKey, TrialSpec
@@ -55,11 +55,11 @@ class RecordingBackend(TrialBackend):
         return self.backend.device_used_bytes(slot)
 
     def estimate_footprints(
-        self, family: str, view: InputView, configs: Sequence[Config], genres: int
+        self, family: str, input_spec: InputSpec, configs: Sequence[Config], genres: int
     ) -> list[Footprint]:
         return [
             Footprint(**{name: part // self.understate for name, part in asdict(found).items()})
-            for found in self.backend.estimate_footprints(family, view, configs, genres)
+            for found in self.backend.estimate_footprints(family, input_spec, configs, genres)
         ]
 
     def start(self, spec: TrialSpec, slot: DeviceSlot) -> None:

@@ -62,7 +62,7 @@ class Check:
         family, key = point.family, (point.family.name, point.name)
         if key not in self.footprints:
             estimate = self.bench.backend.estimate_footprints
-            self.footprints[key] = estimate(family.name, family.view, [point.config], len(GENRES))[0]
+            self.footprints[key] = estimate(family.name, family.input_spec, [point.config], len(GENRES))[0]
         return self.footprints[key].peak(micro_batch, accumulation=1)
 
     def heaviest(self, share: float = 0.5) -> Point:

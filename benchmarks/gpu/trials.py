@@ -16,8 +16,8 @@ import optuna
 from benchmarks.gpu.recording import RecordingBackend
 from harness.families import Family
 from harness.features.extract import N_ROWS, n_frames
-from harness.features.fold import Example, Fold
-from harness.features.input_spec import WAVEFORM_VIEW, InputView
+from harness.features.fold import Fold, LabelledTrack
+from harness.features.input_spec import WAVEFORM_INPUT, InputSpec
 from harness.features.store import FeatureStore
 from harness.keras_backend import backend as keras_backend
 from harness.models import Config
@@ -40,6 +40,7 @@ from harness.trials.local.backend import JobFiles, LocalBackend
 from harness.trials.local.fork_server import ForkServer
 from harness.vram.device import Device
 from harness.vram.slots import DeviceSlot
+from harness.workspace import Workspace
 
 WIDE: dict[str, dict[str, Value]] = {
     "cnn2d-mfcc": {
@@ -111,7 +112,7 @@ class Bench:
     slot: DeviceSlot
     folder: Path
     size: Size = field(default_factory=Size)
-    tracks: tuple[Example, ...] = ()
+    tracks: tuple[LabelledTrack, ...] = ()
     returned: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -122,18 +123,18 @@ class Bench:
     def fill(self) -> None:
         """Put noise into the store."""
         generator, store = np.random.default_rng(0), self.store
-        samples = WAVEFORM_VIEW.length
+        samples = WAVEFORM_INPUT.length
         for number in range(self.size.tracks):
             rows = generator.normal(size=(N_ROWS, n_frames(samples))).astype(np.float32)
             store.put(f"{number:03d}", rows, generator.integers(-(2**12), 2**12, samples, np.int16))
-        self.tracks = tuple(Example(f"track {n}", f"{n:03d}", n % len(GENRES)) for n in range(self.size.tracks))
+        self.tracks = tuple(LabelledTrack(f"track {n}", f"{n:03d}", n % len(GENRES)) for n in range(self.size.tracks))
 
-    def fold(self, view: InputView, batch: int) -> Fold:
+    def fold(self, input_spec: InputSpec, batch: int) -> Fold:
         """Return what a trial with batches of so many crops trains on, and validates on."""
         valid = self.size.valid
         train = self.tracks[:-valid][: self.size.steps * batch]
-        moments = self.store.moments(view, [example.digest for example in train[:valid]])
-        return Fold(train, self.tracks[-valid:], {view: moments})
+        normalization = self.store.normalization(input_spec, [example.digest for example in train[:valid]])
+        return Fold(train, self.tracks[-valid:], {input_spec: normalization})
 
     def recorded(self, understate: int = 1) -> RecordingBackend:
         """Return the back end with a memory of its jobs; footprints are divided by `understate`."""
@@ -165,9 +166,9 @@ def short_job(
     training = TrainingSpec(
         family=point.family.name,
         config=point.at(batch),
-        view=point.family.view,
+        input_spec=point.family.input_spec,
         genres=GENRES,
-        folds=(bench.fold(point.family.view, batch),),
+        folds=(bench.fold(point.family.input_spec, batch),),
         epochs=epochs,
         seed=0,
         batch=BatchShape(micro_batch=batch // accumulation, accumulation=accumulation),
@@ -209,12 +210,12 @@ def run_study(bench: Bench, backend: RecordingBackend, slot: DeviceSlot, study: 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     family, configs, seconds = study.family, iter(study.configs), bench.size.seconds
     with TemporaryDirectory(dir=bench.folder) as workspace:
-        ledger = Ledger(Path(workspace))
+        ledger = Ledger(Workspace(Path(workspace)))
         config = StudyConfig(
             family=replace(family, space=lambda trial, quick: next(configs)),
             record=ledger.open_study(_record(study, bench.size, slot.device)),
             trials=study.trials,
-            folds=(bench.fold(family.view, study.batch),),
+            folds=(bench.fold(family.input_spec, study.batch),),
             min_micro_batch=8,
             jobs=study.jobs,
             threads=max(1, THREADS // (study.jobs or 1)),
@@ -232,7 +233,7 @@ def _record(study: FixedStudy, size: Size, device: Device) -> StudyRecord:
         family=family.name,
         study=f"{family.name}, {study.name}, jobs {study.jobs or 'auto'}",
         description=family.description,
-        input=family.view.describe(),
+        input=family.input_spec.describe(),
         space="one point",
         dataset=DatasetRecord(name="noise", fingerprint="", genres=GENRES, tracks=size.tracks, synthetic=True),
         protocol=ProtocolRecord(name="none", fingerprint="", sizes={}, grouped=False),

@@ -57,7 +57,7 @@ def measure(file: Path, budget: int) -> None:
 
 def estimate(server: ForkServer, name: str, config: Config) -> Footprint:
     """Return the footprint of a configuration of a family."""
-    found: Footprint = server.call(estimate_footprints, name, families()[name].view, [dict(config)], GENRES)[0]
+    found: Footprint = server.call(estimate_footprints, name, families()[name].input_spec, [dict(config)], GENRES)[0]
     return found
 
 

@@ -52,7 +52,7 @@ def train_one_update(name: str, config: dict[str, Any], micro_batch: int, accumu
     """Build and compile the model as a trial does, and train two micro-batches of noise, an update after the last."""
     from harness.trials.training.optimizer import compile_model
 
-    model = model_probes.untrained(name, families()[name].view, config, GENRES)
+    model = model_probes.untrained(name, families()[name].input_spec, config, GENRES)
     compile_model(model, config, updates=10, accumulation=accumulation)
     generator = np.random.default_rng(0)
     inputs = generator.normal(size=(micro_batch, *model.input_shape[1:])).astype(np.float32)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.memory.one_update import hold_one_update
-from harness.features.input_spec import InputView
+from harness.features.input_spec import InputSpec
 from harness.models import Config
 from harness.records import Outcome, Reading, ValidationScores
 from harness.testing.backends import an_epoch
@@ -67,9 +67,9 @@ class OneUpdateBackend(TrialBackend):
         return memory_used(slot.device)
 
     def estimate_footprints(
-        self, family: str, view: InputView, configs: Sequence[Config], genres: int
+        self, family: str, input_spec: InputSpec, configs: Sequence[Config], genres: int
     ) -> list[Footprint]:
-        return [self._footprint(view, config, genres) for config in configs]
+        return [self._footprint(input_spec, config, genres) for config in configs]
 
     def start(self, spec: TrialSpec, slot: DeviceSlot) -> None:
         self._waiting.append(spec)
@@ -85,7 +85,7 @@ class OneUpdateBackend(TrialBackend):
             self.out_of_memory += 1
             report = TrialReport(Outcome.OOM, allocator_peak_bytes=cap, pool_bytes=cap)
         else:
-            footprint = self._footprint(training.view, training.config, len(training.genres))
+            footprint = self._footprint(training.input_spec, training.config, len(training.genres))
             value = self.score(training.config, footprint.peak(8, 1))
             report = TrialReport(
                 Outcome.COMPLETED,
@@ -120,11 +120,11 @@ class OneUpdateBackend(TrialBackend):
             self._in_use[key] = self._watch(config, micro_batch, accumulation)
         return self._in_use[key]
 
-    def _footprint(self, view: InputView, config: Config, genres: int) -> Footprint:
+    def _footprint(self, input_spec: InputSpec, config: Config, genres: int) -> Footprint:
         key = json.dumps(structure(config))
         if key not in self._footprints:
             estimate, plain = model_probes.estimate_footprints, dict(config)
-            self._footprints[key] = self.server.call(estimate, self.family, view, [plain], genres)[0]
+            self._footprints[key] = self.server.call(estimate, self.family, input_spec, [plain], genres)[0]
         return self._footprints[key]
 
     def _watch(self, config: Config, micro_batch: int, accumulation: int) -> int:

@@ -66,7 +66,7 @@ UUID = "GPU-5e1f7e57-0000-0000-0000-000000000000"
 def smaller_half(backend: TrialBackend, family: Family) -> list[Config]:
     """Return the first random configurations of the full space whose footprints lie in its smaller half."""
     drawn: list[Config] = [{**config, "variants": False} for config, _ in points(family, quick=False, count=DRAWN)]
-    footprints = backend.estimate_footprints(family.name, family.view, drawn, len(GENRES))
+    footprints = backend.estimate_footprints(family.name, family.input_spec, drawn, len(GENRES))
     sizes = [found.peak(FLOOR, 1) for found in footprints]
     middle = statistics.median(sizes)
     small = [config for config, size in zip(drawn, sizes, strict=True) if size <= middle]

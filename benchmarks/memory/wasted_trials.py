@@ -46,6 +46,7 @@ from harness.trials.local.fork_server import ForkServer
 from harness.units import GIB, MIB, format_size
 from harness.vram.device import Device, DeviceKind
 from harness.vram.slots import DeviceSlot
+from harness.workspace import Workspace
 
 FAMILY = "cnn2d-mfcc"
 QUICK = True
@@ -67,7 +68,7 @@ def score(config: Config, footprint_bytes: int) -> float:
 def ours(family: Family, seed: int, backend: OneUpdateBackend, folder: Path) -> dict[str, Any]:
     """Run the harness's study and return its trials by outcome, and its best score."""
     named = {"family": family.name, "study": f"{family.name}-{seed}"}
-    ledger = Ledger(folder)
+    ledger = Ledger(Workspace(folder))
     config = StudyConfig(
         family=family,
         record=ledger.open_study(
@@ -106,7 +107,7 @@ def plain(family: Family, seed: int, backend: OneUpdateBackend) -> dict[str, Any
             random_wasted += 0 < number < 10
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
-            (footprint,) = backend.estimate_footprints(FAMILY, family.view, [config], GENRES)
+            (footprint,) = backend.estimate_footprints(FAMILY, family.input_spec, [config], GENRES)
             study.tell(trial, score(config, footprint.peak(8, 1)))
     best = study.best_value if wasted < TRIALS else None
     return {"trained": TRIALS, "wasted": wasted, "random_wasted": random_wasted, "best": best}

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from harness.families import Family, Suggest
-from harness.features.fold import Example, Fold
-from harness.features.input_spec import MFCC_VIEW
+from harness.features.fold import Fold, LabelledTrack
+from harness.features.input_spec import MFCC_INPUT
 from harness.models import Config
 from harness.records import DatasetRecord, Predictions, ProtocolRecord, Provenance, StudyRecord
 from harness.units import GIB
@@ -32,13 +32,13 @@ def space(trial: Suggest, quick: bool) -> Config:
 FAMILY = Family(
     name="made-up",
     description="no network",
-    view=MFCC_VIEW,
+    input_spec=MFCC_INPUT,
     space=space,
     baseline={"learning_rate": 3e-3, "width": 32, "batch_size": 8, "augment": False},
     build=lambda config, shapes: None,
 )
-TRACKS = tuple(Example(f"t{number}", f"digest{number}", number % 2) for number in range(4))
-FOLDS = (Fold(TRACKS[:2], TRACKS[2:], {MFCC_VIEW: (np.zeros(40), np.ones(40))}),)
+TRACKS = tuple(LabelledTrack(f"t{number}", f"digest{number}", number % 2) for number in range(4))
+FOLDS = (Fold(TRACKS[:2], TRACKS[2:], {MFCC_INPUT: (np.zeros(40), np.ones(40))}),)
 PREDICTIONS = Predictions(
     tracks=tuple(track.track for track in TRACKS),
     genres=("blues", "rock"),
