@@ -12,11 +12,11 @@ import pytest
 from audio_helpers import write_tones
 from command import Benchmark, search
 from model_helpers import ToneStore
-from nvml_stub import Driver, build
 
 from harness.datasets.scan import scan
 from harness.features.fold import LabelledTrack
 from harness.features.store import FeatureStore
+from harness.testing.nvml_stub.driver import Driver, build
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,7 +39,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
     """A process that sees a stand-in for the NVIDIA driver."""
     folder = tmp_path_factory.mktemp("driver") / "current"
     build(folder)
-    driver = Driver(folder)
+    driver = Driver.start(folder)
     yield driver
     driver.close()
 

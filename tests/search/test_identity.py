@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from search_helpers import FAMILY, RECORD
 
 from harness.features.input_spec import InputSpec
 from harness.search.identity import study_record
 from harness.settings import RunSettings
+from harness.testing.records import FAMILY, RECORD
 from harness.units import GIB
 
 

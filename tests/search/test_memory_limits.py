@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
-from search_helpers import FAMILY, FOLDS, RECORD, completed
+from search_helpers import completed
 
 from harness.errors import DeviceError
 from harness.events import Event, TrialStarted
@@ -22,6 +22,7 @@ from harness.records.trial import EpochRecord, Outcome, Reading, ReadingSource, 
 from harness.search.config import StudyConfig
 from harness.search.study import StudyRunner
 from harness.testing.backends import FakeBackend
+from harness.testing.records import FAMILY, FOLDS, RECORD
 from harness.tracking.base import NullTracker
 from harness.tracking.ledger import Ledger
 from harness.trials.backend import BackendEvent

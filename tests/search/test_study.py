@@ -14,7 +14,7 @@ import optuna
 import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
-from search_helpers import EPOCHS, FAMILY, FOLDS, RECORD, TRACKS, completed, score
+from search_helpers import completed, score
 
 from harness.errors import HarnessError, ProtocolError
 from harness.events import Event, StudyFinished, StudyStarted, TrialFinished
@@ -27,6 +27,7 @@ from harness.search.config import StudyConfig
 from harness.search.storage import open_storage
 from harness.search.study import REFUSED_PER_TRIAL, StudyRunner
 from harness.testing.backends import FakeBackend, FoldFakeBackend
+from harness.testing.records import EPOCHS, FAMILY, FOLDS, RECORD, TRACKS
 from harness.tracking.base import NullTracker
 from harness.tracking.ledger import Ledger
 from harness.trials.job import JobKey, TrialSpec

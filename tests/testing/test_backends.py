@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from search_helpers import FAMILY, FOLDS, TRACKS, completed
+from search_helpers import completed
 
 from harness.records.predictions import Predictions
 from harness.records.trial import BatchShape, Outcome
 from harness.testing.backend_contract import BackendContract
 from harness.testing.backends import FakeBackend, FoldFakeBackend
+from harness.testing.records import FAMILY, FOLDS, TRACKS
 from harness.trials.backend import EpochReported, FoldReported, run_to_end
 from harness.trials.job import JobKey, JobKind, TrainingSpec, TrialLimits, TrialSpec
 from harness.vram.slots import CPU_SLOT

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from nvml_stub import Driver, describe
 
 from harness.errors import DeviceError
 from harness.records.trial import ReadingSource
+from harness.testing.nvml_stub.driver import Driver, describe
 from harness.units import GIB, MIB
 from harness.vram import slots as slots_module
 from harness.vram.device import Device, DeviceKind, visible_gpus
@@ -275,5 +275,8 @@ def test_listed_gpus_know_their_size_and_driver(driver: Driver) -> None:
 
 def test_without_a_driver_no_gpu_can_be_listed(tmp_path: Path) -> None:
     (tmp_path / "libnvidia-ml.so.1").touch()
-    with closing(Driver(tmp_path)) as driver, pytest.raises(DeviceError, match="cannot be listed: no NVIDIA driver"):
+    with (
+        closing(Driver.start(tmp_path)) as driver,
+        pytest.raises(DeviceError, match="cannot be listed: no NVIDIA driver"),
+    ):
         driver.run(list_gpus, CARDS, None)

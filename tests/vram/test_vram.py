@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import psutil
 import pytest
-from nvml_stub import MIB, Driver, Holder, build, describe, holding
 
 from harness.errors import DeviceError, UsageError
 from harness.processes import kill_group
 from harness.records.trial import Reading, ReadingSource
+from harness.testing.nvml_stub.driver import Driver, Holder, build, describe, holding
+from harness.units import MIB
 from harness.vram.device import Device, DeviceKind, memory_returned, memory_used, resolve_device
 from harness.vram.meter import Meter
 from harness.vram.nvml import compute_capability, cuda_version, is_exclusive, persistence_is_on, process_memory
@@ -49,7 +50,7 @@ def other_driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         (folder / "libnvidia-ml.so.1").touch()
     else:
         build(folder, request.param)
-    driver = Driver(folder)
+    driver = Driver.start(folder)
     yield driver
     driver.close()
 

@@ -14,15 +14,16 @@ from typing import Any
 
 import pytest
 from command import command
-from nvml_stub import MIB, STATE, Driver, build, describe, holding
-from search_helpers import RECORD
 
 from harness.errors import DeviceError, UnusableGpuError
 from harness.events import Note
 from harness.records.trial import ReadingSource
 from harness.settings import RunSettings
+from harness.testing.nvml_stub.driver import STATE, Driver, build, describe, holding
+from harness.testing.records import RECORD
 from harness.tracking.ledger import Ledger
 from harness.trials.local.backend import LocalBackend
+from harness.units import MIB
 from harness.vram.device import Device, DeviceKind
 from harness.vram.self_test import SelfTest
 from harness.vram.slots import DeviceSlot

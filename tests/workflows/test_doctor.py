@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from nvml_stub import Driver, describe
 
+from benchmarks.gpu.doctor_machines import MACHINES, diagnose
+from harness.testing.nvml_stub.driver import Driver, describe
 from harness.vram.device import Device, DeviceKind
 from harness.workflows import doctor
 from harness.workflows.doctor import Finding, Status
-
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
-
-import doctor_machines
 
 UUID = "GPU-0a1b2c3d"
 DEVICE = Device(DeviceKind.GPU, UUID, "Stub GPU", 2**33, "550.54.14")
@@ -87,9 +83,9 @@ def test_a_finding_reads_as_a_line_with_what_to_do_below() -> None:
 )
 def test_a_machine_is_told_of(name: str, expected: dict[str, str], tmp_path: Path) -> None:
     """Starts a server, and trains a small network in it."""
-    machine = next(machine for machine in doctor_machines.MACHINES if machine.name == name)
+    machine = next(machine for machine in MACHINES if machine.name == name)
     machine = replace(machine, environ={"TF_GPU_ALLOCATOR": "cuda_malloc_async"})
-    findings = doctor_machines.diagnose(machine, tmp_path)
+    findings = diagnose(machine, tmp_path)
     for topic, text in expected.items():
         assert any(found["topic"] == topic and text in found["text"] for found in findings), json.dumps(findings)
     assert [found["topic"] for found in findings][:2] == ["device", "framework"]

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from model_helpers import ToneStore
-from search_helpers import RECORD
 
 from harness.events import Event, Note, Progress
 from harness.families import families, select
 from harness.features.augment import AUGMENTED_COPIES
 from harness.preparation import IN_SEARCH, PreparationReport, augmented_copies_needed
 from harness.settings import RunSettings
+from harness.testing.records import RECORD
 from harness.workflows.prepare_data import describe_data, prepare_data
 
 

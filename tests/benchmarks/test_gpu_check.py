@@ -6,37 +6,33 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from nvml_stub import STATE, build
 from optuna.trial import FixedTrial
 from search_helpers import completed
 
+from benchmarks.gpu import check as gpu_check
+from benchmarks.gpu import sections
+from benchmarks.gpu.trials import WIDE, Bench, Size, points_of
 from harness.errors import HarnessError
 from harness.families import families
-from harness.features.input_spec import InputSpec
 from harness.keras_backend import STAND_IN
-from harness.models import Config
-from harness.records.trial import Outcome, Reading, ReadingSource
-from harness.search.fitting import room_of
-from harness.trials.pool import End, Event
-from harness.trials.spec import Ended, TrialSpec
+from harness.records.trial import EpochRecord, Outcome, Reading, ReadingSource, ValidationScores
+from harness.search.memory_limits import room_of
+from harness.testing.backends import FakeBackend
+from harness.testing.nvml_stub.driver import build, environment
+from harness.trials.job import TrialSpec
+from harness.trials.report import TrialReport
 from harness.units import GIB, MIB
-from harness.vram.admission import Lane
 from harness.vram.device import Device, DeviceKind
 from harness.vram.footprint import Footprint
-from harness.vram.probes import ProcessProbe
+from harness.vram.probes import Probe
+from harness.vram.slots import DeviceSlot
 
-ROOT = Path(__file__).parent.parent
-sys.path.append(str(ROOT / "benchmarks"))
-
-import gpu_check  # noqa: E402
-import gpu_trials  # noqa: E402
-
+ROOT = Path(__file__).parents[2]
 UUID = "GPU-0a1b2c3d-0000"
 DEVICE = Device(DeviceKind.GPU, UUID, "Stub GPU", 8 * GIB, "550.54.14")
 
@@ -66,21 +62,20 @@ def bare(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(tmp_path / "bare"), "KERAS_BACKEND": "jax"}
 
 
-def run_check(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "benchmarks" / "gpu_check.py"), *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
+def run_check(*arguments: str, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks.gpu.check", *arguments]
+    return subprocess.run(command, env=variables, cwd=ROOT, capture_output=True, text=True)
 
 
 def test_it_needs_little_installed(bare: dict[str, str]) -> None:
-    chosen = "print(*(family.name for family in gpu_check.select(['all'])))"
-    script = f"import gpu_check, harness.search.study, harness.trials.train; {chosen}"
-    command = [sys.executable, "-c", f"import sys; sys.path.append('benchmarks'); {script}"]
-    result = subprocess.run(command, env=bare, cwd=ROOT, capture_output=True, text=True)
-    assert result.stdout.split() == sorted(gpu_trials.WIDE), result.stderr
+    chosen = "print(*(family.name for family in check.select(['all'])))"
+    script = f"import harness.trials.training.train; from benchmarks.gpu import check; {chosen}"
+    result = subprocess.run([sys.executable, "-c", script], env=bare, cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.split() == sorted(WIDE), result.stderr
 
 
 def test_without_a_gpu_it_says_so_and_writes_nothing(bare: dict[str, str], tmp_path: Path) -> None:
-    result = run_check("--device", "cpu", "--output", str(tmp_path / "out.json"), environment=bare)
+    result = run_check("--device", "cpu", "--output", str(tmp_path / "out.json"), variables=bare)
     assert result.returncode == 2
     assert result.stdout == ""
     assert result.stderr.splitlines() == [
@@ -97,56 +92,53 @@ def test_without_metadata_it_says_what_to_install(monkeypatch: pytest.MonkeyPatc
 
 
 def test_wide_points_lie_in_their_spaces() -> None:
-    wide = [point for point in gpu_trials.points_of(tuple(families().values()), wide=True) if point.name == "wide"]
+    wide = [point for point in points_of(tuple(families().values()), wide=True) if point.name == "wide"]
     assert len(wide) == 4
     for point in wide:
         assert point.family.space(FixedTrial(dict(point.config)), False) == point.config
 
 
+NEED = 100 * MIB
+"""What a crop of a micro-batch needs."""
+
+
 @dataclass
-class FakePool:
-    """A pool whose card is real enough: beyond its cap a trial is out of memory."""
+class FakeCard(FakeBackend):
+    """A back end whose card is real enough: beyond its cap a trial is out of memory."""
 
-    running: list[TrialSpec] = field(default_factory=list)
+    def add_slot(self, slot: DeviceSlot, probe: Probe) -> None: ...
 
-    def reckon(self, family: str, input_spec: InputSpec, config: Config, genres: int) -> Footprint:
-        return Footprint(weights=0, trainable=0, activations=100 * MIB, workspace=0, parameters=1)
 
-    @property
-    def held(self) -> dict[int, int]:
-        return {spec.number: 0 for spec in self.running}
+def ending(spec: TrialSpec, epochs: tuple[EpochRecord, ...]) -> TrialReport:
+    need = NEED * spec.training.batch.micro_batch
+    if spec.limits.cap_bytes is not None and need > spec.limits.cap_bytes:
+        return TrialReport(Outcome.OOM, "RESOURCE_EXHAUSTED")
+    # Any score will do.
+    scores = ValidationScores(valid_accuracy=0.5, valid_macro_f1=0.5)
+    return completed(spec, epochs, scores=scores, allocator_peak_bytes=need, pool_bytes=need)
 
-    def start(self, spec: TrialSpec, lane: Lane) -> None:
-        self.running.append(spec)
 
-    def events(self) -> Iterator[Event]:
-        spec = self.running.pop()
-        need = 100 * MIB * spec.micro_batch
-        if spec.cap_bytes is not None and need > spec.cap_bytes:
-            yield End(spec, Ended(Outcome.OOM, "RESOURCE_EXHAUSTED"), Reading())
-        else:
-            reading = Reading(peak_bytes=need + GIB, source=ReadingSource.PROCESS)
-            # Any score will do.
-            end = completed(spec, valid_accuracy=0.5, valid_macro_f1=0.5, allocator_peak_bytes=need)
-            yield End(spec, end, reading, pool_bytes=need, gone_seconds=1.0)
+def seen(spec: TrialSpec) -> Reading:
+    return Reading(peak_bytes=NEED * spec.training.batch.micro_batch + GIB, source=ReadingSource.PROCESS)
 
-    def close(self) -> None:
-        self.running.clear()
+
+def fake_card(*ignored: Any) -> Any:
+    footprint = Footprint(weights=0, trainable=0, activations=NEED, workspace=0, parameters=1)
+    return FakeCard(end=ending, reading=seen, footprint=lambda config: footprint)
 
 
 @pytest.fixture
-def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> gpu_check.Check:
-    monkeypatch.setattr(gpu_trials, "TRACKS", 24)
-    pool: Any = FakePool()
-    bench = gpu_trials.Bench(pool, Lane(DEVICE, ProcessProbe(UUID), 500 * MIB), tmp_path)
+def check(tmp_path: Path) -> sections.Check:
+    slot = DeviceSlot(DEVICE, ReadingSource.PROCESS, 500 * MIB)
+    bench = Bench(fake_card(), slot, tmp_path, Size(tracks=24))
     bench.fill()
-    points = gpu_trials.points_of([families()["cnn2d-mfcc"]], wide=False)
+    points = points_of([families()["cnn2d-mfcc"]], wide=False)
     report: dict[str, Any] = {"jobs": {}, "footprints": [], "errors": {}}
-    return gpu_check.Check(bench, points, trials=2, quick=True, deadline=float("inf"), report=report)
+    return sections.Check(bench, points, trials=2, quick=True, deadline=float("inf"), report=report)
 
 
-def test_the_cap_lies_between_a_micro_batch_and_its_half(check: gpu_check.Check) -> None:
-    gpu_check.check_out_of_memory(check)
+def test_the_cap_lies_between_a_micro_batch_and_its_half(check: sections.Check) -> None:
+    sections.check_out_of_memory(check)
     found = check.report["out_of_memory"]
     assert found["cap_bytes"] == 2400 * MIB
     assert [(each["micro_batch"], each["outcome"]) for each in found["attempts"]] == [
@@ -156,26 +148,26 @@ def test_the_cap_lies_between_a_micro_batch_and_its_half(check: gpu_check.Check)
     assert found["message"] == "out of memory at micro-batch 32; tried again with 16"
 
 
-def test_a_point_is_measured_once(check: gpu_check.Check) -> None:
-    first = gpu_check.measure(check, check.points[0], 8)
-    assert gpu_check.measure(check, check.points[0], 8) is first
+def test_a_point_is_measured_once(check: sections.Check) -> None:
+    first = sections.measure(check, check.points[0], 8)
+    assert sections.measure(check, check.points[0], 8) is first
     assert check.report["footprints"] == [first]
     assert first["beside_bytes"] == 1024 * MIB
     assert first["pool_to_allocator_peak"] == first["allocator_peak_to_footprint"] == 1
-    room = room_of(check.bench.lane, 8 * GIB, ())
+    room = room_of(check.bench.slot, 8 * GIB, ())
     assert first["cap_bytes"] == room.cap_bytes == room.total_bytes - room.beside_bytes - room.slack_bytes
     assert first["peak_less_cap_bytes"] == 1824 * MIB - room.cap_bytes
 
 
-def test_a_trial_that_needs_a_little_more_than_half_of_its_cap_is_tried(check: gpu_check.Check) -> None:
-    gpu_check.check_staircase(check)
+def test_a_trial_that_needs_a_little_more_than_half_of_its_cap_is_tried(check: sections.Check) -> None:
+    sections.check_staircase(check)
     found = check.report["staircase"]
     assert 0.5 < found["allocator_peak_bytes"] / found["cap_bytes"] < 0.6
     assert found["outcome"] is Outcome.COMPLETED
 
 
-def test_figures_are_told_as_a_table_to_paste(check: gpu_check.Check) -> None:
-    gpu_check.measure(check, check.points[0], 8)
+def test_figures_are_told_as_a_table_to_paste(check: sections.Check) -> None:
+    sections.measure(check, check.points[0], 8)
     about = {"card": "Stub GPU", "memory_bytes": 8 * GIB, "driver": "550", "backend": "jax"}
     check.report["environment"] = about | {"versions": {"keras": "3.15.1", "jax": "0.10"}}
     check.report["errors"] = {"jobs": "not every trial completed"}
@@ -191,20 +183,20 @@ def test_a_section_that_fails_loses_no_other(
 ) -> None:
     output = tmp_path / "new" / "out.json"
 
-    def breaks(check: gpu_check.Check) -> None:
+    def breaks(check: sections.Check) -> None:
         """It breaks."""
         raise ZeroDivisionError("by nought")
 
-    def works(check: gpu_check.Check) -> None:
+    def works(check: sections.Check) -> None:
         """It works."""
         assert output.exists()
         check.report["jobs"] = {"1": {"trials_an_hour": 7.0}}
 
-    monkeypatch.setattr(gpu_trials, "TRACKS", 1)
-    monkeypatch.setattr(gpu_check, "Pool", FakePool)
+    monkeypatch.setattr(gpu_check, "SIZE", Size(tracks=1))
+    monkeypatch.setattr(gpu_check, "open_backend", fake_card)
     monkeypatch.setattr(gpu_check, "SECTIONS", {"first": breaks, "second": works})
     monkeypatch.setattr(gpu_check, "prepare", lambda choice, names: (DEVICE, (families()["cnn2d-mfcc"],)))
-    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--output", str(output)])
+    monkeypatch.setattr(sys, "argv", ["check.py", "--output", str(output)])
     assert gpu_check.main() == 1
     report = json.loads(output.read_text())
     assert report["errors"] == {"first": "ZeroDivisionError('by nought')"}
@@ -220,8 +212,7 @@ def test_it_stops_at_once_where_the_framework_computes_on_the_cpu(bare: dict[str
     state = tmp_path / "driver" / "state"
     state.write_text(f"driver 550.54.14\ncard {UUID} {8 * GIB} Stub GPU\ndescendants\n")
     output = tmp_path / "out.json"
-    environment = bare | {"LD_LIBRARY_PATH": str(tmp_path / "driver"), STATE: str(state)}
-    result = run_check("cnn2d-mfcc", "--output", str(output), environment=environment)
+    result = run_check("cnn2d-mfcc", "--output", str(output), variables=bare | environment(tmp_path / "driver"))
     assert result.returncode == 2
     assert f"Stub GPU ({UUID}): jax computes on the CPU: its CUDA plugin is not installed. Install it" in result.stderr
     assert not output.exists()
@@ -233,10 +224,9 @@ def test_it_measures_on_jax_with_little_else_installed(bare: dict[str, str], tmp
     build(tmp_path / "driver")
     state = tmp_path / "driver" / "state"
     state.write_text(f"driver 550.54.14\ncard {UUID} {8 * GIB} Stub GPU\nbase {300 * MIB}\ndescendants\n")
-    output, library = tmp_path / "out.json", str(tmp_path / "driver")
-    environment = bare | {"LD_LIBRARY_PATH": library, STATE: str(state), STAND_IN: "1"}
+    output = tmp_path / "out.json"
     arguments = ("cnn2d-mfcc", "--quick", "--only", "staircase", "footprints", "--output", str(output))
-    result = run_check(*arguments, environment=environment)
+    result = run_check(*arguments, variables=bare | environment(tmp_path / "driver") | {STAND_IN: "1"})
     assert result.returncode == 1, result.stderr
     report = json.loads(output.read_text())
     # JAX tells no peak of its own on a CPU.
@@ -268,8 +258,8 @@ def test_the_whole_check_runs_on_tensorflows_real_allocator(tmp_path: Path) -> N
     card = f"driver 550.54.14\ncard {UUID} {8 * GIB} Stub GPU\nbase {300 * MIB}\n"
     state.write_text(f"{card}descendants pool:{context}:{growth}\n")
     output = tmp_path / "out.json"
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path / "driver"), STATE: str(state), STAND_IN: "1"}
-    result = run_check("cnn2d-mfcc", "--quick", "--trials", "1", "--output", str(output), environment=environment)
+    variables = {**os.environ, **environment(tmp_path / "driver"), STAND_IN: "1"}
+    result = run_check("cnn2d-mfcc", "--quick", "--trials", "1", "--output", str(output), variables=variables)
     report = json.loads(output.read_text())
     assert report["errors"] == {}, result.stdout
     assert result.returncode == 0, result.stderr

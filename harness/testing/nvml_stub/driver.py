@@ -15,13 +15,15 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-MIB = 2**20
+from harness.processes import environment_set
+
 SOURCE = Path(__file__).with_name("nvml_stub.c")
 STATE = "NVML_STUB_STATE"
+"""The variable that names the file in which stands what the driver reports."""
 
 _PYTHON = [sys.executable, "-I", "-S", "-c"]
 _HOLDER = """
@@ -44,7 +46,14 @@ _numbers = itertools.count()
 
 
 def build(folder: Path, *defines: str) -> None:
-    """Compile the stand-in into `folder`."""
+    """Compile the stand-in into a folder that is not there yet.
+
+    Args:
+        defines: macros of `nvml_stub.c`.
+
+    Raises:
+        RuntimeError: there is no C compiler.
+    """
     if shutil.which("gcc") is None:
         raise RuntimeError("The tests of GPU memory compile a stand-in for the NVIDIA driver: install gcc.")
     folder.mkdir(parents=True)
@@ -53,44 +62,59 @@ def build(folder: Path, *defines: str) -> None:
     subprocess.run(["gcc", *options, *(f"-D{name}" for name in defines), "-o", library, SOURCE], check=True)
 
 
-class Driver:
-    """A process that sees the driver in `folder`, or a broken one where the folder holds an empty library."""
+def environment(folder: Path) -> dict[str, str]:
+    """Return the variables of a process that is to find the driver in a folder, as what is there describes it."""
+    return {"LD_LIBRARY_PATH": str(folder), STATE: str(folder / "state")}
 
-    def __init__(self, folder: Path) -> None:
-        self._executor = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
-        environment = {"LD_LIBRARY_PATH": str(folder), STATE: str(folder / "state")}
-        with mock.patch.dict(os.environ, environment):
-            self.run(os.getpid)
+
+class Driver:
+    """A process that sees a driver through the loader, as any process does."""
+
+    def __init__(self, executor: ProcessPoolExecutor) -> None:
+        self._executor = executor
+
+    @classmethod
+    def start(cls, folder: Path) -> Driver:
+        """Start a process that sees the driver in `folder`; a broken one where the folder holds an empty library."""
+        driver = cls(ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")))
+        with environment_set(environment(folder)):
+            driver.run(os.getpid)
+        return driver
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Return what a function of a module answers there, or raise what it raises."""
         return self._executor.submit(function, *arguments).result(timeout=60)
 
     def close(self) -> None:
+        """End the process."""
         self._executor.shutdown()
 
 
 def describe(*lines: str) -> None:
-    """Set what the driver of this process reports from now on."""
+    """Set what the driver of this process reports from now on; each line is a directive."""
     path = Path(os.environ[STATE])
     new = path.with_name("state.new")
     new.write_text("driver 550.54.14\n" + "".join(f"{line}\n" for line in lines))
     new.replace(path)
 
 
+@dataclass(frozen=True)
 class Holder:
     """A process that holds real memory, and writes how many bytes into the file `figure`.
 
     Attributes:
-        pid: the process that holds it.
-        root: the process that was started: the holder itself, or its parent.
+        process: that was started: the holder itself, or its parent.
+        pid: of the process that holds the memory.
     """
 
-    def __init__(self, process: subprocess.Popen[str], figure: Path) -> None:
-        self._process = process
-        self.root = process.pid
-        self.figure = figure
-        self.pid = int(self._answer())
+    process: subprocess.Popen[str]
+    pid: int
+    figure: Path
+
+    @property
+    def root(self) -> int:
+        """The pid of the process that was started."""
+        return self.process.pid
 
     def hold(self, mib: int) -> None:
         """Take so much more."""
@@ -102,17 +126,13 @@ class Holder:
 
     def end(self) -> None:
         """End it, however it is."""
-        self._process.kill()
-        self._process.wait()
+        self.process.kill()
+        self.process.wait()
 
     def _tell(self, command: str) -> None:
-        assert self._process.stdin is not None
-        print(command, file=self._process.stdin, flush=True)
-        assert self._answer() == "done\n"
-
-    def _answer(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline()
+        assert self.process.stdin is not None
+        print(command, file=self.process.stdin, flush=True)
+        _answer(self.process)
 
 
 @contextmanager
@@ -123,9 +143,14 @@ def holding(mib: int, *, in_grandchild: bool = False) -> Iterator[Holder]:
     if in_grandchild:
         command = [*_PYTHON, "import subprocess, sys; subprocess.call(sys.argv[1:])", *command]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        holder = Holder(process, figure)
+        holder = Holder(process, int(_answer(process)), figure)
         try:
             holder.hold(mib)
             yield holder
         finally:
             holder.end()
+
+
+def _answer(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()

@@ -1,6 +1,6 @@
 """What `harness doctor` says on machines that are not here: a markdown table, for docs/gpu.md.
 
-    python benchmarks/doctor_machines.py
+    python -m benchmarks.gpu.doctor_machines
 
 A stand-in for the NVIDIA driver shows each machine's cards, and an empty one for CUDA fails where the machine's does.
 Where the framework works on a machine, the CPU computes in the card's place, with TensorFlow's own allocator.
@@ -17,13 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-TESTS = Path(__file__).parent.parent / "tests"
-sys.path.insert(0, str(TESTS))
-
-from nvml_stub import STATE, build  # noqa: E402
-
-from harness.keras_backend import STAND_IN  # noqa: E402
-from harness.units import GIB, MIB  # noqa: E402
+from harness.keras_backend import STAND_IN
+from harness.testing.nvml_stub.driver import build, environment
+from harness.units import GIB, MIB
 
 CONTEXT, GROWTH = 280 * MIB, 8 * MIB
 """What the stand-in reports beside a child's allocator."""
@@ -131,19 +127,9 @@ def diagnose(machine: Machine, folder: Path) -> list[dict[str, str]]:
         library.mkdir()
         (library / "libnvidia-ml.so.1").touch()
     if machine.broken_cuda:
-        command = [
-            "gcc",
-            "-shared",
-            "-fPIC",
-            "-Wl,-soname,libcuda.so.1",
-            "-x",
-            "c",
-            "-",
-            "-o",
-            library / "libcuda.so.1",
-        ]
-        subprocess.run(command, input=CUDA, text=True, check=True)
-    environ = {**os.environ, **machine.environ, "LD_LIBRARY_PATH": str(library), STATE: str(library / "state")}
+        options = ["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-x", "c", "-", "-o", str(library / "libcuda.so.1")]
+        subprocess.run(["gcc", *options], input=CUDA, text=True, check=True)
+    environ = {**os.environ, **machine.environ, **environment(library)}
     if machine.works and machine.cards:
         environ[STAND_IN] = "1"
     command = [sys.executable, "-c", DOCTOR, "wsl" if machine.wsl else "", "doctor", "--json"]

@@ -1,0 +1,1 @@
+"""What the program does, measured: of GPU memory, on a card, and beside others."""

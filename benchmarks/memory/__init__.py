@@ -1,0 +1,1 @@
+"""How well trials keep to a memory budget, measured without a GPU."""
