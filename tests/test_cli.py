@@ -67,7 +67,8 @@ def test_families_are_listed_with_space_baseline_and_footprints(
     for family in families().values():
         assert f"{family.name}: {family.description}" in out
     assert out.count("footprint at micro-batch 8: ") == len(families())
-    monkeypatch.setattr("harness.workflows.list_families.ForkServer.start", None)  # what was estimated once is known
+    # What was estimated once is known.
+    monkeypatch.setattr("harness.workflows.list_families.ForkServer.start", lambda: pytest.fail("a server was started"))
     status, out, _ = harness("families", "--samples", 2, "--json")
     described = [json.loads(line) for line in out.splitlines()]
     assert status == 0
