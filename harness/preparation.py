@@ -19,9 +19,8 @@ from harness.features.fold import Fold, LabelledTrack
 from harness.features.input_spec import InputSpec
 from harness.features.store import FeatureStore
 from harness.records.study import DatasetRecord, ProtocolRecord
-from harness.settings import MUSICNN, RunSettings, cache
+from harness.settings import MUSICNN, DatasetSettings, cache
 from harness.synthetic import dataset as synthetic
-from harness.workspace import Workspace
 
 # The built-in set: whole artists split 60/20/20. Tracks of 12 s keep two cores busy for minutes, not hours.
 DEMO_ARTISTS, DEMO_TRACKS, DEMO_SECONDS = 5, 2, 12.0
@@ -109,7 +108,7 @@ class PreparedData:
         return tuple(self.fold(input_specs, train, valid) for train, valid in self.split.folds)
 
 
-def split_dataset(settings: RunSettings, notify: Notify) -> SplitDataset:
+def split_dataset(settings: DatasetSettings, seed: int, notify: Notify) -> SplitDataset:
     """Scan the data set (the built-in one, unless told otherwise) and split it.
 
     Raises:
@@ -119,13 +118,13 @@ def split_dataset(settings: RunSettings, notify: Notify) -> SplitDataset:
     dataset = scan(
         folder, skip_bad=settings.skip_bad, groups=settings.groups, progress=counter(notify, "reading tracks")
     )
-    return SplitDataset(dataset, assign(dataset, settings.protocol, settings.seed))
+    return SplitDataset(dataset, assign(dataset, settings.protocol, seed))
 
 
 def extract_features(
-    found: SplitDataset, workspace: Path, partitions: Collection[Partition], copies: int, notify: Notify
+    found: SplitDataset, store: FeatureStore, partitions: Collection[Partition], copies: int, notify: Notify
 ) -> PreparedData:
-    """Extract the features that the store of a workspace lacks.
+    """Extract the features that a store lacks.
 
     Args:
         partitions: whose tracks go into the store; a search does without those of the test.
@@ -136,7 +135,6 @@ def extract_features(
         WorkspaceError: the store cannot be written.
     """
     dataset, split = found.dataset, found.split
-    store = FeatureStore(Workspace(workspace).store)
     used = [track for track in dataset.tracks if split.assignment[track.id] in partitions]
     trained = {track for train, _ in split.folds for track in train}
     if Partition.TEST in partitions and not split.tracks(Partition.TEST):
@@ -156,18 +154,17 @@ def augmented_copies_needed(families: Iterable[Family], quick: bool) -> int:
     return AUGMENTED_COPIES if not quick and any(family.uses_augmented_copies for family in families) else 0
 
 
-def named_extractors(settings: RunSettings, families: Sequence[Family]) -> dict[str, Extractor]:
+def named_extractors(embedding: tuple[str, ...], families: Sequence[Family]) -> dict[str, Extractor]:
     """Return the frozen networks that the families are to embed tracks with, by name; none where no family does.
 
     Raises:
         UsageError: such a network is not available, or none needs the one that was named.
     """
     if any(family.on_embeddings for family in families):
-        return extractors(settings.embedding, cache())
-    if settings.embedding != (MUSICNN,):
-        raise UsageError(
-            f"--embedding: {', '.join(settings.families)} take no embeddings. Name the family pretrained, too."
-        )
+        return extractors(embedding, cache())
+    if embedding != (MUSICNN,):
+        names = ", ".join(family.name for family in families)
+        raise UsageError(f"--embedding: {names} take no embeddings. Name the family pretrained, too.")
     return {}
 
 

@@ -1,4 +1,8 @@
-"""What a run may be told, from the command line and from a TOML file."""
+"""What a run may be told, in groups: the one source of options, of the keys of a TOML file, and of their help.
+
+A setting has one name everywhere: the long option with underscores. Each part of the program is given the groups that
+are its own.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import UsageError
-from harness.units import parse_duration, parse_size
+from harness.units import GIB, parse_duration, parse_size
 from harness.workspace import Workspace
 
 
@@ -37,63 +41,156 @@ def _some(value: Any) -> Any:
     return value
 
 
+def _count(value: Any) -> Any:
+    """Take a number from text, and refuse less than one."""
+    if isinstance(value, str) and value.lstrip("-").isdecimal():
+        value = int(value)
+    if isinstance(value, int) and value < 1:
+        raise ValueError(f"{value} trials at once are too few. Give a positive number, or auto.")
+    return value
+
+
+def _setting(default: Any, text: str, metavar: str | None = None, **limits: Any) -> Any:
+    """Describe a setting: its default, its line of help, what stands for its value there, and its limits."""
+    return Field(default=default, description=text, json_schema_extra={"metavar": metavar}, **limits)
+
+
 Size = Annotated[int, _text(parse_size)]
 Duration = Annotated[float, _text(parse_duration)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_some)]
+Jobs = Annotated[int | Literal["auto"], BeforeValidator(_count)]
 
-QUICK_EPOCHS = 4
+QUICK = {"trials": 3, "epochs": 4}
+"""Defaults of `--quick`."""
 
 MUSICNN = "musicnn"
 """Names an embedding that is downloaded; others are named by their files."""
 
 
-class RunSettings(BaseModel):
-    """The settings of `harness run`; field names are the long options, with underscores.
+class Settings(BaseModel):
+    """Base of all groups: immutable, and strict about unknown names. Sizes are in bytes, durations in seconds.
 
-    Sizes are in bytes and durations in seconds; both may be given as text (`8GiB`, `30m`).
+    Both may be given as text (`8GiB`, `30m`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+
+class DatasetSettings(Settings):
+    """The music, and how it is split."""
+
+    data: Path | None = _setting(None, "Folder of genre folders. (default: the synthetic set)")
+    protocol: str = _setting("auto", "auto, random, fault_filtered, group, kfold:K or FILE.csv. (default: auto)")
+    groups: Path | None = _setting(None, "Artists: track,artist.", "FILE.csv")
+    skip_bad: bool = _setting(False, "Go on without unusable files.")
+    embedding: Texts = _setting(
+        (MUSICNN,), "What `pretrained` embeds with: YAMNet's .tflite, a SavedModel's folder, …", "FILE|musicnn"
+    )
+
+
+class SearchSettings(Settings):
+    """How much is tried, and from which seed."""
+
+    trials: int = _setting(20, "Total of trials a family. (default: 20; 3 if --quick)", ge=1)
+    time_limit: Duration | None = _setting(None, "For all families; split evenly.", "30m", gt=0)
+    trial_time_limit: Duration | None = _setting(None, "Training time of one trial.", "5m", gt=0)
+    epochs: int = _setting(30, "Most epochs a trial. (default: 30; 4 if --quick)", ge=1)
+    seed: int = _setting(0, "(default: 0)", ge=0)
+    deterministic: bool = _setting(False, "Same bits on every run.")
+    quick: bool = _setting(False, "Small spaces, few epochs, for two cores.")
+
+
+class BudgetSettings(Settings):
+    """What a trial may take of a device."""
+
+    vram_budget: Size = _setting(8 * GIB, "Most GPU memory that a trial may hold. (default: 8GiB)", "8GiB", gt=0)
+    min_micro_batch: int = _setting(8, "Smallest micro-batch. (default: 8)", ge=1)
+
+
+class ComputeSettings(Settings):
+    """Where trials run, and how many at once."""
+
+    device: str = _setting("auto", "(default: auto)", "auto|cpu|gpu:N")
+    jobs: Jobs = _setting(1, "Trials at once. (default: 1)", "N|auto")
+
+
+class StoreSettings(Settings):
+    """Where results are kept."""
+
+    workspace: Path = _setting(Path("workspace"), "(default: workspace)")
+    storage: str | None = _setting(None, "Optuna's storage.", "URL")
+    tracking_uri: str | None = _setting(None, "MLflow's server or store.", "URI")
+
+    @property
+    def place(self) -> Workspace:
+        return Workspace(self.workspace)
+
+    @property
+    def optuna_url(self) -> str:
+        """Where Optuna keeps the studies; a file in the workspace unless told otherwise."""
+        return self.storage or self.place.optuna_url
+
+    @property
+    def mlflow_uri(self) -> str:
+        """Where MLflow keeps the runs; a file in the workspace unless told otherwise."""
+        return self.tracking_uri or self.place.mlflow_url
+
+
+class RunSettings(Settings):
+    """The settings of `harness run`; made from their flat names, kept in groups."""
+
     families: tuple[str, ...] = ("all",)
-    data: Path | None = None
-    protocol: str = "auto"
-    groups: Path | None = None
-    trials: int = Field(default=20, ge=1)
-    time_limit: Duration | None = Field(default=None, gt=0)
-    trial_time_limit: Duration | None = Field(default=None, gt=0)
-    epochs: int = Field(default=30, ge=1)
-    vram_budget: Size = Field(default=8 * 2**30, gt=0)
-    min_micro_batch: int = Field(default=8, ge=1)
-    jobs: int | Literal["auto"] = 1
-    seed: int = Field(default=0, ge=0)
-    deterministic: bool = False
-    workspace: Path = Path("workspace")
-    storage: str | None = None
-    tracking_uri: str | None = None
-    device: str = "auto"
-    skip_bad: bool = False
-    embedding: Annotated[tuple[str, ...], BeforeValidator(_some)] = (MUSICNN,)
-    quick: bool = False
-    dry_run: bool = False
+    dry_run: bool = _setting(False, "Show the plan; train nothing.")
+    dataset: DatasetSettings = DatasetSettings()
+    search: SearchSettings = SearchSettings()
+    budget: BudgetSettings = BudgetSettings()
+    compute: ComputeSettings = ComputeSettings()
+    stores: StoreSettings = StoreSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _grouped(cls, values: Any) -> Any:
+        """Put flat names into their groups."""
+        if not isinstance(values, Mapping):
+            return values
+        rest = dict(values)
+        for group, kind in GROUPS.items():
+            own = {name: rest.pop(name) for name in tuple(rest) if name in kind.model_fields}
+            if own:
+                rest[group] = {**rest.get(group, {}), **own}
+        return rest
 
     def portable(self) -> RunSettings:
         """Return the same settings with paths that hold in any working directory."""
-        paths = {name: getattr(self, name) for name in ("data", "groups", "workspace")}
-        known: dict[str, Any] = {name: path.resolve() for name, path in paths.items() if path is not None}
-        known["embedding"] = tuple(each if each == MUSICNN else str(Path(each).resolve()) for each in self.embedding)
-        if self.protocol.lower().endswith(".csv"):
-            return self.model_copy(update={**known, "protocol": str(Path(self.protocol).resolve())})
-        return self.model_copy(update=known)
+        music = self.dataset
+        known: dict[str, Any] = {
+            "data": music.data.resolve() if music.data is not None else None,
+            "groups": music.groups.resolve() if music.groups is not None else None,
+            "embedding": tuple(each if each == MUSICNN else str(Path(each).resolve()) for each in music.embedding),
+        }
+        if music.protocol.lower().endswith(".csv"):
+            known["protocol"] = str(Path(music.protocol).resolve())
+        dataset = music.model_copy(update=known)
+        return self.model_copy(update={"dataset": dataset, "stores": self.moved(self.stores.workspace.resolve())})
 
-    @property
-    def storage_url(self) -> str:
-        """Where Optuna keeps the studies; a file in the workspace unless told otherwise."""
-        return self.storage or Workspace(self.workspace).optuna_url
+    def moved(self, workspace: Path) -> StoreSettings:
+        """Return where results are kept, for a workspace as it lies now."""
+        return self.stores.model_copy(update={"workspace": workspace})
 
-    @property
-    def tracking(self) -> str:
-        """Where MLflow keeps the runs; a file in the workspace unless told otherwise."""
-        return self.tracking_uri or Workspace(self.workspace).mlflow_url
+
+GROUPS: dict[str, type[Settings]] = {
+    "dataset": DatasetSettings,
+    "search": SearchSettings,
+    "budget": BudgetSettings,
+    "compute": ComputeSettings,
+    "stores": StoreSettings,
+}
+
+
+def setting_fields() -> dict[str, Any]:
+    """Return the fields of all settings but the families, by their flat names, in the order of the help."""
+    found = {name: field for kind in GROUPS.values() for name, field in kind.model_fields.items()}
+    return {**found, "dry_run": RunSettings.model_fields["dry_run"]}
 
 
 def cache() -> Path:
@@ -105,8 +202,8 @@ def run_settings(options: Mapping[str, Any], config: Path | None = None) -> RunS
     """Put settings together: defaults, then `--quick`'s, then the file, then the command line.
 
     Args:
-        options: what the command line set; values of None were not set.
-        config: a TOML file whose keys are the names of the settings.
+        options: what the command line set, by flat names; values of None were not set.
+        config: a TOML file whose keys are the flat names of settings.
 
     Raises:
         UsageError: the file cannot be read, or a setting is unknown or out of range.
@@ -115,18 +212,16 @@ def run_settings(options: Mapping[str, Any], config: Path | None = None) -> RunS
     stored = _read(config) if config is not None else {}
     merged = {**stored, **given}
     if merged.get("quick"):
-        merged = {"trials": 3, "epochs": QUICK_EPOCHS, **merged}
+        merged = {**QUICK, **merged}
     try:
-        settings = RunSettings.model_validate(merged)
+        return RunSettings.model_validate(merged)
     except ValidationError as error:
         problem = error.errors()[0]
-        name = str(problem["loc"][0]) if problem["loc"] else ""
+        place = [str(part) for part in problem["loc"] if part not in GROUPS]
+        name = place[0] if place else ""
         where = f"{config}: {name}" if config is not None and name in stored and name not in given else _option(name)
         reason, got = problem["msg"].removeprefix("Value error, "), problem["input"]
         raise UsageError(f"{where}: {reason if reason.endswith('.') else f'{reason}, not {got!r}.'}") from error
-    if isinstance(settings.jobs, int) and settings.jobs < 1:
-        raise UsageError(f"--jobs {settings.jobs}: at least one trial must run. Give a positive number, or auto.")
-    return settings
 
 
 def _option(name: str) -> str:
@@ -140,7 +235,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"--config {path}: cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--config {path}: not valid TOML ({error}).") from error
-    known = set(RunSettings.model_fields) - {"families"}
+    known = set(setting_fields())
     for key in stored:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)

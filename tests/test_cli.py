@@ -86,7 +86,7 @@ def test_families_are_listed_with_space_baseline_and_footprints(
         (["all", "--vram-budget", "8"], "--vram-budget: '8' is not a size. Write a positive number with its unit"),
         (["all", "--time-limit", "soon"], "--time-limit: 'soon' is not a duration. Write a positive number"),
         (["all", "--trials", "0"], "--trials: Input should be greater than or equal to 1, not 0."),
-        (["all", "--jobs", "0"], "--jobs 0: at least one trial must run"),
+        (["all", "--jobs", "0"], "--jobs: 0 trials at once are too few. Give a positive number, or auto."),
         (["all", "--config", "none.toml"], "--config none.toml: cannot be read (No such file or directory)"),
         (["all", "--config", "odd.toml"], "odd.toml: no setting is called 'trails'. Did you mean 'trials'?"),
         (["all", "--config", "wrong.toml"], "wrong.toml: vram_budget: 'much' is not a size"),

@@ -54,7 +54,7 @@ class FinalJob:
             epochs=record.epochs,
             seed=seed_for(record.seed, record.family, "final", self.seed, self.outer or 0),
             batch=trial.batch,
-            deterministic=study.settings.deterministic,
+            deterministic=study.search.deterministic,
             threads=os.cpu_count() or 1,
         )
         key = JobKey(record.name, JobKind.FINAL, trial.number, seed=self.seed, fold=self.outer)

@@ -9,7 +9,7 @@ from harness.families import Family
 from harness.features.fold import Fold, LabelledTrack
 from harness.preparation import PreparedData
 from harness.records.study import StudyRecord, StudyResults
-from harness.settings import RunSettings
+from harness.settings import BudgetSettings, SearchSettings
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,15 @@ class StudyUnderTest:
         family: with the study's embeddings, if it is one on embeddings.
         prepared: its data, with the features of the tested tracks.
         folds: one training each with its test tracks: the test set, or the outer folds in turn.
-        settings: those of its latest run, for the workspace as it lies now.
+        search, budget: the settings of its latest run.
     """
 
     results: StudyResults
     family: Family
     prepared: PreparedData
     folds: tuple[Fold, ...]
-    settings: RunSettings
+    search: SearchSettings
+    budget: BudgetSettings
 
     @property
     def record(self) -> StudyRecord:

@@ -68,11 +68,11 @@ def smaller_search(
         record=ledger.open_study(study.record),
         trials=max(2, study.results.counted_trials // SMALLER),
         folds=(replace(study.folds[number], test=()),),
-        min_micro_batch=study.settings.min_micro_batch,
+        min_micro_batch=study.budget.min_micro_batch,
         jobs=1,
         threads=os.cpu_count() or 1,
-        deterministic=study.settings.deterministic,
-        trial_time_limit_seconds=study.settings.trial_time_limit,
+        deterministic=study.search.deterministic,
+        trial_time_limit_seconds=study.search.trial_time_limit,
         slots=tuple(slots),
     )
     notify(Note(f"{study.record.family}: a smaller search without outer fold {number + 1}"))

@@ -114,7 +114,7 @@ def _available(ledger: Ledger, study: StudyRecord, cache: Path) -> tuple[Family,
     if not family.on_embeddings:
         return family, {}
     try:
-        extractors = known_extractors(study.embeddings, ledger.settings(study.name).embedding, cache)
+        extractors = known_extractors(study.embeddings, ledger.settings(study.name).dataset.embedding, cache)
     except (UsageError, WorkspaceError) as error:
         raise UsageError(
             f"{study.name}: what it was embedded with is not available ({error}) Put it back, or name a model that "

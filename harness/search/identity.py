@@ -7,11 +7,16 @@ from harness.hashing import short_hash
 from harness.records.base import FORMAT
 from harness.records.study import DatasetRecord, ProtocolRecord, Provenance, StudyRecord
 from harness.search.space import space_hash
-from harness.settings import RunSettings
+from harness.settings import SearchSettings
 
 
 def study_record(
-    family: Family, dataset: DatasetRecord, protocol: ProtocolRecord, provenance: Provenance, settings: RunSettings
+    family: Family,
+    dataset: DatasetRecord,
+    protocol: ProtocolRecord,
+    provenance: Provenance,
+    search: SearchSettings,
+    budget_bytes: int,
 ) -> StudyRecord:
     """Describe the study of a family. Its name is the family and a hash of all that makes results comparable.
 
@@ -19,17 +24,18 @@ def study_record(
 
     Args:
         family: with the embeddings that are available, if it is one on embeddings.
-        settings: of these, the budget, the epochs, the seed, the size of the space and the time limit of a trial.
+        search: of these, the epochs, the seed, the size of the space and the time limit of a trial.
+        budget_bytes: the most GPU memory that a trial may hold.
     """
-    space = space_hash(family, settings.quick)
+    space = space_hash(family, search.quick)
     embeddings = {name: input_spec.source for name, input_spec in family.embeddings.items()}
     identity = {
         "format": FORMAT,
         "dataset": dataset.fingerprint,
         "protocol": protocol.fingerprint,
-        "budget": settings.vram_budget,
-        "epochs": settings.epochs,
-        "seed": settings.seed,
+        "budget": budget_bytes,
+        "epochs": search.epochs,
+        "seed": search.seed,
         "space": space,
     }
     if embeddings:
@@ -42,11 +48,11 @@ def study_record(
         space=space,
         dataset=dataset,
         protocol=protocol,
-        budget_bytes=settings.vram_budget,
-        epochs=settings.epochs,
-        seed=settings.seed,
-        quick=settings.quick,
-        trial_time_limit_seconds=settings.trial_time_limit,
+        budget_bytes=budget_bytes,
+        epochs=search.epochs,
+        seed=search.seed,
+        quick=search.quick,
+        trial_time_limit_seconds=search.trial_time_limit,
         published=family.published,
         provenance=provenance,
         embeddings=embeddings,

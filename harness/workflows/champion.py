@@ -15,7 +15,7 @@ from harness.inference.bundle import CARD, PACKAGE, requirements
 from harness.inference.card import card_of
 from harness.inference.resolve import best_model, bundle_trial
 from harness.records.study import StudyRecord
-from harness.settings import RunSettings
+from harness.settings import StoreSettings
 from harness.tracking.ledger import Ledger
 
 
@@ -26,7 +26,7 @@ def competing_studies(study: StudyRecord, ledger: Ledger) -> list[StudyRecord]:
 
 
 def register_best_model(
-    settings: RunSettings,
+    stores: StoreSettings,
     family: Family,
     extractors: Mapping[str, Extractor],
     study: StudyRecord,
@@ -53,7 +53,7 @@ def register_best_model(
         bundle_trial(ledger, results, trial, family, extractors, bundle)
         try:
             register_champion(
-                settings.tracking,
+                stores.mlflow_uri,
                 results.study,
                 trial.number,
                 ModelFiles(bundle, PACKAGE / "inference" / "pyfunc.py", (PACKAGE,), tuple(requirements())),
@@ -63,11 +63,11 @@ def register_best_model(
             notify(Note(f"the champion of {family.name} was not registered: {error}", warning=True))
 
 
-def renew_card(settings: RunSettings, family: Family, study: StudyRecord, ledger: Ledger, notify: Notify) -> None:
+def renew_card(stores: StoreSettings, family: Family, study: StudyRecord, ledger: Ledger, notify: Notify) -> None:
     """Describe the test where a study's champion is registered; a tracking server that is away costs only this."""
     from harness.tracking.mlflow.registry import describe_champion
 
     try:
-        describe_champion(settings.tracking, study, partial(card_of, ledger.results(study.name), family))
+        describe_champion(stores.mlflow_uri, study, partial(card_of, ledger.results(study.name), family))
     except TrackingError as error:
         notify(Note(f"the champion's card was not renewed: {error} The same command does it later.", warning=True))

@@ -13,7 +13,7 @@ from harness.events import Note, Notify
 from harness.keras_backend import check_backend
 from harness.records.trial import ReadingSource
 from harness.search.trial_spec import job_files
-from harness.settings import RunSettings
+from harness.settings import ComputeSettings, RunSettings
 from harness.tracking.ledger import Ledger
 from harness.trials.local.backend import LocalBackend
 from harness.trials.local.fork_server import ForkServer
@@ -22,13 +22,17 @@ from harness.units import format_size
 from harness.vram.device import Device, resolve_device, visible_gpus
 from harness.vram.self_test import Choice, choose_probe
 from harness.vram.slots import CPU_SLOT, DeviceSlot
-from harness.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class Compute:
-    """Where the trials of a run are trained: the back end that carries them out, and the devices that it may use."""
+    """Where the trials of a run are trained: the back end that carries them out, and the devices that it may use.
 
+    Attributes:
+        ledger: of the workspace, which is owned.
+    """
+
+    ledger: Ledger
     backend: LocalBackend
     slots: tuple[DeviceSlot, ...]
 
@@ -51,12 +55,13 @@ def computing(settings: RunSettings, notify: Notify) -> Iterator[Compute]:
         DeviceError: the GPU that was asked for is of no use.
     """
     check_backend()
-    ledger = Ledger(Workspace(settings.workspace))
+    ledger = Ledger(settings.stores.place)
     ledger.check_readable()
     with ledger.workspace.lock(), local_backend(ledger) as backend:
         # Before the data: that a GPU cannot be used is not to be learnt after minutes. Without one, the server of the
         # children imports the framework while the data is read.
-        yield Compute(backend, slots_for(settings, backend, notify))
+        slots = slots_for(settings.compute, settings.budget.vram_budget, backend, notify)
+        yield Compute(ledger, backend, slots)
 
 
 @dataclass(frozen=True)
@@ -67,19 +72,21 @@ class ProvenDevices:
     notify: Notify
     _proven: dict[str, tuple[DeviceSlot, ...]] = field(default_factory=dict)
 
-    def of(self, settings: RunSettings) -> tuple[DeviceSlot, ...]:
+    def of(self, device: str, budget_bytes: int) -> tuple[DeviceSlot, ...]:
         """Return the device that a study asked for, for one trial at a time.
 
         Raises:
             DeviceError: it is of no use.
         """
-        if settings.device not in self._proven:
-            alone = settings.model_copy(update={"jobs": 1})
-            self._proven[settings.device] = slots_for(alone, self.backend, self.notify)
-        return self._proven[settings.device]
+        if device not in self._proven:
+            compute = ComputeSettings(device=device, jobs=1)
+            self._proven[device] = slots_for(compute, budget_bytes, self.backend, self.notify)
+        return self._proven[device]
 
 
-def slots_for(settings: RunSettings, backend: LocalBackend, notify: Notify) -> tuple[DeviceSlot, ...]:
+def slots_for(
+    settings: ComputeSettings, budget_bytes: int, backend: LocalBackend, notify: Notify
+) -> tuple[DeviceSlot, ...]:
     """Return a slot for the device of a run, or with more than one job for every visible GPU that is of use beside it.
 
     Where `--device auto` leads to a GPU on which the framework cannot compute, trials run on the CPU, and that is said.
@@ -90,25 +97,27 @@ def slots_for(settings: RunSettings, backend: LocalBackend, notify: Notify) -> t
     device = resolve_device(settings.device, os.environ)
     for note in device.notes:
         notify(Note(note, warning=device.unexpected))
-    slots = _proven(settings, device, backend, notify) if device.uuid is not None else []
+    slots = _proven(settings, device, budget_bytes, backend, notify) if device.uuid is not None else []
     if settings.jobs == "auto" and all(slot.source is ReadingSource.NONE for slot in slots):
         notify(Note("--jobs auto: one trial at a time, since there is no measured GPU memory to share out."))
     return tuple(slots) or (CPU_SLOT,)
 
 
-def _proven(settings: RunSettings, device: Device, backend: LocalBackend, notify: Notify) -> list[DeviceSlot]:
+def _proven(
+    settings: ComputeSettings, device: Device, budget_bytes: int, backend: LocalBackend, notify: Notify
+) -> list[DeviceSlot]:
     """Return the slots of the GPUs of a run on which the framework computes; none leads to the CPU, and says so.
 
     Raises:
         DeviceError: the GPU that was asked for by its number is of no use.
     """
     if settings.device != "auto":
-        return [_open_slot(device, settings, backend, notify)]
+        return [_open_slot(device, budget_bytes, backend, notify)]
     visible = sorted(visible_gpus(os.environ), key=lambda each: -(each.total_bytes or 0))
     slots: list[DeviceSlot] = []
     for each in visible if settings.jobs == 1 else worthwhile(tuple(visible)):
         try:
-            slots.append(_open_slot(each, settings, backend, notify))
+            slots.append(_open_slot(each, budget_bytes, backend, notify))
         except DeviceError as error:
             notify(Note(str(error), warning=True))
             continue
@@ -119,7 +128,7 @@ def _proven(settings: RunSettings, device: Device, backend: LocalBackend, notify
     return slots
 
 
-def _open_slot(device: Device, settings: RunSettings, backend: LocalBackend, notify: Notify) -> DeviceSlot:
+def _open_slot(device: Device, budget_bytes: int, backend: LocalBackend, notify: Notify) -> DeviceSlot:
     """Prove a GPU and let trials run on it; say what measures it, and where it has less free than the budget.
 
     Raises:
@@ -128,8 +137,8 @@ def _open_slot(device: Device, settings: RunSettings, backend: LocalBackend, not
     slot, choice = prove(device, backend.server)
     backend.add_slot(slot, choice.probe)
     notify(Note(choice.sentences[-1]))
-    if slot.free_bytes is not None and slot.free_bytes < settings.vram_budget:
-        budget, free = format_size(settings.vram_budget), format_size(slot.free_bytes)
+    if slot.free_bytes is not None and slot.free_bytes < budget_bytes:
+        budget, free = format_size(budget_bytes), format_size(slot.free_bytes)
         text = f"{device.name}: {budget} asked for, {free} there for a trial; that is its limit."
         notify(Note(text, warning=True))
     return slot

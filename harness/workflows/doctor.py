@@ -65,7 +65,7 @@ def diagnose(choice: str) -> Iterator[Finding]:
         UsageError: `choice` names no device, or the back end is not installed.
         DeviceError: the GPU that was asked for is not there.
     """
-    settings, variables = RunSettings(device=choice), keras_backend.overridden(os.environ)
+    settings, variables = RunSettings.model_validate({"device": choice}), keras_backend.overridden(os.environ)
     device = resolve_device(choice, os.environ)
     yield _device(device)
     backend, versions = keras_backend.check_backend(), keras_backend.versions()
@@ -88,8 +88,8 @@ def diagnose(choice: str) -> Iterator[Finding]:
             Status.NOTE,
             f"{', '.join(variables)}: set here, and set anew for trials, since the allocator's cap would not hold.",
         )
-    yield Finding("storage", Status.OK, f"Optuna keeps its studies in {_relative(settings.storage_url)}.")
-    yield Finding("tracking", Status.OK, f"MLflow keeps its runs in {_relative(settings.tracking)}.")
+    yield Finding("storage", Status.OK, f"Optuna keeps its studies in {_relative(settings.stores.optuna_url)}.")
+    yield Finding("tracking", Status.OK, f"MLflow keeps its runs in {_relative(settings.stores.mlflow_uri)}.")
 
 
 def _device(device: Device) -> Finding:
@@ -107,7 +107,7 @@ def _on_gpu(device: Device, trains: str, server: ForkServer, settings: RunSettin
     try:
         slot, choice = prove(device, server)
     except UnusableGpuError as error:
-        what = "trials run on the CPU" if settings.device == "auto" else "no trial runs"
+        what = "trials run on the CPU" if settings.compute.device == "auto" else "no trial runs"
         yield Finding("framework", Status.PROBLEM, f"{trains}: {error.what}, so {what}.", f"{error.advice}.")
     else:
         computes = f"{trains} computes on the GPU, so trials run there: a child trained a small network."
@@ -167,15 +167,15 @@ def _memory(device: Device, slot: DeviceSlot | None, settings: RunSettings) -> I
         text = "The driver does not tell the memory of this GPU, which may be the machine's own."
         yield Finding("memory", Status.NOTE, text, "Set --vram-budget to what trials may take of it.")
     else:
-        room = room_of(slot, settings.vram_budget, ())
+        room = room_of(slot, settings.budget.vram_budget, ())
         kept = device.total_bytes - slot.idle_bytes - slot.free_bytes
         text = (
             f"{format_size(device.total_bytes)}, of which {format_size(slot.idle_bytes)} are in use by others and "
             f"{format_size(kept)} stay free: {format_size(slot.free_bytes)} for a trial. Of "
             f"{format_size(room.total_bytes)} its framework's allocator may take {format_size(room.cap_bytes)}."
         )
-        if slot.free_bytes < settings.vram_budget:
-            budget = format_size(settings.vram_budget)
+        if slot.free_bytes < settings.budget.vram_budget:
+            budget = format_size(settings.budget.vram_budget)
             yield Finding(
                 "memory",
                 Status.NOTE,

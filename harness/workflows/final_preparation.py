@@ -64,12 +64,12 @@ class FinalPreparation:
         prepared = self._data(settings)
         check_same_data(prepared.dataset.record(), prepared.split.record(), record)
         if family.on_embeddings:
-            networks = known_extractors(record.embeddings, settings.embedding, cache())
+            networks = known_extractors(record.embeddings, settings.dataset.embedding, cache())
             prepared = prepared.with_embeddings(networks, self.notify)
         family = prepared.available(family)
-        slots = self.devices.of(settings)
+        slots = self.devices.of(settings.compute.device, record.budget_bytes)
         folds = folds_to_test(prepared, record, family.input_specs)
-        study = StudyUnderTest(results, family, prepared, folds, settings)
+        study = StudyUnderTest(results, family, prepared, folds, settings.search, settings.budget)
         tracks = tuple(tuple(example.track for example in fold.test) for fold in folds)
         access = TestSetAccess(results, tracks, study.has_test_set, openings_before(results, self.known))
         return TestEvaluation(study, access, self.devices.backend, slots, self.ledger, self.notify)
@@ -80,12 +80,15 @@ class FinalPreparation:
         Raises:
             WorkspaceError: there are none, or another version wrote them.
         """
-        now = {"workspace": self.ledger.workspace.root, "families": tuple(self.families)}
-        return self.ledger.settings(study).model_copy(update=now)
+        stored = self.ledger.settings(study)
+        now = {"stores": stored.moved(self.ledger.workspace.root), "families": tuple(self.families)}
+        return stored.model_copy(update=now)
 
     def _data(self, settings: RunSettings) -> PreparedData:
         """Return the data of settings, prepared once, with the tracks that are tested."""
-        key = settings.model_dump_json(include={"data", "protocol", "groups", "seed", "skip_bad", "quick"})
+        key = (
+            f"{settings.dataset.model_dump_json(exclude={'embedding'})} {settings.search.seed} {settings.search.quick}"
+        )
         if key not in self._prepared:
             families = list(self.families.values())
             self._prepared[key] = prepare_data(settings, families, WITH_TEST, self.notify)

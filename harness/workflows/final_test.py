@@ -45,11 +45,11 @@ def final_test(
         tested = _test(ledger, families, seeds, reopen, notify)
         write_report(ledger)
         try:
-            deliver(ledger, tested[0].settings.tracking_uri)
+            deliver(ledger, ledger.settings(tested[0].record.name).stores.tracking_uri)
         except TrackingError as error:
             notify(Note(f"{error} `harness sync` delivers it later.", warning=True))
         for study in tested:
-            renew_card(study.settings, study.family, study.record, ledger, notify)
+            renew_card(ledger.settings(study.record.name).moved(place.root), study.family, study.record, ledger, notify)
         return tuple(ledger.results(study.record.name) for study in tested)
 
 

@@ -17,7 +17,7 @@ from harness.workflows.provenance import provenance
 def describe_study(settings: RunSettings, family: Family, prepared: PreparedData, device: Device) -> StudyRecord:
     """Describe the study of a family, as it would be opened now."""
     dataset, protocol = prepared.dataset.record(), prepared.split.record()
-    return study_record(family, dataset, protocol, provenance(device), settings)
+    return study_record(family, dataset, protocol, provenance(device), settings.search, settings.budget.vram_budget)
 
 
 def open_study(settings: RunSettings, study: StudyRecord, device: Device, ledger: Ledger) -> StudyRecord:
@@ -27,13 +27,16 @@ def open_study(settings: RunSettings, study: StudyRecord, device: Device, ledger
         DeviceError: the study ran on a GPU and would go on on the CPU, or the other way round, without being told to.
         WorkspaceError: the workspace cannot be written to, or holds another study under this name.
     """
-    record = record_device(ledger.open_study(study), device, settings, ledger)
+    record = record_device(ledger.open_study(study), device, settings.compute.device, ledger)
     ledger.write_settings(record.name, settings.portable())
     return record
 
 
-def record_device(record: StudyRecord, device: Device, settings: RunSettings, ledger: Ledger) -> StudyRecord:
+def record_device(record: StudyRecord, device: Device, asked: str, ledger: Ledger) -> StudyRecord:
     """Return the record of a study that goes on on a device, which it names.
+
+    Args:
+        asked: the device that the user named, or auto.
 
     Raises:
         DeviceError: the study ran on a GPU and would go on on the CPU, or the other way round, without being told to.
@@ -41,7 +44,7 @@ def record_device(record: StudyRecord, device: Device, settings: RunSettings, le
     last = record.provenance.device.rpartition(", then ")[2]
     if last == device.name:
         return record
-    if settings.device == "auto" and CPU_SLOT.device.name in (last, device.name):
+    if asked == "auto" and CPU_SLOT.device.name in (last, device.name):
         choice = "cpu" if device.uuid is None else "gpu:0"
         raise DeviceError(
             f"{record.name}: its trials ran on {last}, and now there is {device.name}. See `harness doctor`; "

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from harness.datasets.split import Partition
 from harness.events import Note, Notify
 from harness.families import Family
+from harness.features.store import FeatureStore
 from harness.preparation import (
     IN_SEARCH,
     PreparationReport,
@@ -27,7 +28,7 @@ def prepare_search(settings: RunSettings, families: Sequence[Family], notify: No
         UsageError: such a network is not available, or none needs the one that was named.
     """
     # First, because what is missing there shows at once.
-    networks = named_extractors(settings, families)
+    networks = named_extractors(settings.dataset.embedding, families)
     return prepare_data(settings, families, IN_SEARCH, notify).with_embeddings(networks, notify)
 
 
@@ -42,11 +43,11 @@ def prepare_data(
     Raises:
         DataError: the data set cannot serve, or the protocol cannot split it.
     """
-    found = split_dataset(settings, notify)
+    found = split_dataset(settings.dataset, settings.search.seed, notify)
     for note in describe_data(found.report):
         notify(note)
-    copies = augmented_copies_needed(families, settings.quick)
-    return extract_features(found, settings.workspace, partitions, copies, notify)
+    copies = augmented_copies_needed(families, settings.search.quick)
+    return extract_features(found, FeatureStore(settings.stores.place.store), partitions, copies, notify)
 
 
 def describe_data(report: PreparationReport) -> Iterator[Note]:

@@ -9,7 +9,7 @@ from harness.events import Note, Notify
 from harness.records.predictions import Predictions
 from harness.records.study import StudyResults
 from harness.scoring.metrics import confusion
-from harness.settings import RunSettings
+from harness.settings import StoreSettings
 from harness.tracking.base import Tracker
 from harness.tracking.ledger import Ledger
 from harness.workspace import Workspace
@@ -19,16 +19,16 @@ from reports.figures import confusion_matrix_png
 from reports.write import write_markdown
 
 
-def open_tracker(settings: RunSettings, ledger: Ledger, notify: Notify) -> Tracker:
+def open_tracker(stores: StoreSettings, ledger: Ledger, notify: Notify) -> Tracker:
     """Return what shows a search in MLflow while it runs; it is the caller's to close."""
     # Importing MLflow takes seconds; the children's server uses them to import the framework.
     from harness.tracking.mlflow.tracker import MLflowTracker
 
-    own_store = settings.tracking_uri is None
+    own_store = stores.tracking_uri is None
     return MLflowTracker(
-        settings.tracking,
+        stores.mlflow_uri,
         ledger,
-        artifact_root=Workspace(settings.workspace).artifacts if own_store else None,
+        artifact_root=ledger.workspace.artifacts if own_store else None,
         artifacts=artifacts,
         describe=describe,
         warn=lambda text: notify(Note(text, warning=True)),

@@ -14,13 +14,11 @@ from harness.search.config import StudyConfig
 from harness.search.storage import open_storage
 from harness.search.study import StudyRunner
 from harness.settings import RunSettings
-from harness.tracking.ledger import Ledger
 from harness.workflows.champion import register_best_model
 from harness.workflows.devices import Compute, computing
 from harness.workflows.open_study import describe_study, open_study
 from harness.workflows.prepare_data import prepare_search
 from harness.workflows.publish import open_tracker, write_report
-from harness.workspace import Workspace
 
 
 def run(settings: RunSettings, families: Sequence[Family], notify: Notify) -> tuple[StudyResults, ...]:
@@ -43,9 +41,9 @@ def _run_studies(
     settings: RunSettings, families: Sequence[Family], prepared: PreparedData, compute: Compute, notify: Notify
 ) -> tuple[StudyResults, ...]:
     """Search each family in turn, renewing the report after each, and register the best models at the end."""
-    ledger = Ledger(Workspace(settings.workspace))
-    storage = open_storage(settings.storage_url)
-    tracker = open_tracker(settings, ledger, notify)
+    ledger, search = compute.ledger, settings.search
+    storage = open_storage(settings.stores.optuna_url)
+    tracker = open_tracker(settings.stores, ledger, notify)
     device = compute.slots[0].device
     results = []
     try:
@@ -53,18 +51,18 @@ def _run_studies(
             folds = prepared.folds(family.input_specs)
             record = open_study(settings, describe_study(settings, family, prepared, device), device, ledger)
             keep_simple_baselines(ledger, record, prepared.store, folds)
-            jobs = settings.jobs if isinstance(settings.jobs, int) else None
+            jobs = settings.compute.jobs if isinstance(settings.compute.jobs, int) else None
             config = StudyConfig(
                 family=family,
                 record=record,
-                trials=settings.trials,
+                trials=search.trials,
                 folds=folds,
-                min_micro_batch=settings.min_micro_batch,
+                min_micro_batch=settings.budget.min_micro_batch,
                 jobs=jobs,
                 threads=max(1, (os.cpu_count() or 1) // (jobs or len(compute.slots))),
-                deterministic=settings.deterministic,
-                time_limit_seconds=settings.time_limit / len(families) if settings.time_limit else None,
-                trial_time_limit_seconds=settings.trial_time_limit,
+                deterministic=search.deterministic,
+                time_limit_seconds=search.time_limit / len(families) if search.time_limit else None,
+                trial_time_limit_seconds=search.trial_time_limit,
                 slots=compute.slots,
             )
             runner = StudyRunner.open(config, storage, compute.backend, ledger, tracker, notify)
@@ -73,5 +71,5 @@ def _run_studies(
     finally:
         tracker.close()
     for family, result in zip(families, results, strict=True):
-        register_best_model(settings, family, prepared.extractors, result.study, ledger, notify)
+        register_best_model(settings.stores, family, prepared.extractors, result.study, ledger, notify)
     return tuple(results)

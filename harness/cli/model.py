@@ -1,0 +1,82 @@
+"""`harness predict` and `harness export`: a trained model in use, and given away."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import Model, TrackingUri, Workspace
+from harness.errors import DataError
+
+
+def predict(
+    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Audio files.")],
+    workspace: Workspace = Path("workspace"),
+    model: Model = None,
+    tracking_uri: TrackingUri = None,
+    over_time: Annotated[bool, typer.Option("--over-time", help="Show which genre comes when.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with every crop.")] = False,
+) -> None:
+    """Name the genres of audio files, with probabilities; a file that cannot be read costs only itself.
+
+    Examples:
+
+        harness predict song.mp3 other.wav --over-time
+
+        harness predict *.flac --json --model models:/gtzan-cnn2d-fusion@champion
+    """
+    from harness.inference.card import introduction
+    from harness.inference.pipeline import Classifier
+    from harness.inference.resolve import open_model
+    from harness.inference.text import line, timeline
+    from harness.processes import redirected
+    from harness.settings import cache
+
+    failed = False
+    with open_model(workspace, model, tracking_uri, cache()) as bundle:
+        classifier = Classifier.load(bundle)
+        typer.echo(introduction(classifier.about), err=True)
+        for path in audio:
+            try:
+                with redirected(2):  # of notes that decoders and the framework print
+                    answer = classifier.file(path)
+            except DataError as error:
+                typer.echo(f"error: {error}", err=True)
+                failed = True
+                continue
+            if as_json:
+                typer.echo(json.dumps({"file": str(path), **answer.record()}))
+                continue
+            typer.echo(f"{path}: {line(answer)}")
+            if over_time:
+                typer.echo("\n".join(timeline(answer)))
+    if failed:
+        raise typer.Exit(DataError.exit_code)
+
+
+def export(
+    directory: Annotated[Path, typer.Argument(metavar="DIR")],
+    workspace: Workspace = Path("workspace"),
+    model: Model = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Write a model to a new folder, with all that it needs, to be used without this program or given away.
+
+    Examples:
+
+        harness export my-model && python my-model/classify.py song.mp3
+    """
+    from harness.inference import bundle as bundles
+    from harness.inference.card import introduction
+    from harness.inference.pipeline import Classifier
+    from harness.inference.resolve import open_model
+    from harness.settings import cache
+
+    bundles.check_new(directory)
+    with open_model(workspace, model, tracking_uri, cache()) as bundle:
+        typer.echo(introduction(Classifier.load(bundle).about), err=True)
+        bundles.export(bundle, directory)
+    typer.echo(directory)

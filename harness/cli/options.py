@@ -1,0 +1,66 @@
+"""Options that commands share, and those that are made from the settings of a run."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from harness.settings import setting_fields
+
+NO_COMPLETED_TRIAL = 3
+INTERRUPTED = 130
+"""Exit statuses; those of errors stand with their classes."""
+
+Workspace = Annotated[Path, typer.Option(help="Folder with everything a benchmark produced.")]
+TrackingUri = Annotated[str | None, typer.Option(metavar="URI", help="(default: the workspace's own)")]
+Model = Annotated[str | None, typer.Option(metavar="URI|DIR", help="(default: the best model in the workspace)")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+
+
+def families_beginning(incomplete: str) -> list[str]:
+    """Return the names that a family's may be completed to, by its entry point alone: a key press loads no family."""
+    names = sorted(entry.name for entry in entry_points(group="harness.families"))
+    return [name for name in (*names, "all") if name.startswith(incomplete)]
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for every setting of a run; it gets them by name, None where one was not set.
+
+    Args:
+        command: takes them as keywords beside its own parameters.
+    """
+    own = [
+        parameter
+        for parameter in inspect.signature(command, eval_str=True).parameters.values()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    made = [_option(name, field) for name, field in setting_fields().items()]
+    # Typer reads this signature; `--json` stands last in the help of every command.
+    command.__signature__ = inspect.Signature([*own[:-1], *made, own[-1]])  # type: ignore[attr-defined]
+    return command
+
+
+def _option(name: str, field: FieldInfo) -> inspect.Parameter:
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    metavar = extra.get("metavar")
+    kind = _kind(field.annotation, is_text=metavar is not None)
+    names = [f"--{name.replace('_', '-')}"] if kind is bool else []
+    option = typer.Option(*names, metavar=str(metavar) if metavar else None, help=field.description)
+    return inspect.Parameter(
+        name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+def _kind(annotation: Any, is_text: bool) -> Any:
+    """Return what the command line reads a setting as; text where the model parses it: sizes, durations, `auto`."""
+    if get_origin(annotation) is tuple:
+        return list[str]
+    parts = {part for part in get_args(annotation) if part is not type(None)} or {annotation}
+    kinds = (Path,) if is_text else (bool, int, Path)
+    return next((kind for kind in kinds if parts == {kind}), str)

@@ -1,0 +1,44 @@
+"""`harness ui` and `harness sync`: MLflow, served and brought up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import TrackingUri, Workspace
+
+
+def ui(
+    workspace: Workspace = Path("workspace"),
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="(default: the first free one from 5000)")] = None,
+) -> None:
+    """Serve the MLflow UI of a workspace until Ctrl-C.
+
+    Examples:
+
+        harness ui
+
+        harness ui --workspace workspace --port 8080
+    """
+    from harness.tracking.server import serve
+
+    raise typer.Exit(serve(workspace, host, port, typer.echo))
+
+
+def sync(
+    workspace: Workspace = Path("workspace"),
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Deliver to MLflow what it missed while it was away.
+
+    Examples:
+
+        harness sync --tracking-uri http://localhost:5000
+    """
+    from harness.workflows import publish
+
+    delivered = publish.sync(workspace, tracking_uri)
+    typer.echo(f"delivered {delivered} results")
