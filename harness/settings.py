@@ -209,6 +209,8 @@ def run_settings(options: Mapping[str, Any], config: Path | None = None) -> RunS
         UsageError: the file cannot be read, or a setting is unknown or out of range.
     """
     given = {key: value for key, value in options.items() if value is not None}
+    for name in given.keys() - setting_fields().keys() - {"families"}:
+        raise UsageError(_unknown(name))
     stored = _read(config) if config is not None else {}
     merged = {**stored, **given}
     if merged.get("quick"):
@@ -235,10 +237,13 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"--config {path}: cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--config {path}: not valid TOML ({error}).") from error
-    known = set(setting_fields())
-    for key in stored:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"{path}: no setting is called {key!r}.{hint} There are: {', '.join(sorted(known))}.")
+    for name in stored.keys() - setting_fields().keys():
+        raise UsageError(f"{path}: {_unknown(name)}")
     return stored
+
+
+def _unknown(name: str) -> str:
+    known = sorted(setting_fields())
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"no setting is called {name!r}.{hint} There are: {', '.join(known)}."

@@ -46,7 +46,8 @@ FLOORS = (
     ("harness.evaluation",),
     ("harness.workflows",),
     ("harness.testing",),
-    ("harness.cli", "harness.console"),
+    ("harness.console",),
+    ("harness.api", "harness.cli"),
 )
 # Packages that only these may import.
 OWNERS = {
@@ -101,9 +102,8 @@ LIGHT = (
     "harness.records",
     "harness.settings",
 )
-WIDE = ("harness.preparation", "harness.evaluation", "harness.workflows")
-"""Where whole parts of the house meet; a module there that knows more than `WIDEST` others does too many things."""
 WIDEST = 15
+"""A module that knows more than so many others does too many things."""
 LIGHT_PACKAGES = {*sys.stdlib_module_names, "pydantic", "pydantic_core", "numpy"}
 
 
@@ -135,6 +135,8 @@ def breaches(modules: Mapping[str, str]) -> list[str]:
     graph: dict[str, set[str]] = {}
     for name, source in modules.items():
         graph[name] = set()
+        if name == "harness":
+            continue  # its face is imported when it is asked for
         for target in imports(source, modules):
             wrong = breach(name, target)
             if wrong:
@@ -185,7 +187,7 @@ def test_imports_run_one_way() -> None:
 def test_no_module_knows_the_whole_house() -> None:
     modules = project()
     known = {name: {target for target in imports(modules[name], modules) if target in modules} for name in modules}
-    assert [name for name in known if within(name, *WIDE) and len(known[name]) > WIDEST] == []
+    assert [name for name in known if len(known[name]) > WIDEST] == []
 
 
 UNIT = "harness.units"

@@ -111,7 +111,7 @@ def test_a_mistake_is_named_without_a_traceback(harness: Harness, arguments: lis
 
 def test_one_embedding_needs_no_list(tmp_path: Path) -> None:
     (tmp_path / "one.toml").write_text('embedding = "y.tflite"\n')
-    assert run_settings({}, tmp_path / "one.toml").embedding == ("y.tflite",)
+    assert run_settings({}, tmp_path / "one.toml").dataset.embedding == ("y.tflite",)
 
 
 def test_an_unknown_option_is_wrong_usage(harness: Harness) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from rich.console import Console
 from rich.live import Live
@@ -74,5 +75,10 @@ def receiving(task: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _is_terminal(console: Console) -> bool:
-    """Whether a view can be drawn; FORCE_COLOR, which makes rich take a pipe for a terminal, does not mean that."""
+    """Whether a view can be drawn; FORCE_COLOR, which makes rich take a pipe for a terminal, does not mean that.
+
+    In a notebook, rich draws by ipywidgets.
+    """
+    if console.is_jupyter:
+        return find_spec("ipywidgets") is not None
     return console.file.isatty() and not console.is_dumb_terminal

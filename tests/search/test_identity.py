@@ -7,15 +7,27 @@ from typing import Any
 
 import pytest
 
+from harness.families import Family
 from harness.features.input_spec import InputSpec
+from harness.records.study import DatasetRecord, ProtocolRecord, StudyRecord
 from harness.search.identity import study_record
 from harness.settings import RunSettings
 from harness.testing.records import FAMILY, RECORD
 from harness.units import GIB
 
 
+def record(
+    family: Family = FAMILY,
+    dataset: DatasetRecord = RECORD.dataset,
+    protocol: ProtocolRecord = RECORD.protocol,
+    **settings: Any,
+) -> StudyRecord:
+    chosen = RunSettings(**settings)
+    return study_record(family, dataset, protocol, RECORD.provenance, chosen.search, chosen.budget.vram_budget)
+
+
 def name(**settings: Any) -> str:
-    return study_record(FAMILY, RECORD.dataset, RECORD.protocol, RECORD.provenance, RunSettings(**settings)).name
+    return record(**settings).name
 
 
 def test_a_study_keeps_its_name_from_version_to_version() -> None:
@@ -31,8 +43,8 @@ def test_what_changes_scores_makes_another_study(settings: dict[str, Any]) -> No
 def test_other_tracks_or_another_split_make_another_study() -> None:
     dataset = RECORD.dataset.model_copy(update={"fingerprint": "other"})
     protocol = RECORD.protocol.model_copy(update={"fingerprint": "other"})
-    moved = study_record(FAMILY, dataset, RECORD.protocol, RECORD.provenance, RunSettings())
-    split = study_record(FAMILY, RECORD.dataset, protocol, RECORD.provenance, RunSettings())
+    moved = record(dataset=dataset)
+    split = record(protocol=protocol)
     assert len({moved.name, split.name, name()}) == 3
 
 
@@ -43,6 +55,6 @@ def test_a_run_that_is_longer_or_elsewhere_goes_on_with_the_study() -> None:
 def test_other_weights_of_an_embedding_make_another_study() -> None:
     def embedded(source: str) -> str:
         family = replace(FAMILY, embeddings={"net": InputSpec("net", "embedding", 0, 3, 4, source)})
-        return study_record(family, RECORD.dataset, RECORD.protocol, RECORD.provenance, RunSettings()).name
+        return record(family).name
 
     assert len({embedded("weights"), embedded("others"), name()}) == 3

@@ -18,12 +18,12 @@ from command import command
 from harness.errors import DeviceError, UnusableGpuError
 from harness.events import Note
 from harness.records.trial import ReadingSource
-from harness.settings import RunSettings
+from harness.settings import ComputeSettings
 from harness.testing.nvml_stub.driver import STATE, Driver, build, describe, holding
 from harness.testing.records import RECORD
 from harness.tracking.ledger import Ledger
 from harness.trials.local.backend import LocalBackend
-from harness.units import MIB
+from harness.units import GIB, MIB
 from harness.vram.device import Device, DeviceKind
 from harness.vram.self_test import SelfTest
 from harness.vram.slots import DeviceSlot
@@ -68,7 +68,8 @@ def choose(cards: tuple[str, ...], useless: tuple[str, ...] = (), **settings: An
     backend = LocalBackend(server, files)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(devices, "self_test_child", self_test_child)
-        slots = slots_for(RunSettings(**settings), backend, lambda event: said.append(event))  # type: ignore[arg-type]
+        compute = ComputeSettings(**settings)
+        slots = slots_for(compute, 8 * GIB, backend, lambda event: said.append(event))  # type: ignore[arg-type]
     assert slots == backend.slots()
     warnings = [note.text for note in said if note.warning]
     return Chosen(slots, [note.text for note in said if not note.warning], warnings)
@@ -157,11 +158,11 @@ def test_a_study_that_goes_on_elsewhere_says_so(tmp_path: Path) -> None:
     ledger, gpu, cpu = Ledger(Workspace(tmp_path)), Device(DeviceKind.GPU, "GPU-b1", "Big"), Device(DeviceKind.CPU)
     ran_on_gpu = RECORD.model_copy(update={"provenance": RECORD.provenance.model_copy(update={"device": "Big"})})
     record = ledger.open_study(ran_on_gpu)
-    assert record_device(record, gpu, RunSettings(), ledger) == record
+    assert record_device(record, gpu, "auto", ledger) == record
     with pytest.raises(DeviceError, match=r"ran on Big, and now there is CPU. .* pass --device cpu to go on"):
-        record_device(record, cpu, RunSettings(), ledger)
-    record = record_device(record, cpu, RunSettings(device="cpu"), ledger)
+        record_device(record, cpu, "auto", ledger)
+    record = record_device(record, cpu, "cpu", ledger)
     assert record.provenance.device == ledger.study(record.name).provenance.device == "Big, then CPU"
-    assert record_device(record, cpu, RunSettings(device="cpu"), ledger) == record
+    assert record_device(record, cpu, "cpu", ledger) == record
     with pytest.raises(DeviceError, match="pass --device gpu:0 to go on"):
-        record_device(record, gpu, RunSettings(), ledger)
+        record_device(record, gpu, "auto", ledger)

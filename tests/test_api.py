@@ -1,0 +1,90 @@
+"""The face in Python: what it exports, what it loads, and that a script or a notebook can run a benchmark."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ledger_helpers import PREDICTIONS, STUDY, completed
+
+import harness
+from harness.errors import UsageError
+from harness.tracking.ledger import Ledger
+from harness.workspace import Workspace
+
+DOCS = Path(__file__).parent.parent / "docs" / "python.md"
+
+
+def test_what_is_exported_is_what_the_documentation_shows() -> None:
+    assert harness.__all__ == ["Results", "load_results", "run"]
+    assert all(callable(getattr(harness, name)) for name in harness.__all__)
+    assert "from harness import load_results, run" in DOCS.read_text(encoding="utf-8")
+    with pytest.raises(AttributeError, match="no attribute 'runs'"):
+        harness.runs  # noqa: B018
+
+
+def test_importing_it_loads_no_framework() -> None:
+    script = "import harness, sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    heavy = {"tensorflow", "jax", "keras", "optuna", "mlflow", "numpy", "pandas", "librosa", "typer", "rich"}
+    assert heavy.isdisjoint(done.stdout.split())
+
+
+def test_results_come_as_frames(tmp_path: Path) -> None:
+    ledger = Ledger(Workspace(tmp_path))
+    ledger.open_study(STUDY)
+    ledger.write_trial(completed(0), PREDICTIONS)
+    results = harness.load_results(tmp_path)
+    (study,) = results.studies().to_dict("records")
+    assert (study["family"], study["study"], study["trials"], study["best_trial"]) == (STUDY.family, STUDY.name, 1, 0)
+    assert study["valid_macro_f1"] == completed(0).scores.valid_macro_f1
+    assert study["vram_peak_bytes"] == completed(0).memory.reading.peak_bytes
+    (trial,) = results.trials().to_dict("records")
+    assert (trial["trial"], trial["outcome"], trial["params.layers"]) == (0, "completed", 3)
+    assert results.best(STUDY.family) == completed(0)
+    assert results.best("another") is None
+    assert results.report().startswith("# ")
+    assert all(picture.lstrip().startswith(b"<") for picture in results.figures().values())
+    assert STUDY.name in results._repr_html_()
+
+
+def test_a_folder_without_results_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no finished trial"):
+        harness.load_results(tmp_path)
+
+
+def test_a_setting_that_does_not_exist_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match="no setting is called 'trails'. Did you mean 'trials'"):
+        harness.run("cnn2d-mfcc", trails=3)
+
+
+SCRIPT = """
+import json, sys
+from harness import load_results, run
+with open("ran", "a") as file:
+    file.write("once ")
+results = run("cnn2d-mfcc", data={data!r}, quick=True, epochs=1, trials={trials}, device="cpu", workspace="work")
+loaded = load_results("work")
+print(json.dumps([results.trials()["outcome"].tolist(), len(loaded.trials()), results.best("cnn2d-mfcc").number]))
+"""
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_runs_once_and_a_program_without_a_file_goes_on(tones: Path, tmp_path: Path) -> None:
+    """Trains two trials: a child that imported `__main__` again would run the script again, or find none to import."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(data=str(tones), trials=1))
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [["completed"], 1, 0]
+    assert (tmp_path / "ran").read_text() == "once "
+
+    # As in a notebook, `__main__` has no file.
+    program = SCRIPT.format(data=str(tones), trials=2)
+    done = subprocess.run([sys.executable], input=program, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])[1] == 2
+    assert (tmp_path / "ran").read_text() == "once once "
