@@ -57,7 +57,7 @@ def test_a_folder_without_results_is_said(tmp_path: Path) -> None:
 
 
 def test_a_setting_that_does_not_exist_names_the_nearest() -> None:
-    with pytest.raises(UsageError, match="no setting is called 'trails'. Did you mean 'trials'"):
+    with pytest.raises(UsageError, match=r"no setting is called 'trails'\. Did you mean 'trials'"):
         harness.run("cnn2d-mfcc", trails=3)
 
 
