@@ -1,0 +1,1 @@
+"""Durable results on disk, and their delivery to whoever shows them."""

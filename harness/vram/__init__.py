@@ -1,0 +1,1 @@
+"""GPU memory: predicted, measured, and shared out among trials."""
