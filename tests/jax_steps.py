@@ -9,7 +9,7 @@ import numpy as np
 from model_helpers import noise, shapes, small
 
 from harness.families import families
-from harness.trials.train import compile_model
+from harness.trials.training.optimizer import compile_model
 
 
 def losses(name: str, accumulation: int, crops: int = 4, updates: int = 2) -> list[float]:

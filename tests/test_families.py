@@ -130,7 +130,7 @@ def test_a_broken_package_is_named(monkeypatch: pytest.MonkeyPatch, value: objec
 @every_family
 def test_it_learns_twenty_crops_by_heart(family: Family, keras: ModuleType) -> None:
     """Trains: a network that cannot learn twenty crops of noise by heart has a gradient that does not flow."""
-    from harness.trials.train import compile_model
+    from harness.trials.training.optimizer import compile_model
 
     keras.utils.set_random_seed(0)
     config = small(family)
