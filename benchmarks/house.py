@@ -42,14 +42,14 @@ class Said:
     """Something that should be said once.
 
     Attributes:
-        reviewed: how often the review found it at c2c9409.
+        by_hand: how often a reader found it at c2c9409.
         pattern: what it looks like, matched over the whole text of a module.
         home: files in which it belongs.
         of_modules: whether modules count, and not places in them.
     """
 
     what: str
-    reviewed: str
+    by_hand: int
     pattern: str
     home: tuple[str, ...] = ()
     packages: tuple[str, ...] = _PRODUCT
@@ -59,44 +59,44 @@ class Said:
 _ENVIRONMENT = ("harness/keras_backend.py", "harness/processes.py")
 _DRAFT = r"(?:temporary|unfinished|draft|made|weights|\w*partial\w*)"
 TWICE = (
-    # The review counts the two of the embeddings, and the export's folder, once or not at all.
-    Said("whole file or none", "7", rf"\bos\.replace\(|\b{_DRAFT}\.(?:replace|rename)\(", ("harness/files.py",)),
-    Said("seed from parts", "5", r"\.from_bytes\(|\bcrc32\(|% 2 ?\*\* ?32", ("harness/hashing.py",)),
-    Said("end with the parent", "2", r"(?<!def )\bparent_process\(\)", ("harness/processes.py",)),
-    Said("process pool of its own", "2", r"\bProcessPoolExecutor\("),
-    Said("redirected fd 2 (modules)", "4", r"\bos\.dup2\(", ("harness/processes.py",), of_modules=True),
-    # One more than in the review: a device's own, which is no copy.
-    Said("environment blocks", "6", r'\{\n?(?:\s*(?:#.*|\*\*.*,)\n)*\s*"[A-Z]\w+_\w+": ', _ENVIRONMENT),
+    # By hand the two of the embeddings counted once, and the export's folder not at all.
+    Said("whole file or none", 7, rf"\bos\.replace\(|\b{_DRAFT}\.(?:replace|rename)\(", ("harness/files.py",)),
+    Said("seed from parts", 5, r"\.from_bytes\(|\bcrc32\(|% 2 ?\*\* ?32", ("harness/hashing.py",)),
+    Said("end with the parent", 2, r"(?<!def )\bparent_process\(\)", ("harness/processes.py",)),
+    Said("process pool of its own", 2, r"\bProcessPoolExecutor\("),
+    Said("redirected fd 2 (modules)", 4, r"\bos\.dup2\(", ("harness/processes.py",), of_modules=True),
+    # One more than by hand: a device's own, which is no copy.
+    Said("environment blocks", 6, r'\{\n?(?:\s*(?:#.*|\*\*.*,)\n)*\s*"[A-Z]\w+_\w+": ', _ENVIRONMENT),
     Said(
         "os.environ written",
-        "10",
+        10,
         r"os\.environ\.(?:update|setdefault|pop|clear)\(|os\.environ\[[^\]]+\] = |del os\.environ\[",
         _ENVIRONMENT,
     ),
-    Said("TrialSpec(...)", "4", r"\bTrialSpec\((?:\s|\*)", packages=_ALL),
-    Said("Plan(...) or StudyConfig(...)", "6", r"\b(?:Plan|StudyConfig)\((?:\s|\*)", packages=_ALL),
-    Said("event pump to one trial's end", "4", r"while True:\n\s+for \w+ in [\w.]+\.events\(\)", packages=_ALL),
-    Said("tracker that does nothing", "3", r"class (?:NoTracker|NullTracker|_Untracked)\b", packages=_ALL),
-    # Those of test_final.py, test_gpu_check.py and test_oom.py are not in the review.
+    Said("TrialSpec(...)", 4, r"\bTrialSpec\((?:\s|\*)", packages=_ALL),
+    Said("Plan(...) or StudyConfig(...)", 6, r"\b(?:Plan|StudyConfig)\((?:\s|\*)", packages=_ALL),
+    Said("event pump to one trial's end", 4, r"while True:\n\s+for \w+ in [\w.]+\.events\(\)", packages=_ALL),
+    Said("tracker that does nothing", 3, r"class (?:NoTracker|NullTracker|_Untracked)\b", packages=_ALL),
+    # By hand those of test_final.py, test_gpu_check.py and test_oom.py did not count.
     Said(
         "back end that trains nothing",
-        "4",
+        4,
         r"^class \w+\(\w*(?:Pool|Backend)\):|^class \w+:(?:\n(?!\S).*)*?\n    def events\(",
         packages=("benchmarks", "tests"),
     ),
-    Said("which studies are comparable", "4", r"(\w+)\.epochs, \1\.seed, \1\.quick|identity = \{"),
+    Said("which studies are comparable", 4, r"(\w+)\.epochs, \1\.seed, \1\.quick|identity = \{"),
     Said(
         "trials that count",
-        "6",
+        6,
         r'is not Outcome\.REFUSED|!= "refused"|- \w+\._\w+\[Outcome\.REFUSED\]|- self\._outcomes\[',
     ),
-    Said('", outer fold {n + 1}"', "4", r", outer fold \{"),
-    Said("Wilson outside of scoring", "5", r"(?<!def )\bwilson\(", ("harness/scoring/metrics.py",)),
-    Said("first line of an error", "4", r"\bstr\(error\)[^\n]*(?:partition|splitlines)\("),
-    Said("SQLite file must exist", "3", r"\bnot database\.exists\(\)"),
-    Said("best trial by empty StudyResults", "2", r"\bStudyResults\([^\n]*\{\}\)\.best"),
-    Said("final scores computed anew", "9", r"(?<!def )(?<![\w.])(?:tested|final_scores)\("),
-    Said("labels of a group computed anew", "19", r"(?<!def )(?:plain_)?labels\(group\)"),
+    Said('", outer fold {n + 1}"', 4, r", outer fold \{"),
+    Said("Wilson outside of scoring", 5, r"(?<!def )\bwilson\(", ("harness/scoring/metrics.py",)),
+    Said("first line of an error", 4, r"\bstr\(error\)[^\n]*(?:partition|splitlines)\("),
+    Said("SQLite file must exist", 3, r"\bnot database\.exists\(\)"),
+    Said("best trial by empty StudyResults", 2, r"\bStudyResults\([^\n]*\{\}\)\.best"),
+    Said("final scores computed anew", 9, r"(?<!def )(?<![\w.])(?:tested|final_scores)\("),
+    Said("labels of a group computed anew", 19, r"(?<!def )(?:plain_)?labels\(group\)"),
 )
 
 
@@ -121,12 +121,10 @@ def measure(root: Path) -> House:
     _modules(house, product, trees)
     _functions(house, trees)
     _imports(house, trees)
-    house.count(
-        "containers of trial state (review: 11)", [each for name in trees for each in _containers(name, trees[name])]
-    )
+    house.count("containers of trial state", [each for name in trees for each in _containers(name, trees[name])])
     for said in TWICE:
         found = [where for name, source in sources.items() for where in _places(said, name, source)]
-        house.count(f"said twice: {said.what} (review: {said.reviewed})", found)
+        house.count(f"said twice: {said.what} (by hand at c2c9409: {said.by_hand})", found)
     _words(house, root, trees)
     return house
 
@@ -190,7 +188,7 @@ def _imports(house: House, trees: Mapping[str, ast.Module]) -> None:
     modules = {_dotted(name) for name in trees}
     widths = {_dotted(name): len(set(_imported(tree, modules)) - {_dotted(name)}) for name, tree in trees.items()}
     widest = sorted(widths, key=lambda name: (-widths[name], name))[:WIDEST]
-    house.rows["modules that the widest module imports (review: 27)"] = widths[widest[0]] if widest else 0
+    house.rows["modules that the widest module imports"] = widths[widest[0]] if widest else 0
     house.names["widest modules"] = [f"{name} {widths[name]}" for name in widest]
 
 
