@@ -18,7 +18,7 @@ PACKAGES = ("harness", "reports", "search_spaces")
 Kind = Literal["module", "class", "function", "attribute", "parameter", "variable", "keyword"]
 
 PARTS = {
-    **dict.fromkeys(("hear", "hears", "heard", "with_embeddings"), "embed"),
+    **dict.fromkeys(("hear", "hears", "heard", "hearing"), "embed"),
     **dict.fromkeys(("reckon", "reckons", "reckoned", "reckoning", "reckoner"), "estimate"),
     **dict.fromkeys(("lane", "lanes"), "device slot"),
     **dict.fromkeys(("glance", "glances"), "memory in use"),
@@ -28,7 +28,7 @@ PARTS = {
     "unfit": "ProbeRejected",
     **dict.fromkeys(("crown", "crowned", "crowns"), "register the best model"),
     **dict.fromkeys(("rival", "rivals"), "competing studies"),
-    "normalization": "normalization",
+    "moments": "normalization",
     **dict.fromkeys(("variant", "variants"), "augmented copy"),
     "hopeless": "EARLY_ABORT_FACTOR",
 }
@@ -38,7 +38,7 @@ WHOLE = {
     "at_hand": "available",
     "cut_off": "unfinished",
     "held_bytes": "used_bytes",
-    "inference_seconds": "inference_seconds",
+    "track_seconds": "inference_seconds",
     "keep_files": "write_study_files",
     "keep_settings": "write_settings",
     "catch_up": "resume",
@@ -53,9 +53,9 @@ WHOLE = {
     "Plan": "StudyConfig",
     "Kill": "KillReason",
     "Opened": "TestEvaluation",
-    "LabelledTrack": "LabelledTrack",
-    "InputSpec": "InputSpec",
-    "ModelInputs": "ModelInputs",
+    "Example": "LabelledTrack",
+    "InputView": "InputSpec",
+    "Shapes": "ModelInputs",
 }
 """What no whole name may be, a leading underscore left out."""
 
