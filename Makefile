@@ -31,7 +31,7 @@ check: env
 
 # On a machine with an NVIDIA card; see docs/gpu.md.
 gpu-check: env
-	$(BIN)/python benchmarks/gpu_check.py
+	$(BIN)/python -m benchmarks.gpu.check
 
 # Resolves pyproject.toml anew. pip-tools lives in an environment of its own.
 lock:
