@@ -45,7 +45,7 @@ def test_every_cell_runs_on_a_machine_without_a_gpu(tones: Path, tmp_path: Path)
             "TRIALS": "1",
             "EPOCHS": "1",
             "DATA": str(tones),
-            "CHECK": str(ROOT / "benchmarks" / "gpu" / "check.py"),
+            "CLONE": str(ROOT),
         },
     }
     said = []
