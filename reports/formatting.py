@@ -43,7 +43,7 @@ def size_or_dash(size: int | None) -> str:
     return NOTHING if size is None else format_size(size)
 
 
-def held(reading: Reading) -> str:
+def measured_memory(reading: Reading) -> str:
     """Write what a trial held with the source of the reading: `2.00 GiB (process)`, or `not measured`."""
     size = reading.measured_bytes
     return "not measured" if size is None else f"{format_size(size)} ({reading.source.label})"

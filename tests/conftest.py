@@ -9,14 +9,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from audio_helpers import write_tones
-from command import Benchmark, search
-from model_helpers import ToneStore
 
 from harness.datasets.scan import scan
 from harness.features.fold import LabelledTrack
 from harness.features.store import FeatureStore
 from harness.testing.nvml_stub.driver import Driver, build
+from tests.helpers.audio import write_tones
+from tests.helpers.command import Benchmark, search
+from tests.helpers.models import ToneStore
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

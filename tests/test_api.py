@@ -8,14 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from ledger_helpers import PREDICTIONS, STUDY, completed
 
 import harness
 from harness.errors import UsageError
 from harness.tracking.ledger import Ledger
 from harness.workspace import Workspace
+from tests.helpers.command import ROOT
+from tests.helpers.ledger import PREDICTIONS, STUDY, completed
 
-DOCS = Path(__file__).parent.parent / "docs" / "python.md"
+DOCS = ROOT / "docs" / "python.md"
 
 
 def test_what_is_exported_is_what_the_documentation_shows() -> None:

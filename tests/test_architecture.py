@@ -6,11 +6,11 @@ import ast
 import sys
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.helpers.command import ROOT
+
 PACKAGES = ("harness", "reports", "search_spaces")
 
 # From the ground up; a module imports from its own floor and from those below.

@@ -25,8 +25,8 @@ import optuna
 import pytest
 
 from harness.processes import without_main
+from tests.helpers.command import ROOT
 
-ROOT = Path(__file__).parent.parent
 PACKAGES = ("harness", "reports", "search_spaces", "benchmarks")
 THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 

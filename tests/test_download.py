@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mirror import PIECE, Mirror, impatient, serving
 
 from harness.download import download
 from harness.errors import DataError
+from tests.helpers.mirror import PIECE, Mirror, impatient, serving
 
 NAME = "file.bin"
 OTHERWISE = "ask a friend."

@@ -6,15 +6,12 @@ import json
 import math
 import os
 import subprocess
-import sys
 from dataclasses import replace
 from importlib.metadata import EntryPoint
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
-from model_helpers import noise, shapes, small
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial
 
@@ -22,6 +19,8 @@ import harness.families as families_module
 from harness.errors import FamilyError
 from harness.families import Family, families, select
 from harness.search.space import distributions, points, space_hash
+from tests.helpers.command import ROOT, program
+from tests.helpers.models import noise, shapes, small
 
 FAMILIES = families()
 every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
@@ -150,11 +149,10 @@ def test_it_learns_twenty_crops_by_heart(family: Family, keras: ModuleType) -> N
 def test_every_family_trains_on_jax_without_tensorflow() -> None:
     """Trains, in a process of its own: one process has one back end."""
     pytest.importorskip("jax")
-    script = Path(__file__).parent / "jax_steps.py"
     # Compiling takes longer than the few steps do, so it need not be done well.
     hasty = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": hasty}
-    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True)
+    done = subprocess.run(program("jax_steps"), cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout.splitlines()[-1])
     assert answer["tensorflow"] is False

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.helpers.command import ROOT
+
 NOTEBOOK: dict[str, Any] = json.loads((ROOT / "docs" / "first_card.ipynb").read_text(encoding="utf-8"))
 SCRIPTS = ["".join(cell["source"]) for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
 MAGIC = "%%bash\n"

@@ -7,6 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from tests.helpers.command import ROOT
+
 
 def test_a_browser_is_asked_for_and_not_installed(tmp_path: Path) -> None:
     programs = tmp_path / "programs"
@@ -17,7 +19,7 @@ def test_a_browser_is_asked_for_and_not_installed(tmp_path: Path) -> None:
     (programs / "apt-get").chmod(0o755)
     (programs / "python").symlink_to(shutil.which("true") or "true")  # the tests themselves are running already
     order = ["make", "--assume-old=env", "test", f"BIN={programs}"]
-    root, environment = Path(__file__).parents[1], {"PATH": str(programs)}
-    done = subprocess.run(order, cwd=root, env=environment, capture_output=True, text=True, check=True)
+    environment = {"PATH": str(programs)}
+    done = subprocess.run(order, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert "sudo apt-get install chromium chromium-driver" in done.stdout
     assert os.listdir(tmp_path) == ["programs"]

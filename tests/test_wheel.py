@@ -11,11 +11,12 @@ from pathlib import Path
 from shutil import copytree, ignore_patterns
 
 import pytest
-from report_helpers import make_results
 
 from harness.tracking.ledger import Ledger
+from harness.workspace import Workspace
+from tests.helpers.command import ROOT
+from tests.helpers.reports import make_results
 
-ROOT = Path(__file__).parent.parent
 FAMILIES = ("cnn1d-raw", "cnn2d-fusion", "cnn2d-mfcc", "cnn-transformer")
 HEAVY = ("jax", "keras", "mlflow", "tensorflow")
 
@@ -105,10 +106,10 @@ def test_an_installed_harness_knows_its_families(installed: Installed) -> None:
 def test_an_installed_harness_writes_a_report(installed: Installed, tmp_path: Path) -> None:
     """Builds a wheel."""
     results = make_results()
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(Workspace(tmp_path))
     ledger.open_study(results.study)
     for trial in results.trials:
-        ledger.write(trial, results.predictions.get(trial.number))
+        ledger.write_trial(trial, results.predictions.get(trial.number))
     page, document = tmp_path / "page.html", tmp_path / "RESULTS.md"
     written = installed.harness("report", "--workspace", tmp_path, "--html", page, "--output", document)
     assert {str(page), str(document)} <= set(written)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import ast
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-sys.path.append(str(ROOT / "benchmarks"))
-
-from retired_words import PACKAGES, Text, identifiers, texts  # noqa: E402
+from benchmarks.retired_words import PACKAGES, Text, identifiers, texts
+from tests.helpers.command import ROOT
 
 
 def offenders(module: str, source: str) -> list[str]:

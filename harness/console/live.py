@@ -33,14 +33,14 @@ _PANEL_WIDTH = 76
 
 @dataclass
 class _Running:
-    """A trial in training; `held` is what it was measured to hold on the GPU, in bytes, None before that."""
+    """A trial in training; `used` is the GPU memory that it was measured to hold, in bytes, None before that."""
 
     epochs: int
     budget: int
     footprint: int
     epoch: str = ""
     score: float | None = None
-    held: int | None = None
+    used: int | None = None
 
 
 @dataclass
@@ -86,11 +86,11 @@ class LiveView:
             case TrialStarted(family, number, _, _, _, footprint):
                 within = self._seen[family]
                 self._running[family, number] = _Running(within.epochs, within.budget, footprint)
-            case EpochFinished(family, number, epoch, held):
+            case EpochFinished(family, number, epoch, used):
                 trial = self._running[family, number]
                 fold = "" if epoch.fold is None else f"fold {epoch.fold + 1} · "
-                trial.epoch, trial.score, trial.held = f"{fold}{epoch.epoch}", epoch.val_macro_f1, held
-                self.measured = self.measured or held is not None
+                trial.epoch, trial.score, trial.used = f"{fold}{epoch.epoch}", epoch.val_macro_f1, used
+                self.measured = self.measured or used is not None
             case TrialFinished(record):
                 self._running.pop((record.family, record.number), None)
                 self._outcomes[record.outcome] += 1
@@ -124,10 +124,10 @@ class LiveView:
         table.add_column("macro F1", justify="right", no_wrap=True)
         table.add_column(f"{memory}, of {budget}", no_wrap=True)
         for (family, number), trial in self._running.items():
-            held = trial.footprint if trial.held is None else trial.held
-            size = format_size(held) if trial.held is not None else f"{format_size(held)} predicted"
+            used = trial.footprint if trial.used is None else trial.used
+            size = format_size(used) if trial.used is not None else f"{format_size(used)} predicted"
             bar = Table.grid(padding=(0, 2, 0, 0))
-            bar.add_row(ProgressBar(total=trial.budget, completed=held, width=_BAR), size)
+            bar.add_row(ProgressBar(total=trial.budget, completed=used, width=_BAR), size)
             table.add_row(
                 f"{family} {number}",
                 f"{trial.epoch or 0}/{trial.epochs}",

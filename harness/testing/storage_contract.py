@@ -144,7 +144,7 @@ class StorageContract:
         assert (trial.number, trial.params) == (0, BASELINE)
         assert again.sample(trial, space) == BASELINE
 
-    def test_what_the_ledger_knows_alone_is_told_once(self, storages: Storages) -> None:
+    def test_what_only_the_ledger_knows_is_told_once(self, storages: Storages) -> None:
         study = self.open(storages)
         study.resume({}, BASELINE)
         trial = study.ask()

@@ -10,7 +10,7 @@ from harness.records.base import RunLinks
 from harness.scoring.metrics import confusion, per_genre
 from harness.units import format_size, percent, ratio
 from reports.figures import confusion_matrix_svg
-from reports.formatting import held
+from reports.formatting import measured_memory
 from reports.limitation_texts import limitation_text
 from reports.sections import search
 from reports.templating import Section
@@ -71,7 +71,7 @@ def _best(study: StudyAnalysis) -> str:
         facts.append(f"predicted footprint {format_size(best.memory.footprint_bytes)}")
     if best.memory.allocator_peak_bytes is not None:
         facts.append(f"needed: {format_size(best.memory.allocator_peak_bytes)}")
-    facts.append(f"held: {held(best.memory.reading)}")
+    facts.append(f"held: {measured_memory(best.memory.reading)}")
     return f"Best: {'; '.join(facts)}."
 
 

@@ -10,7 +10,7 @@ from harness.records.base import RunLinks
 from harness.records.trial import TrialRecord
 from harness.units import GIB, MIB, NOTHING, format_size, percent, plural, ratio
 from reports import figures
-from reports.formatting import held, size_or_dash
+from reports.formatting import measured_memory, size_or_dash
 from reports.templating import Section
 
 _THIRDS = ("First third", "Second third", "Last third")
@@ -141,7 +141,7 @@ def _best_needed_and_held(study: StudyAnalysis) -> list[str]:
     best = study.results.best
     if best is None:
         return [NOTHING] * 3
-    return [str(best.number), size_or_dash(best.memory.allocator_peak_bytes), held(best.memory.reading)]
+    return [str(best.number), size_or_dash(best.memory.allocator_peak_bytes), measured_memory(best.memory.reading)]
 
 
 def _over_budget_by_third(group: GroupAnalysis) -> str:

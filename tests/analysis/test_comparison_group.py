@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_helpers import (
+
+from harness.analysis.comparison_group import GroupAnalysis, analyse, split_gaps
+from harness.errors import UsageError
+from harness.records.study import StudyResults
+from harness.records.trial import Outcome
+from harness.scoring.metrics import wilson
+from harness.units import GIB
+from reports.document import build_report, results_table
+from reports.write import write_markdown
+from tests.helpers.reports import (
     ensemble,
     four_families,
     make_predictions,
@@ -20,15 +29,6 @@ from report_helpers import (
     reference_pair,
     without_predictions,
 )
-
-from harness.analysis.comparison_group import GroupAnalysis, analyse, split_gaps
-from harness.errors import UsageError
-from harness.records.study import StudyResults
-from harness.records.trial import Outcome
-from harness.scoring.metrics import wilson
-from harness.units import GIB
-from reports.document import build_report, results_table
-from reports.write import write_markdown
 
 
 def only_group(*studies: StudyResults) -> GroupAnalysis:

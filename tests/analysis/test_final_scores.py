@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from report_helpers import failed, make_predictions, make_protocol, make_results, make_trial, opened
 
 from harness.analysis.comparison_group import analyse
 from harness.analysis.final_scores import FinalScores, score_configuration, score_finals
@@ -18,6 +17,7 @@ from harness.records.trial import Outcome
 from harness.scoring.comparison import bootstrap_macro_f1, mcnemar
 from harness.scoring.metrics import track_scores, wilson
 from harness.tracking.mlflow.points import final_metrics
+from tests.helpers.reports import failed, make_predictions, make_protocol, make_results, make_trial, opened
 
 FOLDED = {"protocol": make_protocol("kfold:5", sizes={"folds": 200}, folds=5)}
 

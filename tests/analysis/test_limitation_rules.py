@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from report_helpers import make_results, make_trial
 
 from harness.analysis.limitations import (
     AccuracyAtChance,
@@ -26,6 +25,7 @@ from harness.records.study import StudyResults
 from harness.records.trial import Outcome, Reading
 from harness.scoring.metrics import wilson
 from harness.units import GIB
+from tests.helpers.reports import make_results, make_trial
 
 
 def found(results: StudyResults) -> tuple[Limitation, ...]:

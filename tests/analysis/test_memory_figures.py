@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from report_helpers import make_results, make_trial
 
 from harness.analysis.comparison_group import GroupAnalysis, analyse
 from harness.analysis.memory_curve import budget_columns, peak, smallest_budget
@@ -13,6 +12,7 @@ from harness.analysis.memory_needs import held_over_needed, prediction_errors
 from harness.records.study import StudyResults
 from harness.records.trial import Outcome, Reading, ReadingSource, TrialRecord
 from harness.units import GIB, MIB
+from tests.helpers.reports import make_results, make_trial
 
 
 def measured(gib: float, source: ReadingSource = ReadingSource.PROCESS) -> Reading:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from optuna.trial import FixedTrial
-from search_helpers import completed
 
 from benchmarks.gpu import check as gpu_check
 from benchmarks.gpu import sections
@@ -31,8 +30,9 @@ from harness.vram.device import Device, DeviceKind
 from harness.vram.footprint import Footprint
 from harness.vram.probes import Probe
 from harness.vram.slots import DeviceSlot
+from tests.helpers.command import ROOT
+from tests.helpers.search import completed
 
-ROOT = Path(__file__).parents[2]
 UUID = "GPU-0a1b2c3d-0000"
 DEVICE = Device(DeviceKind.GPU, UUID, "Stub GPU", 8 * GIB, "550.54.14")
 

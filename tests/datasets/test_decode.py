@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from audio_helpers import noise, write_audio
 
 from harness.datasets.decode import decode
 from harness.datasets.signal import FULL_SCALE, SAMPLE_RATE, as_samples, quantised, resample
 from harness.errors import DataError
+from tests.helpers.audio import noise, write_audio
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from audio_helpers import dataset, write_genres
-from command import command
-from mirror import Mirror, impatient, serving
 
 from harness.datasets import gtzan
 from harness.datasets.scan import scan
 from harness.errors import DataError
+from tests.helpers.audio import dataset, write_genres
+from tests.helpers.command import command
+from tests.helpers.mirror import Mirror, impatient, serving
 
 NAMES = ("blues/blues.00000", "blues/blues.00001", "rock/rock.00000", "rock/rock.00001")
 

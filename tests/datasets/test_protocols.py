@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from audio_helpers import dataset
 
 from harness.datasets.dataset import Dataset
 from harness.datasets.protocols import assign, offered
 from harness.datasets.split import Partition, Split, verify
 from harness.errors import ProtocolError, UsageError
+from tests.helpers.audio import dataset
 
 TEN = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 GTZAN = {f"{genre}.{number:05d}": genre for genre in TEN for number in range(100)}

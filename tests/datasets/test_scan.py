@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from audio_helpers import noise, write_audio, write_genres
 
 from harness.datasets.decode import decode
 from harness.datasets.scan import scan
 from harness.datasets.signal import SAMPLE_RATE, resample
 from harness.errors import DataError, ProtocolError
+from tests.helpers.audio import noise, write_audio, write_genres
 
 NAMES = ("blues/blues.00000", "blues/blues.00001", "rock/rock.00000", "rock/rock.00001")
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from report_helpers import make_results, make_trial
 
 from harness.errors import UsageError, WorkspaceError
 from harness.evaluation.test_set_access import TestSetAccess, check_same_data, openings_before
 from harness.records.final import FinalsRecord, OpeningRecord
 from harness.records.study import StudyResults
+from tests.helpers.reports import make_results, make_trial
 
 TRACKS = (("a", "b"), ("c",))
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report_helpers import make_results, make_trial
 
 from harness.evaluation.final_jobs import FinalJob, final_jobs
 from harness.evaluation.nested_cv import restricted
@@ -20,6 +19,7 @@ from harness.records.trial import MemoryRecord, Outcome, TimingRecord, TrialReco
 from harness.trials.backend import TrialEnded
 from harness.trials.job import JobKey, JobKind
 from harness.trials.report import TrialReport
+from tests.helpers.reports import make_results, make_trial
 
 WINNER, BASELINE = make_trial(1, valid_macro_f1=0.8), make_trial(0, valid_macro_f1=0.5)
 

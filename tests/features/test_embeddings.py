@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from model_helpers import GENRES, ToneStore
-from network_helpers import HALF, export_network
 from optuna.trial import FixedTrial
 
 from harness.datasets.signal import FULL_SCALE, SAMPLE_RATE
@@ -22,6 +20,8 @@ from harness.features.store import FeatureStore
 from harness.models import ModelInputs
 from harness.settings import MUSICNN
 from search_spaces import pretrained
+from tests.helpers.models import GENRES, ToneStore
+from tests.helpers.networks import HALF, export_network
 
 
 def statistics(samples: np.ndarray) -> np.ndarray:

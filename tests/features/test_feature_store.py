@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from audio_helpers import noise, write_audio, write_genres
 
 import harness.features.normalization as normalization
 import harness.features.store as store_module
@@ -25,6 +24,7 @@ from harness.features import augment
 from harness.features.extract import extract
 from harness.features.input_spec import FUSION_INPUT, MFCC_INPUT, WAVEFORM_INPUT
 from harness.features.store import FeatureStore
+from tests.helpers.audio import noise, write_audio, write_genres
 
 NAMES = ("blues/a", "blues/b", "rock/c", "rock/d")
 

@@ -6,17 +6,17 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from store_walk import digest
 
 from harness.datasets.signal import SAMPLE_RATE
 from harness.features.extract import N_ROWS, n_frames
 from harness.features.store import FeatureStore
+from tests.helpers.command import ROOT, program
+from tests.helpers.store_walk import digest
 
 TRACKS = 20_000
 SECONDS = (30, 10)
@@ -51,9 +51,8 @@ def store(tmp_path: Path) -> Iterator[FeatureStore]:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of a process as Linux tells it")
 def test_a_trials_own_memory_does_not_grow_with_the_tracks(store: FeatureStore) -> None:
-    walk = Path(__file__).parent / "store_walk.py"
-    command = [sys.executable, walk, store.root, "200", str(TRACKS)]
-    done = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": "numpy"}, capture_output=True, text=True)
+    walk, environment = program("store_walk", store.root, 200, TRACKS), {**os.environ, "KERAS_BACKEND": "numpy"}
+    done = subprocess.run(walk, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for input_spec, (few, many) in json.loads(done.stdout.splitlines()[-1]).items():
         assert many - few < PER_TRACK * TRACKS, input_spec

@@ -21,12 +21,6 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
-from audio_helpers import RATE, noise, write_audio
-from command import Benchmark, Done, command
-from mlflow_helpers import new_store
-from network_helpers import export_network
-from report_helpers import failed, make_protocol, make_results, opened
-from test_final import Bench, bench  # noqa: F401
 
 from harness.datasets.decode import decode
 from harness.datasets.signal import FULL_SCALE, SAMPLE_RATE, quantised
@@ -52,8 +46,15 @@ from harness.tracking.mlflow.registry import CHAMPION, champion_name, describe_c
 from harness.tracking.mlflow.runs import find_trial
 from harness.units import MIB
 from harness.workspace import Workspace
+from tests.helpers.audio import RATE, noise, write_audio
+from tests.helpers.command import ROOT, Benchmark, Done, command
+from tests.helpers.finals import Bench, make_bench
+from tests.helpers.mlflow import new_store
+from tests.helpers.models import ToneStore
+from tests.helpers.networks import export_network
+from tests.helpers.reports import failed, make_protocol, make_results, opened
 
-README = Path(__file__).parents[2] / "README.md"
+README = ROOT / "README.md"
 SYNTHETIC = DatasetRecord(name="demo", fingerprint="d2", genres=("blues",), tracks=10, synthetic=True)
 
 
@@ -152,7 +153,12 @@ def test_the_card_says_how_much_it_could_know() -> None:
     assert "had 3 trials and had been tested, last after 3." in late
 
 
-def test_final_renews_the_card_where_the_champion_is_registered(bench: Bench) -> None:  # noqa: F811
+@pytest.fixture
+def bench(tmp_path: Path, tones: Path, tone_store: ToneStore, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return make_bench(tmp_path, tones, tone_store, monkeypatch)
+
+
+def test_final_renews_the_card_where_the_champion_is_registered(bench: Bench) -> None:
     (results,) = bench.run("group")
     assert results.best is not None
     uri, name = new_store(bench.workspace), champion_name(results.study)

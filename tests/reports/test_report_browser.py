@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from browser import Browser
-from report_helpers import make_results, opened
 
 from reports.write import write_page
+from tests.helpers.browser import Browser
+from tests.helpers.reports import make_results, opened
 
 pytestmark = pytest.mark.slow  # starts a browser
 

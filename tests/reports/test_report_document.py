@@ -15,16 +15,6 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
-from record_helpers import changed
-from report_helpers import (
-    GENRES,
-    four_families,
-    make_predictions,
-    make_protocol,
-    make_results,
-    summary_rows,
-    without_predictions,
-)
 from sklearn.metrics import classification_report
 
 from harness.errors import UsageError
@@ -36,6 +26,16 @@ from reports import exports, figures
 from reports.document import build_report, results_table
 from reports.markers import inject
 from reports.write import inject_into, write_markdown, write_page
+from tests.helpers.records import changed
+from tests.helpers.reports import (
+    GENRES,
+    four_families,
+    make_predictions,
+    make_protocol,
+    make_results,
+    summary_rows,
+    without_predictions,
+)
 
 SYNTHETIC = "Synthetic demo set: scores say nothing about real music."
 UNMEASURED = {"reading": Reading()}

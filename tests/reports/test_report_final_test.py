@@ -9,20 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from record_helpers import changed
-from report_helpers import (
-    ensemble,
-    failed,
-    make_predictions,
-    make_protocol,
-    make_results,
-    make_trial,
-    opened,
-    part_of,
-    reference_pair,
-    summary_rows,
-    without_predictions,
-)
 
 from harness.analysis.comparison_group import analyse
 from harness.markdown import genre_table
@@ -35,6 +21,20 @@ from harness.units import ratio_range
 from reports import exports
 from reports.document import build_report, results_table
 from reports.sections import pairwise
+from tests.helpers.records import changed
+from tests.helpers.reports import (
+    ensemble,
+    failed,
+    make_predictions,
+    make_protocol,
+    make_results,
+    make_trial,
+    opened,
+    part_of,
+    reference_pair,
+    summary_rows,
+    without_predictions,
+)
 
 ACCURACY, MACRO_F1 = "winner's accuracy (95 % interval)", "winner's macro F1 (95 % interval)"
 FOLDED = {"protocol": make_protocol("kfold:5", sizes={"folds": 200}, folds=5)}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
-from report_helpers import make_results, make_trial
 
 from harness.analysis import limitations
 from harness.analysis.comparison_group import StudyAnalysis, analyse
@@ -15,6 +13,8 @@ from harness.records.trial import Outcome, Reading
 from harness.units import GIB
 from reports.document import build_report
 from reports.limitation_texts import limitation_text, main_limitation
+from tests.helpers.command import ROOT
+from tests.helpers.reports import make_results, make_trial
 
 UNMEASURED = {"reading": Reading()}
 
@@ -64,7 +64,7 @@ def test_a_third_of_the_trials_lost_is_the_limitation(outcomes: list[Outcome], l
 
 
 def test_the_rules_are_documented_as_they_stand():
-    page = (Path(__file__).parents[2] / "docs/report.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/report.md").read_text(encoding="utf-8")
     documented = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", page.partition("## Main limitation")[2], re.MULTILINE)
     rules = re.findall(r"^\| \d \| ([^|]+) \| ([^|]+) \|$", limitations.__doc__ or "", re.MULTILINE)
     assert len(rules) == 8

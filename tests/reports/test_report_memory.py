@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from report_helpers import make_results, make_trial, without_predictions
 
 from harness.records.study import StudyResults
 from harness.records.trial import Outcome, Reading, ReadingSource, TrialRecord
 from harness.units import GIB
 from reports.document import build_report
+from tests.helpers.reports import make_results, make_trial, without_predictions
 
 
 def memory_table(markdown: str, title: str) -> dict[str, list[str]]:

@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from report_helpers import make_predictions, make_results, make_trial, opened, without_predictions
 
 from harness.errors import UsageError
 from harness.records.base import RunLinks
@@ -18,6 +17,7 @@ from harness.records.study import DatasetRecord, Published, StudyResults
 from harness.records.trial import Outcome
 from reports.document import build_report
 from reports.write import write_page
+from tests.helpers.reports import make_predictions, make_results, make_trial, opened, without_predictions
 
 SERVER = "http://mlflow.example:5000/#/experiments/1/runs"
 

@@ -9,8 +9,6 @@ from xml.etree import ElementTree
 import matplotlib
 import numpy as np
 import pytest
-from record_helpers import changed
-from report_helpers import GENRES, make_results, make_trial, without_predictions
 
 from harness.analysis.memory_curve import MemoryPoint
 from harness.records.study import StudyResults
@@ -18,6 +16,8 @@ from harness.records.trial import Outcome, Reading, ReadingSource, TrialRecord
 from harness.units import GIB
 from reports import figures, svg
 from reports.document import build_report
+from tests.helpers.records import changed
+from tests.helpers.reports import GENRES, make_results, make_trial, without_predictions
 
 TRIALS = (
     make_trial(0, valid_macro_f1=0.3, valid_accuracy=0.32, allocator_peak_bytes=GIB),

@@ -7,10 +7,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from browser import serving
-from command import command
-from mlflow_helpers import BASELINE, PREDICTIONS, STUDY, WINNER, keep_finals, new_ledger, new_store, runs_of, trial
-from record_helpers import changed
 
 from harness.errors import WorkspaceError
 from harness.records.trial import Outcome
@@ -23,6 +19,20 @@ from harness.tracking.serialization import IMPORTANCE, dump_importance
 from harness.workspace import Workspace
 from reports.document import build_report
 from reports.write import write_page
+from tests.helpers.browser import serving
+from tests.helpers.command import command
+from tests.helpers.mlflow import (
+    BASELINE,
+    PREDICTIONS,
+    STUDY,
+    WINNER,
+    keep_finals,
+    new_ledger,
+    new_store,
+    runs_of,
+    trial,
+)
+from tests.helpers.records import changed
 
 SHARES = {"rate": 0.75, "layers": 0.25}
 

@@ -11,7 +11,6 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
-from search_helpers import completed
 
 from harness.errors import DeviceError
 from harness.events import Event, TrialStarted
@@ -35,6 +34,7 @@ from harness.vram.footprint import Footprint
 from harness.vram.room import UNTAUGHT_SHARE
 from harness.vram.slots import CPU_SLOT, RESERVE_BYTES, DeviceSlot
 from harness.workspace import Workspace
+from tests.helpers.search import completed
 
 BATCH = 32
 EPOCH = EpochRecord(epoch=1, loss=1, accuracy=1, val_loss=1, val_accuracy=0.5, val_macro_f1=0.5, seconds=1)

@@ -14,7 +14,6 @@ import optuna
 import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
-from search_helpers import completed, score
 
 from harness.errors import HarnessError, ProtocolError
 from harness.events import Event, StudyFinished, StudyStarted, TrialFinished
@@ -35,6 +34,7 @@ from harness.trials.report import TrialReport
 from harness.units import GIB, MIB
 from harness.vram.footprint import Footprint
 from harness.workspace import Workspace
+from tests.helpers.search import completed, score
 
 
 class Killed(BaseException):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from search_helpers import completed
 
 from harness.records.predictions import Predictions
 from harness.records.trial import BatchShape, Outcome
@@ -15,6 +14,7 @@ from harness.testing.records import FAMILY, FOLDS, TRACKS
 from harness.trials.backend import EpochReported, FoldReported, run_to_end
 from harness.trials.job import JobKey, JobKind, TrainingSpec, TrialLimits, TrialSpec
 from harness.vram.slots import CPU_SLOT
+from tests.helpers.search import completed
 
 SPEC = TrialSpec(
     JobKey("study", JobKind.TRIAL, 3),

@@ -7,11 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from command import command
-from ledger_helpers import PREDICTIONS, STUDY, completed
 
 from harness.tracking.ledger import Ledger
 from harness.workspace import Workspace
+from tests.helpers.command import command
+from tests.helpers.ledger import PREDICTIONS, STUDY, completed
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ledger_helpers import PREDICTIONS, STUDY, completed
 
 import harness.files
 from harness.errors import WorkspaceError
@@ -23,6 +22,7 @@ from harness.settings import RunSettings
 from harness.tracking.ledger import Entry, Ledger
 from harness.tracking.serialization import IMPORTANCE, dump_importance, dump_record
 from harness.workspace import Workspace
+from tests.helpers.ledger import PREDICTIONS, STUDY, completed
 
 
 @pytest.fixture

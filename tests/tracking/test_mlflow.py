@@ -13,21 +13,6 @@ from pathlib import Path
 import pandas
 import pytest
 from mlflow import MlflowClient
-from mlflow_helpers import (
-    EPOCHS,
-    PARAMS,
-    PREDICTIONS,
-    STUDY,
-    assert_equal,
-    curve,
-    files_of,
-    new_ledger,
-    new_store,
-    pictures,
-    runs_of,
-    trial,
-)
-from record_helpers import changed
 
 from harness.errors import TrackingError, WorkspaceError
 from harness.records.predictions import Predictions
@@ -42,6 +27,21 @@ from harness.tracking.mlflow.tracker import MLflowTracker
 from harness.tracking.mlflow.views import addresses, experiment_tags, runs_page
 from harness.tracking.serialization import IMPORTANCE, dump_importance
 from harness.workspace import Workspace
+from tests.helpers.mlflow import (
+    EPOCHS,
+    PARAMS,
+    PREDICTIONS,
+    STUDY,
+    assert_equal,
+    curve,
+    files_of,
+    new_ledger,
+    new_store,
+    pictures,
+    runs_of,
+    trial,
+)
+from tests.helpers.records import changed
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from mlflow_helpers import (
+
+from harness.records.final import FinalRole, FinalsRecord
+from harness.records.predictions import Predictions
+from harness.records.trial import Outcome
+from harness.tracking.ledger import Entry, Ledger
+from harness.tracking.mlflow.delivery import Delivery, sync
+from harness.tracking.mlflow.reading import read_studies
+from harness.tracking.serialization import REFERENCES, dump_references
+from tests.helpers.mlflow import (
     BASELINE,
     OPENINGS,
     PREDICTIONS,
@@ -27,15 +35,7 @@ from mlflow_helpers import (
     runs_of,
     trial,
 )
-from record_helpers import changed
-
-from harness.records.final import FinalRole, FinalsRecord
-from harness.records.predictions import Predictions
-from harness.records.trial import Outcome
-from harness.tracking.ledger import Entry, Ledger
-from harness.tracking.mlflow.delivery import Delivery, sync
-from harness.tracking.mlflow.reading import read_studies
-from harness.tracking.serialization import REFERENCES, dump_references
+from tests.helpers.records import changed
 
 
 def shown(uri: str) -> dict[str, str]:

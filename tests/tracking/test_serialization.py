@@ -7,7 +7,6 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from ledger_helpers import PREDICTIONS, STUDY, completed
 
 from harness.errors import WorkspaceError
 from harness.records.base import FORMAT
@@ -21,6 +20,7 @@ from harness.tracking.serialization import (
     parse_predictions,
     parse_record,
 )
+from tests.helpers.ledger import PREDICTIONS, STUDY, completed
 
 REFERENCE = ReferenceRecord(name="largest genre", partition="valid", tracks=4, accuracy=0.5, macro_f1=1 / 3)
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mlflow_helpers import new_store, runs_of
 
 from harness.testing.tracker_contract import STUDY, TimedSearch, TrackerContract
 from harness.testing.trackers import RecordingTracker
@@ -15,6 +14,7 @@ from harness.tracking.base import NullTracker, Tracker
 from harness.tracking.ledger import Ledger
 from harness.tracking.mlflow.tracker import MLflowTracker
 from harness.workspace import Workspace
+from tests.helpers.mlflow import new_store, runs_of
 
 
 class LocalContract(TrackerContract):

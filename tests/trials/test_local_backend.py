@@ -6,7 +6,6 @@ import math
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -15,8 +14,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from model_helpers import FAMILY, ToneStore, changed, files_in, job_of
-from pool_children import Breeding, Stuck, trial_child
 
 from harness.errors import DeviceError, HarnessError, UnusableGpuError
 from harness.records.trial import EpochRecord, Outcome, Reading, ReadingSource, ValidationScores
@@ -33,6 +30,9 @@ from harness.trials.local.self_test import self_test_child
 from harness.trials.report import TrialReport
 from harness.vram.device import Device, DeviceKind
 from harness.vram.slots import CPU_SLOT, DeviceSlot
+from tests.helpers.command import ROOT, program
+from tests.helpers.misbehaving import Breeding, Stuck, trial_child
+from tests.helpers.models import FAMILY, ToneStore, changed, files_in, job_of
 
 DONE = TrialReport(Outcome.COMPLETED, scores=ValidationScores(valid_accuracy=0.5))
 Job = Callable[..., TrialSpec]
@@ -382,8 +382,8 @@ def test_a_child_does_not_outlive_a_parent_that_is_killed(tone_store: ToneStore,
     """Starts a server of its own, and trains."""
     store, examples = tone_store
     tracks = [f"{example.track}:{example.digest}:{example.label}" for example in examples]
-    script = Path(__file__).parent.parent / "pool_children.py"
-    with subprocess.Popen([sys.executable, script, store, tmp_path, *tracks], stdout=subprocess.PIPE) as parent:
+    order = program("misbehaving", store, tmp_path, *tracks)
+    with subprocess.Popen(order, cwd=ROOT, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         child = psutil.Process(int(parent.stdout.readline()))
         server = child.parent()

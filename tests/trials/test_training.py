@@ -15,7 +15,6 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from model_helpers import FAMILY, GENRES, ToneStore, fold_of, noise, shapes, small, training_of
 from sklearn.utils.class_weight import compute_class_weight
 
 from harness.features.crops import crop, crop_starts, voting_batches
@@ -26,6 +25,7 @@ from harness.records.predictions import Predictions
 from harness.records.trial import BatchShape, EpochRecord, Outcome
 from harness.trials.job import TrainingSpec
 from harness.trials.report import TrialReport
+from tests.helpers.models import FAMILY, GENRES, ToneStore, fold_of, noise, shapes, small, training_of
 
 ROWS = InputSpec("rows", "features", 2, 5, 10)
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import command
 
 from harness.errors import DeviceError, UnusableGpuError
 from harness.events import Note
@@ -31,6 +30,7 @@ from harness.workflows import devices
 from harness.workflows.devices import slots_for
 from harness.workflows.open_study import record_device
 from harness.workspace import Workspace
+from tests.helpers.command import command
 
 BIG = ("card GPU-b1 25769803776 Big", f"base {300 * MIB}")
 SMALL = ("card GPU-a1 2147483648 Small", f"base {300 * MIB}")

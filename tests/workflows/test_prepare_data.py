@@ -6,8 +6,6 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from model_helpers import ToneStore
-
 from harness.events import Event, Note, Progress
 from harness.families import families, select
 from harness.features.augment import AUGMENTED_COPIES
@@ -15,6 +13,7 @@ from harness.preparation import IN_SEARCH, PreparationReport, augmented_copies_n
 from harness.settings import RunSettings
 from harness.testing.records import RECORD
 from harness.workflows.prepare_data import describe_data, prepare_data
+from tests.helpers.models import ToneStore
 
 
 def test_all_that_was_found_is_said() -> None:

@@ -7,9 +7,9 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from model_helpers import shapes, small
 
 from harness.families import families
+from tests.helpers.models import shapes, small
 
 pytestmark = pytest.mark.slow
 

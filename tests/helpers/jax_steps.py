@@ -6,10 +6,10 @@ import json
 import sys
 
 import numpy as np
-from model_helpers import noise, shapes, small
 
 from harness.families import families
 from harness.trials.training.optimizer import compile_model
+from tests.helpers.models import noise, shapes, small
 
 
 def losses(name: str, accumulation: int, crops: int = 4, updates: int = 2) -> list[float]:

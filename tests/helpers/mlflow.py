@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
-from record_helpers import grouped
 
 from harness.records.base import Value
 from harness.records.final import FinalRecord, FinalRole, FinalsRecord, OpeningRecord
@@ -21,6 +20,7 @@ from harness.tracking.ledger import Ledger
 from harness.tracking.mlflow.delivery import sync
 from harness.tracking.serialization import FINALS, dump_predictions, dump_record
 from harness.workspace import Workspace
+from tests.helpers.records import grouped
 
 STUDY = StudyRecord(
     family="cnn2d-fusion",

@@ -14,10 +14,7 @@ from typing import Any
 
 import pytest
 import typer
-from command import Benchmark, command
-from report_helpers import make_results, make_trial
 from rich.console import Console
-from terminal import frames, in_terminal
 
 from harness import cli
 from harness.console import LiveView, receiving
@@ -36,8 +33,10 @@ from harness.families import families
 from harness.records.trial import EpochRecord, Outcome, Reading, ReadingSource
 from harness.units import GIB
 from harness.workflows.list_families import families_page
+from tests.helpers.command import ROOT, Benchmark, command
+from tests.helpers.reports import make_results, make_trial
+from tests.helpers.terminal import frames, in_terminal
 
-ROOT = Path(__file__).parent.parent
 COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-8]|4[0-8]|9[0-7])[0-9;]*m")
 FUSION = make_results()
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from record_helpers import grouped
 
 from harness.records.final import EnsembleRecord, FinalRecord, FinalRole, FinalsRecord, OpeningRecord
 from harness.records.predictions import Predictions
@@ -24,6 +23,7 @@ from harness.records.study import (
 from harness.records.trial import EpochRecord, Outcome, Reading, ReadingSource, TimingRecord, TrialRecord
 from harness.scoring.metrics import track_scores
 from harness.units import GIB, MIB
+from tests.helpers.records import grouped
 
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 

@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from audio_helpers import RATE, write_audio
-from command import Benchmark, command, trial_numbers
 from mlflow import MlflowClient
 
 from harness import cli
@@ -24,6 +22,8 @@ from harness.records.trial import Outcome, TrialRecord
 from harness.settings import run_settings
 from harness.tracking.ledger import Ledger
 from harness.workspace import Workspace
+from tests.helpers.audio import RATE, write_audio
+from tests.helpers.command import Benchmark, command, trial_numbers
 
 Harness = Callable[..., tuple[int, str, str]]
 

@@ -9,10 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from browser import Browser, serving
 from matplotlib.image import imread
-from mlflow_helpers import PREDICTIONS, STUDY, trial
-from record_helpers import changed
 
 from harness.records.trial import Outcome
 from harness.tracking.ledger import Ledger
@@ -20,6 +17,9 @@ from harness.tracking.mlflow.delivery import sync
 from harness.tracking.mlflow.views import BEST_TRIALS, FAMILIES
 from harness.workflows.publish import artifacts, describe
 from harness.workspace import Workspace
+from tests.helpers.browser import Browser, serving
+from tests.helpers.mlflow import PREDICTIONS, STUDY, trial
+from tests.helpers.records import changed
 
 pytestmark = pytest.mark.slow  # starts a server and a browser
 

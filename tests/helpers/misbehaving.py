@@ -1,6 +1,6 @@
 """Configurations that misbehave when a child reads them; and, run as a script, a parent that waits to be killed.
 
-    python pool_children.py STORE FOLDER TRACK:DIGEST:LABEL...
+    python -m tests.helpers.misbehaving STORE FOLDER TRACK:DIGEST:LABEL...
 
 starts a trial that trains for hours, and prints the process id of its child after the first epoch.
 """
@@ -40,13 +40,12 @@ def trial_child() -> int:
 
 
 def main(store: str, folder: str, *tracks: str) -> None:
-    from model_helpers import changed, files_in, job_of
-
     from harness.features.fold import LabelledTrack
     from harness.trials.backend import EpochReported
     from harness.trials.local.backend import LocalBackend
     from harness.trials.local.fork_server import ForkServer
     from harness.vram.slots import CPU_SLOT
+    from tests.helpers.models import changed, files_in, job_of
 
     examples = [
         LabelledTrack(track, digest, int(label)) for track, digest, label in (text.split(":") for text in tracks)

@@ -1,6 +1,6 @@
 """MLflow's UI of a workspace in a real browser: Debian's chromium, without a display, driven by its own driver.
 
-As a command it makes the pictures of docs/mlflow.md: python tests/browser.py WORKSPACE docs/images
+As a command it makes the pictures of docs/mlflow.md: python -m tests.helpers.browser WORKSPACE docs/images
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A terminal for commands under test; `python tests/terminal.py COMMAND...` prints the last frame with a trial."""
+"""A terminal for commands under test.
+
+`python -m tests.helpers.terminal COMMAND...` prints the last frame with a trial.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line in a process of its own."""
+"""The command line, and programs of `tests.helpers`, in processes of their own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+"""The project's folder."""
 
 Done = subprocess.CompletedProcess[str]
 
@@ -31,6 +34,11 @@ class Benchmark:
 
 def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "harness.cli", *map(str, arguments)]
+
+
+def program(name: str, *arguments: object) -> list[str]:
+    """A module of `tests.helpers` as a command, to be started in `ROOT`."""
+    return [sys.executable, "-m", f"tests.helpers.{name}", *map(str, arguments)]
 
 
 def search(data: Path, workspace: Path) -> Benchmark:

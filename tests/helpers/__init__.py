@@ -1,0 +1,1 @@
+"""What tests share beside fixtures; what others need as well stands in `harness.testing`."""
