@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -230,3 +231,17 @@ def test_a_breach_is_found(modules: dict[str, str], message: str) -> None:
 
 def test_what_is_allowed_passes() -> None:
     assert not breaches({UNIT: "import re\nimport numpy", "reports.a": f"from {UNIT} import GIB\nimport matplotlib"})
+
+
+def test_every_module_has_its_line_in_the_documentation() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page[page.index("## Modules") : page.index("## One walk")]
+    listed = re.findall(r"^\| `([\w/]+\.py)`", table, re.MULTILINE)
+    paths = [
+        path.relative_to(ROOT).as_posix()
+        for package in (*PACKAGES, "benchmarks")
+        for path in (ROOT / package).rglob("*.py")
+        if not path.stem.startswith("__")
+    ]
+    assert [path for path in paths if not any(path.endswith(f"/{line}") or path == line for line in listed)] == []
+    assert [line for line in listed if not any(path.endswith(f"/{line}") or path == line for path in paths)] == []
