@@ -44,7 +44,7 @@ class Family:
         name: as in the command line and the entry point.
         description: one line for readers.
         input_spec: the part of the stored features, or the waveform, that a crop holds; of a family on embeddings, an
-            example of those that may be at hand.
+            example of those that may be available.
         space: suggests every hyperparameter and returns them by name, nothing else; `quick=True` asks for the small
             space of `--quick`, which lies within the full one, and still contains the baseline. That of a family on
             embeddings takes the names of those available as `embeddings`, and suggests one of them as `embedding`.
@@ -70,7 +70,7 @@ class Family:
 
     @property
     def on_embeddings(self) -> bool:
-        """Whether it needs to be told which embeddings are at hand."""
+        """Whether it needs to be told which embeddings are available."""
         return self.input_spec.kind == "embedding"
 
     @property
@@ -83,7 +83,7 @@ class Family:
         return self.embeddings[config["embedding"]] if self.embeddings else self.input_spec
 
     def with_embeddings(self, embeddings: Mapping[str, InputSpec]) -> Family:
-        """Return a family on embeddings with those that are at hand; the baseline takes the first."""
+        """Return a family on embeddings with those that are available; the baseline takes the first."""
         names = tuple(embeddings)
         space: Callable[..., Config] = self.space
         return replace(

@@ -23,7 +23,7 @@ POOLINGS = ("mean", "mean+deviation", "mean+max", "mean+deviation+max")
 
 
 def space(trial: Suggest, quick: bool, embeddings: Sequence[str] = ("musicnn",)) -> Config:
-    """Suggest an embedding among those at hand, and what is trained on it."""
+    """Suggest an embedding among those that are available, and what is trained on it."""
     config: dict[str, Value] = {
         "embedding": trial.suggest_categorical("embedding", list(embeddings)),
         "pooling": trial.suggest_categorical("pooling", POOLINGS[:2] if quick else POOLINGS),

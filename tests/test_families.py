@@ -6,6 +6,7 @@ import json
 import math
 import os
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 from types import ModuleType
@@ -125,8 +126,22 @@ def test_a_broken_package_is_named(monkeypatch: pytest.MonkeyPatch, value: objec
         families()
 
 
+@pytest.fixture(scope="module")
+def jax_steps() -> Iterator[subprocess.Popen[str]]:
+    """Every family trains on JAX, in a process of its own: one process has one back end."""
+    # Compiling takes longer than the few steps do, so it need not be done well.
+    hasty = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": hasty}
+    with subprocess.Popen(
+        program("jax_steps"), cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.kill()
+
+
 @pytest.mark.slow
 @every_family
+@pytest.mark.usefixtures("jax_steps")  # which goes on meanwhile
 def test_it_learns_twenty_crops_by_heart(family: Family, keras: ModuleType) -> None:
     """Trains: a network that cannot learn twenty crops of noise by heart has a gradient that does not flow."""
     from harness.trials.training.optimizer import compile_model
@@ -146,15 +161,13 @@ def test_it_learns_twenty_crops_by_heart(family: Family, keras: ModuleType) -> N
 
 
 @pytest.mark.slow
-def test_every_family_trains_on_jax_without_tensorflow() -> None:
-    """Trains, in a process of its own: one process has one back end."""
+@pytest.mark.usefixtures("keras")  # so that it stands behind the tests that go on meanwhile
+def test_every_family_trains_on_jax_without_tensorflow(jax_steps: subprocess.Popen[str]) -> None:
+    """Trains, in the fixture's process."""
     pytest.importorskip("jax")
-    # Compiling takes longer than the few steps do, so it need not be done well.
-    hasty = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": hasty}
-    done = subprocess.run(program("jax_steps"), cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout.splitlines()[-1])
+    out, err = jax_steps.communicate()
+    assert jax_steps.returncode == 0, err
+    answer = json.loads(out.splitlines()[-1])
     assert answer["tensorflow"] is False
     assert answer["losses"].keys() == FAMILIES.keys()
     for losses in answer["losses"].values():
