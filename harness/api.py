@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import UsageError
 from harness.records.study import StudyResults
-from harness.records.trial import TrialRecord
+from harness.records.trial import TrialRecord, best_trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,13 +72,16 @@ class Results:
         return pd.DataFrame([_row(trial) for results in self.results for trial in results.trials])
 
     def best(self, family: str) -> TrialRecord | None:
-        """Return the best trial of a family, by validation macro F1; None where none completed."""
-        found = [results.best for results in self.results if results.study.family == family]
-        return max(
-            (trial for trial in found if trial is not None),
-            key=lambda trial: trial.scores.valid_macro_f1 or 0.0,
-            default=None,
-        )
+        """Return the best trial of a family, by validation macro F1; None where none completed.
+
+        Raises:
+            UsageError: the family's studies cannot be compared, as they differ in data, protocol or limits.
+        """
+        found = [results for results in self.results if results.study.family == family]
+        if len({results.study.comparable_key for results in found}) > 1:
+            names = ", ".join(results.study.name for results in found)
+            raise UsageError(f"studies of {family} that cannot be compared: {names}. studies() has the best of each")
+        return best_trial([trial for results in found for trial in results.trials])
 
     def report(self) -> str:
         """Return the comparison in markdown, as `harness report` writes it."""

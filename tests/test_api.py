@@ -52,6 +52,16 @@ def test_results_come_as_frames(tmp_path: Path) -> None:
     assert STUDY.name in results._repr_html_()
 
 
+def test_studies_that_cannot_be_compared_have_no_best_trial(tmp_path: Path) -> None:
+    ledger = Ledger(Workspace(tmp_path))
+    longer = STUDY.model_copy(update={"name": f"{STUDY.name}-longer", "epochs": STUDY.epochs + 1})
+    for study in (STUDY, longer):
+        ledger.open_study(study)
+        ledger.write_trial(completed(0).model_copy(update={"study": study.name}), PREDICTIONS)
+    with pytest.raises(UsageError, match=f"cannot be compared: .*{longer.name}"):
+        harness.load_results(tmp_path).best(STUDY.family)
+
+
 def test_a_folder_without_results_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no finished trial"):
         harness.load_results(tmp_path)
