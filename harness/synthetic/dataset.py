@@ -77,7 +77,7 @@ def make(
     notice = _notice(artists=artists, tracks=tracks, seconds=seconds, seed=seed)
     plan = _plan(directory, artists=artists, tracks=tracks, seconds=seconds, seed=seed)
     try:
-        _claim(directory, notice)
+        _check_ownership(directory, notice)
         missing = [track for track in plan if not track.path.exists()]
         _make_tracks(missing, workers or min(4, os.cpu_count() or 1), len(plan), progress)
         # The table comes last: whoever finds it finds all of its tracks. A complete set is not written to.
@@ -133,7 +133,7 @@ recipe: {RECIPE}-{short_hash(styles_text())}
 """
 
 
-def _claim(directory: Path, notice: str) -> None:
+def _check_ownership(directory: Path, notice: str) -> None:
     """Put the notice into an empty folder, or find the same one there.
 
     Raises:
