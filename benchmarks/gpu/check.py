@@ -51,8 +51,8 @@ def prepare(choice: str, names: Sequence[str]) -> tuple[Device, tuple[Family, ..
     on_embeddings = ", ".join(family.name for family in chosen if family.on_embeddings)
     expect(
         not on_embeddings,
-        f"{on_embeddings}: what it hears with is no part of this check, and its head takes hardly any memory. Leave it "
-        "out.",
+        f"{on_embeddings}: its embedding networks are no part of this check, and its head takes hardly any memory. "
+        "Leave it out.",
     )
     return device, chosen
 

@@ -156,7 +156,7 @@ class LiveView:
         )
 
     def _seconds_left(self) -> float | None:
-        """Reckon with the mean time of the trials so far, and as many trials in the studies to come."""
+        """Estimate by the mean time of the trials so far, and as many trials in the studies to come."""
         ended = sum(self._outcomes.values()) - self._outcomes[Outcome.REFUSED]
         if self._since is None or not ended:
             return None

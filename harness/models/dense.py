@@ -1,4 +1,4 @@
-"""Dense layers on statistics over time of what a frozen network heard."""
+"""Dense layers on statistics over time of what a frozen network computed."""
 
 from __future__ import annotations
 

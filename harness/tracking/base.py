@@ -13,7 +13,7 @@ from harness.records.trial import EpochRecord, TrialRecord
 class Tracker(ABC):
     """Shows a search, while it runs, wherever runs are tracked.
 
-    A tracker is a window, never the store: the ledger has every result before a tracker hears of it, and the search
+    A tracker is a window, never the store: the ledger has every result before a tracker is told of it, and the search
     never asks a tracker for anything. `harness.testing.tracker_contract` holds every implementation to this.
 
     **Threads.** All methods are called from one thread, that of the driver. An implementation that talks to a server

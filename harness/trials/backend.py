@@ -7,7 +7,7 @@ Promises of a `TrialBackend`:
 
 **Order of events.** Those of one job come in the order in which they happened: epochs, folds, then exactly one
 `TrialEnded`, however the job ended: by itself, killed for its memory or time, or with its machine. Events of different
-jobs may interleave. After a job's `TrialEnded`, nothing more is heard of it and its key is free.
+jobs may interleave. After a job's `TrialEnded`, no event of it follows and its key is free.
 
 **Who answers what.** After an `EpochReported` or a `FoldReported` the job waits, memory and all, until `reply` says
 whether it goes on. Nothing else is answered. A reply to a job that has died meanwhile is thrown away.

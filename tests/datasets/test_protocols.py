@@ -242,9 +242,9 @@ def test_splitting_known_artists_is_measured() -> None:
     data = demo()
     split = assign(data, "random", 0)
     learned = {data.groups[track] for track in split.tracks(Partition.TRAIN)}
-    heard = sum(data.groups[track] in learned for track in split.tracks(Partition.VALID))
-    assert heard
-    assert f"{heard} of 20 held-out tracks" in (split.warning or "")
+    known = sum(data.groups[track] in learned for track in split.tracks(Partition.VALID))
+    assert known
+    assert f"{known} of 20 held-out tracks" in (split.warning or "")
     assert not split.grouped
 
 

@@ -264,8 +264,8 @@ def test_musicnn_is_the_network_that_its_authors_published(keras: ModuleType, wh
         tf.import_graph_def(kept, name="")
         for variable in (operation for operation in graph.get_operations() if operation.type == "VariableV2"):
             session.run(tf.raw_ops.Assign(ref=variable.outputs[0], value=weights[variable.name]))
-        heard, training = (f"model/Placeholder{end}:0" for end in ("", "_2"))
-        tags, penultimate = session.run(["model/Sigmoid:0", f"{pool[0]}:0"], {heard: patches[..., 0], training: False})
+        inputs, training = (f"model/Placeholder{end}:0" for end in ("", "_2"))
+        tags, penultimate = session.run(["model/Sigmoid:0", f"{pool[0]}:0"], {inputs: patches[..., 0], training: False})
     answer = musicnn.build(weights).predict_on_batch(patches)
     np.testing.assert_allclose(answer["tags"], tags, atol=1e-5)
     np.testing.assert_allclose(answer["penultimate"], penultimate, atol=1e-3)

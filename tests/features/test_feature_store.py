@@ -189,7 +189,7 @@ def test_variants_lie_beside_the_tracks_that_are_trained_on(data: Dataset, store
         features, waveform = store.features(trained.digest, number), store.waveform(trained.digest, number)
         assert features.shape == store.features(trained.digest).shape
         assert waveform.shape == store.waveform(trained.digest).shape
-        # Both are of the same augmented copy: the one reckons with floats, the other is stored as 16-bit integers.
+        # Both are of the same augmented copy: the one is computed in floats, the other is stored as 16-bit integers.
         again = extract((waveform / 32768).astype(np.float32))
         assert (
             np.corrcoef(

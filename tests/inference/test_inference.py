@@ -186,9 +186,9 @@ def test_final_renews_the_card_where_the_champion_is_registered(bench: Bench) ->
 
 def test_an_answer_is_shown_with_its_most_probable_genres_and_over_time() -> None:
     crops = np.array([[0.9, 0.1, 0.0], [0.5, 0.5, 0.0], [0.1, 0.3, 0.6]], np.float32)
-    heard = TrackPrediction(("jazz", "rock", "pop"), ((0.0, 20.0), (20.0, 40.0), (40.0, 65.2)), crops)
-    assert line(heard) == "jazz 50 %, rock 30 %, pop 20 %"
-    strips = timeline(heard)
+    prediction = TrackPrediction(("jazz", "rock", "pop"), ((0.0, 20.0), (20.0, 40.0), (40.0, 65.2)), crops)
+    assert line(prediction) == "jazz 50 %, rock 30 %, pop 20 %"
+    strips = timeline(prediction)
     assert strips == [
         "  jazz " + "█" * 20 + "▒" * 20 + " " * 20,
         "  pop  " + " " * 40 + "▒" * 20,
@@ -198,7 +198,7 @@ def test_an_answer_is_shown_with_its_most_probable_genres_and_over_time() -> Non
         ("jazz", "rock"), tuple((float(s), s + 1.0) for s in range(500)), np.full((500, 2), 0.5, np.float32)
     )
     assert {len(strip) for strip in timeline(long)} == {7 + 60}
-    record = heard.record()
+    record = prediction.record()
     assert record["genre"] == "jazz"
     assert [crop["genre"] for crop in record["crops"]] == ["jazz", "jazz", "pop"]
     assert record["crops"][2]["end_seconds"] == 65.2
@@ -398,7 +398,7 @@ def probabilities(answers: list[dict[str, Any]]) -> list[dict[str, float]]:
 
 
 @pytest.mark.slow
-def test_predict_says_what_the_search_heard(
+def test_predict_says_what_the_search_predicted(
     best: tuple[StudyResults, TrialRecord], songs: list[Path], answers: list[dict[str, Any]]
 ) -> None:
     """Runs a search, and a command that imports the framework."""
@@ -446,8 +446,8 @@ def test_an_exported_folder_answers_alike_by_itself(
     example = [sys.executable, tmp_path / "model" / "classify.py", *songs]
     shown = subprocess.run(list(map(str, example)), capture_output=True, text=True, cwd=tmp_path, check=True)
     assert shown.stderr == ""
-    heard = [json.loads(text) for text in shown.stdout.splitlines()]
-    assert probabilities(heard) == probabilities(answers)
+    predictions = [json.loads(text) for text in shown.stdout.splitlines()]
+    assert probabilities(predictions) == probabilities(answers)
     with resolve.open_model(tmp_path / "absent", str(tmp_path / "model"), None, tmp_path) as bundle:
         assert Classifier.load(bundle).genres == ("high", "low", "middle", "top")
 
@@ -497,9 +497,9 @@ def answers_at(address: str) -> bool:
 def test_mlflow_serves_alike_from_paths(served: str, songs: list[Path], answers: list[dict[str, Any]]) -> None:
     """Runs a search, and MLflow's own server, which imports the framework."""
     rows = {"dataframe_records": [{"audio": str(song)} for song in songs]}
-    heard = requests.post(f"{served}/invocations", json=rows, timeout=300).json()["predictions"]
-    assert [answer.pop("genre") for answer in heard] == [answer["genre"] for answer in answers]
-    assert heard == probabilities(answers)
+    predictions = requests.post(f"{served}/invocations", json=rows, timeout=300).json()["predictions"]
+    assert [answer.pop("genre") for answer in predictions] == [answer["genre"] for answer in answers]
+    assert predictions == probabilities(answers)
 
 
 @pytest.mark.slow
@@ -540,9 +540,11 @@ def test_mlflow_answers_alike_from_waveforms_and_shows_the_card(
     model = load_model(str(folder))
     assert seen == [before]
     waveforms = [soundfile.read(song, dtype="float32")[0].tolist() for song in songs]
-    heard = model.predict(pandas.DataFrame({"samples": waveforms, "rate": [RATE] * len(songs)}))
+    predictions = model.predict(pandas.DataFrame({"samples": waveforms, "rate": [RATE] * len(songs)}))
     np.testing.assert_allclose(
-        heard[["high", "low", "middle", "top"]], [list(each.values()) for each in probabilities(answers)], atol=1e-6
+        predictions[["high", "low", "middle", "top"]],
+        [list(each.values()) for each in probabilities(answers)],
+        atol=1e-6,
     )
     example = model.predict(model.input_example)
     assert example[["high", "low", "middle", "top"]].sum(axis=1).tolist() == pytest.approx([1.0])
@@ -565,10 +567,10 @@ def test_a_model_on_embeddings_carries_the_network_that_it_hears_with(keras: Mod
     frames = extractor.embed(np.divide(quantised(waveform), FULL_SCALE, dtype=np.float32))
     shutil.rmtree(network)
 
-    heard = Classifier.load(tmp_path / "bundle").samples(waveform, SAMPLE_RATE)
-    assert [round(start) for start, _ in heard.spans] == [0, 20, 40]
-    expected = [frames[:, round(2 * start) :][:, :60] for start, _ in heard.spans]
-    np.testing.assert_allclose(heard.crops, head.predict_on_batch(np.stack(expected)[..., None]), atol=1e-6)
+    prediction = Classifier.load(tmp_path / "bundle").samples(waveform, SAMPLE_RATE)
+    assert [round(start) for start, _ in prediction.spans] == [0, 20, 40]
+    expected = [frames[:, round(2 * start) :][:, :60] for start, _ in prediction.spans]
+    np.testing.assert_allclose(prediction.crops, head.predict_on_batch(np.stack(expected)[..., None]), atol=1e-6)
 
 
 @pytest.mark.slow
@@ -577,13 +579,13 @@ def test_many_crops_are_answered_in_their_order(keras: ModuleType, benchmark: Be
     waveform = noise("long", 3.0 * (BATCH + 2), SAMPLE_RATE)
     with resolve.open_model(benchmark.workspace, None, None, tmp_path) as bundle:
         classifier = Classifier.load(bundle)
-        heard = classifier.samples(waveform, SAMPLE_RATE)
+        prediction = classifier.samples(waveform, SAMPLE_RATE)
     input_spec = classifier.input_spec
     features = extract(waveform)[input_spec.start : input_spec.stop]
     crops = np.stack(
         [crop(features, input_spec, start) for start in crop_starts(features.shape[1], input_spec.length).tolist()]
     )
     assert len(crops) > BATCH
-    np.testing.assert_allclose(heard.crops, classifier.network().predict_on_batch(crops), atol=1e-5)
+    np.testing.assert_allclose(prediction.crops, classifier.network().predict_on_batch(crops), atol=1e-5)
     with pytest.raises(DataError, match="waveform of 5 samples at 22050 Hz: too short"):
         classifier.samples(np.ones(5, np.float32), SAMPLE_RATE)

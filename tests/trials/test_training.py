@@ -66,9 +66,9 @@ def test_a_crop_holds_the_rows_of_its_view() -> None:
 def test_a_short_track_is_repeated_from_its_beginning() -> None:
     np.testing.assert_array_equal(crop(np.array([[1.0, 2.0, 3.0]]), ROWS, 0)[0, :, 0], [1, 2, 3, 1, 2, 3, 1, 2, 3, 1])
     samples = np.array([-32768, 16384], np.int16)
-    heard = crop(samples, replace(WAVEFORM_INPUT, length=5), 0)
-    assert heard.dtype == np.float32
-    np.testing.assert_array_equal(heard[:, 0], [-1, 0.5, -1, 0.5, -1])
+    cropped = crop(samples, replace(WAVEFORM_INPUT, length=5), 0)
+    assert cropped.dtype == np.float32
+    np.testing.assert_array_equal(cropped[:, 0], [-1, 0.5, -1, 0.5, -1])
 
 
 def test_every_crop_of_every_track_votes_once_in_batches_of_one_size() -> None:
