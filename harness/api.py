@@ -95,6 +95,10 @@ class Results:
 
         return build_report(self.results).pictures
 
+    def __repr__(self) -> str:
+        """Name the studies; the records themselves would fill a screen."""
+        return f"Results({', '.join(results.study.name for results in self.results)})"
+
     def _repr_html_(self) -> str:
         """Show the table of studies in a notebook."""
         return str(self.studies().to_html(index=False))

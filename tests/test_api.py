@@ -50,6 +50,7 @@ def test_results_come_as_frames(tmp_path: Path) -> None:
     assert results.report().startswith("# ")
     assert all(picture.lstrip().startswith(b"<") for picture in results.figures().values())
     assert STUDY.name in results._repr_html_()
+    assert repr(results) == f"Results({STUDY.name})"
 
 
 def test_studies_that_cannot_be_compared_have_no_best_trial(tmp_path: Path) -> None:
