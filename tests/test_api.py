@@ -11,7 +11,9 @@ import pytest
 
 import harness
 from harness.errors import UsageError
+from harness.settings import RunSettings
 from harness.tracking.ledger import Ledger
+from harness.units import GIB
 from harness.workspace import Workspace
 from tests.helpers.command import ROOT
 from tests.helpers.ledger import PREDICTIONS, STUDY, completed
@@ -50,6 +52,8 @@ def test_results_come_as_frames(tmp_path: Path) -> None:
     assert results.report().startswith("# ")
     assert all(picture.lstrip().startswith(b"<") for picture in results.figures().values())
     assert STUDY.name in results._repr_html_()
+    assert repr(results) == f"Results of {STUDY.name}"
+    assert results.figures()._repr_html_().count("<img ") == len(results.figures()) > 0
 
 
 def test_studies_that_cannot_be_compared_have_no_best_trial(tmp_path: Path) -> None:
@@ -65,6 +69,27 @@ def test_studies_that_cannot_be_compared_have_no_best_trial(tmp_path: Path) -> N
 def test_a_folder_without_results_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no finished trial"):
         harness.load_results(tmp_path)
+
+
+def test_a_function_is_told_what_the_command_line_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    told: list[RunSettings] = []
+    monkeypatch.setattr("harness.workflows.run.run", lambda settings, families, notify: told.append(settings) or ())
+    monkeypatch.setattr("harness.workflows.dry_run.dry_run", lambda settings, families, notify: told.append(settings))
+    (tmp_path / "more.toml").write_text("epochs = 7\ntrials = 9\n")
+    ran = harness.run("all", data="~/music", trials=2, vram_budget="2GiB", embedding=["~/net"], config="~/more.toml")
+    planned = harness.run(["cnn1d-raw", "cnn2d-mfcc"], dry_run=True, quick=True, workspace=tmp_path)
+    assert not ran.results
+    assert repr(planned) == "Results of no study"
+    first, second = told
+    assert (first.dataset.data, first.dataset.embedding) == (tmp_path / "music", (str(tmp_path / "net"),))
+    assert (first.search.trials, first.search.epochs, first.budget.vram_budget) == (2, 7, 2 * GIB)
+    assert (second.families, second.search.trials, second.stores.workspace) == (
+        ("cnn1d-raw", "cnn2d-mfcc"),
+        3,
+        tmp_path,
+    )
+    assert second.dry_run
 
 
 def test_a_setting_that_does_not_exist_names_the_nearest() -> None:
