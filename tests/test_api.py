@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -124,3 +126,29 @@ def test_a_script_without_a_guard_runs_once_and_a_program_without_a_file_goes_on
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])[1] == 2
     assert (tmp_path / "ran").read_text() == "once once "
+
+
+@pytest.mark.slow
+def test_a_notebook_s_kernel_runs_a_benchmark(tones: Path, tmp_path: Path) -> None:
+    """Trains a trial, in a kernel."""
+    pytest.importorskip("ipykernel", reason="not installed: ipykernel")
+    manager = pytest.importorskip("jupyter_client.manager", reason="not installed: jupyter_client")
+    kernel, client = manager.start_new_kernel(cwd=str(tmp_path), env={**os.environ, "PYTHONPATH": str(ROOT)})
+    shown: list[dict[str, Any]] = []
+    try:
+        for cell in (SCRIPT.format(data=str(tones), trials=1), "results", "results.figures()"):
+            answer = client.execute_interactive(cell, output_hook=shown.append, timeout=600)
+            assert answer["content"]["status"] == "ok", answer["content"]
+    finally:
+        client.stop_channels()
+        kernel.shutdown_kernel(now=True)
+    printed = "".join(each["content"]["text"] for each in shown if each["msg_type"] == "stream")
+    assert '[["completed"], 1, 0]' in printed
+    assert "cnn2d-mfcc · trial 0 · completed" in printed
+    drawn = [each["content"]["data"]["text/html"] for each in shown if each["msg_type"] == "update_display_data"]
+    assert any("cnn2d-mfcc 0" in each for each in drawn)
+    assert drawn[-1] == ""
+    table, pictures = (each["content"]["data"]["text/html"] for each in shown if each["msg_type"] == "execute_result")
+    assert "cnn2d-mfcc" in table
+    assert "<img " in pictures
+    assert (tmp_path / "ran").read_text() == "once "
