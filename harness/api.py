@@ -11,7 +11,9 @@ A script needs no guard around it: the processes that train leave its `__main__`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import base64
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +26,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True, eq=False)
+class Figures(dict[str, bytes]):
+    """The pictures of a report, SVG, by file name; a notebook shows them."""
+
+    def _repr_html_(self) -> str:
+        encoded = {name: base64.b64encode(picture).decode("ascii") for name, picture in self.items()}
+        return "".join(f'<img alt="{name}" src="data:image/svg+xml;base64,{each}">' for name, each in encoded.items())
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Results:
     """Studies with all that came of them.
 
@@ -89,35 +99,46 @@ class Results:
 
         return build_report(self.results).markdown
 
-    def figures(self) -> dict[str, bytes]:
+    def figures(self) -> Figures:
         """Return the pictures of the report, SVG, by file name."""
         from reports.document import build_report
 
-        return build_report(self.results).pictures
+        return Figures(build_report(self.results).pictures)
 
     def __repr__(self) -> str:
         """Name the studies; the records themselves would fill a screen."""
-        return f"Results({', '.join(results.study.name for results in self.results)})"
+        return f"Results of {', '.join(results.study.name for results in self.results) or 'no study'}"
 
     def _repr_html_(self) -> str:
         """Show the table of studies in a notebook."""
         return str(self.studies().to_html(index=False))
 
 
-def run(families: str | Sequence[str] = "all", *, config: str | Path | None = None, **options: Any) -> Results:
+def run(
+    families: str | Sequence[str] = "all",
+    *,
+    data: str | Path | None = None,
+    trials: int | None = None,
+    workspace: str | Path | None = None,
+    config: str | Path | None = None,
+    **options: object,
+) -> Results:
     """Search the hyperparameters of families, or go on with a search that was interrupted.
 
-    Progress is shown as `harness run` shows it: a live view on a terminal, and in a notebook with ipywidgets; plain
-    lines elsewhere. Ctrl-C, or a notebook's stop button, leaves a workspace with which the same call goes on.
+    Progress is shown as `harness run` shows it: a live view on a terminal and in a notebook, plain lines elsewhere.
+    Ctrl-C, or a notebook's stop button, leaves a workspace with which the same call goes on.
 
     Args:
         families: by name; `all` for those that are not optional.
+        data: a folder of genre folders; the built-in synthetic set unless told otherwise.
+        trials: total of trials a family; those that ended count.
+        workspace: the folder where everything goes, `workspace` unless told otherwise.
         config: a TOML file of settings; options override it.
-        options: the settings of `harness run`, by the names of its long options with underscores: `data`, `trials`,
-            `epochs`, `vram_budget`, `workspace`, ...
+        options: the other settings of `harness run`, by the names of its long options with underscores: `epochs`,
+            `seed`, `vram_budget`, `quick`, ... Sizes and durations may be text: `6GiB`, `30m`.
 
     Returns:
-        The studies that were asked for.
+        The studies that were asked for; none with `dry_run`.
 
     Raises:
         HarnessError: something is the caller's to mend; the message says what.
@@ -125,13 +146,21 @@ def run(families: str | Sequence[str] = "all", *, config: str | Path | None = No
     from harness.console import LiveView, watching
     from harness.families import select
     from harness.settings import run_settings
+    from harness.workflows.dry_run import dry_run
     from harness.workflows.run import run as run_benchmark
 
     names = (families,) if isinstance(families, str) else tuple(families)
-    settings = run_settings({**_with_homes(options), "families": names}, Path(config) if config is not None else None)
+    given = {"families": names, "data": data, "trials": trials, "workspace": workspace, **options}
+    settings = run_settings(
+        {name: _without_tilde(value) for name, value in given.items()},
+        Path(config).expanduser() if config is not None else None,
+    )
     chosen = select(settings.families)
     view = LiveView(len(chosen), settings.stores.workspace, settings.search.time_limit)
     with watching(False, view) as notify:
+        if settings.dry_run:
+            dry_run(settings, chosen, notify)
+            return Results(())
         return Results(run_benchmark(settings, chosen, notify))
 
 
@@ -149,10 +178,11 @@ def load_results(workspace: str | Path = "workspace", *, tracking_uri: str | Non
     return Results(tuple(stored_studies(Path(workspace).expanduser(), tracking_uri)))
 
 
-def _with_homes(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options whose paths do not begin with a tilde: no shell has seen them."""
-    paths = {name: Path(options[name]).expanduser() for name in ("data", "groups", "workspace") if options.get(name)}
-    return {**options, **paths}
+def _without_tilde(value: object) -> object:
+    """Return an option whose paths do not begin with a tilde: no shell has seen it."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_without_tilde, value))
+    return os.path.expanduser(value) if isinstance(value, str | Path) else value
 
 
 def _row(trial: TrialRecord) -> dict[str, Any]:

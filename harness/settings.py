@@ -9,14 +9,16 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from harness.errors import UsageError
-from harness.units import GIB, parse_duration, parse_size
+from harness.units import parse_duration, parse_size
 from harness.workspace import Workspace
 
 
@@ -50,27 +52,33 @@ def _count(value: Any) -> Any:
     return value
 
 
-def _setting(default: Any, text: str, metavar: str | None = None, **limits: Any) -> Any:
-    """Describe a setting: its default, its line of help, what stands for its value there, and its limits."""
-    return Field(default=default, description=text, json_schema_extra={"metavar": metavar}, **limits)
-
-
 Size = Annotated[int, _text(parse_size)]
 Duration = Annotated[float, _text(parse_duration)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_some)]
 Jobs = Annotated[int | Literal["auto"], BeforeValidator(_count)]
 
-QUICK = {"trials": 3, "epochs": 4}
-"""Defaults of `--quick`."""
-
 MUSICNN = "musicnn"
 """Names an embedding that is downloaded; others are named by their files."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How a setting looks as an option, and what `--quick` makes of it.
+
+    Attributes:
+        metavar: stands for its value in a help text; None for the name of its type.
+        quick: its default with `--quick`; None for the same.
+    """
+
+    metavar: str | None = None
+    quick: int | None = None
 
 
 class Settings(BaseModel):
     """Base of all groups: immutable, and strict about unknown names. Sizes are in bytes, durations in seconds.
 
-    Both may be given as text (`8GiB`, `30m`).
+    Both may be given as text (`8GiB`, `30m`). The description of a field is the help of its option, to which the
+    command line adds the default.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,47 +87,54 @@ class Settings(BaseModel):
 class DatasetSettings(Settings):
     """The music, and how it is split."""
 
-    data: Path | None = _setting(None, "Folder of genre folders. (default: the synthetic set)")
-    protocol: str = _setting("auto", "auto, random, fault_filtered, group, kfold:K or FILE.csv. (default: auto)")
-    groups: Path | None = _setting(None, "Artists: track,artist.", "FILE.csv")
-    skip_bad: bool = _setting(False, "Go on without unusable files.")
-    embedding: Texts = _setting(
-        (MUSICNN,), "What `pretrained` embeds with: YAMNet's .tflite, a SavedModel's folder, …", "FILE|musicnn"
+    data: Path | None = Field(default=None, description="Folder of genre folders. (default: the synthetic set)")
+    protocol: str = Field(default="auto", description="auto, random, fault_filtered, group, kfold:K or FILE.csv.")
+    groups: Annotated[Path | None, Shown("FILE.csv")] = Field(default=None, description="Artists: track,artist.")
+    skip_bad: bool = Field(default=False, description="Go on without unusable files.")
+    embedding: Annotated[Texts, Shown("FILE|musicnn")] = Field(
+        default=(MUSICNN,), description="What `pretrained` embeds with: YAMNet's .tflite, a SavedModel's folder, …"
     )
 
 
 class SearchSettings(Settings):
     """How much is tried, and from which seed."""
 
-    trials: int = _setting(20, "Total of trials a family. (default: 20; 3 if --quick)", ge=1)
-    time_limit: Duration | None = _setting(None, "For all families; split evenly.", "30m", gt=0)
-    trial_time_limit: Duration | None = _setting(None, "Training time of one trial.", "5m", gt=0)
-    epochs: int = _setting(30, "Most epochs a trial. (default: 30; 4 if --quick)", ge=1)
-    seed: int = _setting(0, "(default: 0)", ge=0)
-    deterministic: bool = _setting(False, "Same bits on every run.")
-    quick: bool = _setting(False, "Small spaces, few epochs, for two cores.")
+    trials: Annotated[int, Shown(quick=3)] = Field(default=20, ge=1, description="Total of trials a family.")
+    time_limit: Annotated[Duration | None, Shown("30m")] = Field(
+        default=None, gt=0, description="For all families; split evenly."
+    )
+    trial_time_limit: Annotated[Duration | None, Shown("5m")] = Field(
+        default=None, gt=0, description="Training time of one trial."
+    )
+    epochs: Annotated[int, Shown(quick=4)] = Field(default=30, ge=1, description="Most epochs a trial.")
+    seed: int = Field(default=0, ge=0, description="Another one, another search.")
+    deterministic: bool = Field(default=False, description="Same bits on every run.")
+    quick: bool = Field(default=False, description="Small spaces, few epochs, for two cores.")
 
 
 class BudgetSettings(Settings):
     """What a trial may take of a device."""
 
-    vram_budget: Size = _setting(8 * GIB, "Most GPU memory that a trial may hold. (default: 8GiB)", "8GiB", gt=0)
-    min_micro_batch: int = _setting(8, "Smallest micro-batch. (default: 8)", ge=1)
+    # As text, so that the help shows it as it is written.
+    vram_budget: Annotated[Size, Shown("8GiB")] = Field(
+        default="8GiB", gt=0, validate_default=True, description="Most GPU memory that a trial may hold."
+    )
+    min_micro_batch: int = Field(default=8, ge=1, description="Smallest micro-batch.")
 
 
 class ComputeSettings(Settings):
     """Where trials run, and how many at once."""
 
-    device: str = _setting("auto", "(default: auto)", "auto|cpu|gpu:N")
-    jobs: Jobs = _setting(1, "Trials at once. (default: 1)", "N|auto")
+    device: Annotated[str, Shown("auto|cpu|gpu:N")] = Field(default="auto", description="What trials compute on.")
+    jobs: Annotated[Jobs, Shown("N|auto")] = Field(default=1, description="Trials at once.")
 
 
 class StoreSettings(Settings):
     """Where results are kept."""
 
-    workspace: Path = _setting(Path("workspace"), "(default: workspace)")
-    storage: str | None = _setting(None, "Optuna's storage.", "URL")
-    tracking_uri: str | None = _setting(None, "MLflow's server or store.", "URI")
+    workspace: Path = Field(default=Path("workspace"), description="Folder with everything a benchmark produced.")
+    storage: Annotated[str | None, Shown("URL")] = Field(default=None, description="Optuna's storage.")
+    tracking_uri: Annotated[str | None, Shown("URI")] = Field(default=None, description="MLflow's server or store.")
 
     @property
     def place(self) -> Workspace:
@@ -140,7 +155,7 @@ class RunSettings(Settings):
     """The settings of `harness run`; made from their flat names, kept in groups."""
 
     families: tuple[str, ...] = ("all",)
-    dry_run: bool = _setting(False, "Show the plan; train nothing.")
+    dry_run: bool = Field(default=False, description="Show the plan; train nothing.")
     dataset: DatasetSettings = DatasetSettings()
     search: SearchSettings = SearchSettings()
     budget: BudgetSettings = BudgetSettings()
@@ -185,12 +200,18 @@ GROUPS: dict[str, type[Settings]] = {
     "compute": ComputeSettings,
     "stores": StoreSettings,
 }
+"""The groups of `RunSettings`, by the names of their fields."""
 
 
-def setting_fields() -> dict[str, Any]:
+def setting_fields() -> dict[str, FieldInfo]:
     """Return the fields of all settings but the families, by their flat names, in the order of the help."""
     found = {name: field for kind in GROUPS.values() for name, field in kind.model_fields.items()}
     return {**found, "dry_run": RunSettings.model_fields["dry_run"]}
+
+
+def shown(field: FieldInfo) -> Shown:
+    """Return how a setting looks as an option."""
+    return next((each for each in field.metadata if isinstance(each, Shown)), Shown())
 
 
 def cache() -> Path:
@@ -209,12 +230,12 @@ def run_settings(options: Mapping[str, Any], config: Path | None = None) -> RunS
         UsageError: the file cannot be read, or a setting is unknown or out of range.
     """
     given = {key: value for key, value in options.items() if value is not None}
-    for name in given.keys() - setting_fields().keys() - {"families"}:
-        raise UsageError(_unknown(name))
+    _check_names(name for name in given if name != "families")
     stored = _read(config) if config is not None else {}
     merged = {**stored, **given}
     if merged.get("quick"):
-        merged = {**QUICK, **merged}
+        small = {name: shown(field).quick for name, field in setting_fields().items()}
+        merged = {**{name: value for name, value in small.items() if value is not None}, **merged}
     try:
         return RunSettings.model_validate(merged)
     except ValidationError as error:
@@ -237,13 +258,19 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"--config {path}: cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--config {path}: not valid TOML ({error}).") from error
-    for name in stored.keys() - setting_fields().keys():
-        raise UsageError(f"{path}: {_unknown(name)}")
+    _check_names(stored, f"{path}: ")
     return stored
 
 
-def _unknown(name: str) -> str:
+def _check_names(names: Iterable[str], where: str = "") -> None:
+    """Make sure that all names are those of settings.
+
+    Raises:
+        UsageError: one is not; the message begins with `where`, and suggests the nearest.
+    """
     known = sorted(setting_fields())
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"no setting is called {name!r}.{hint} There are: {', '.join(known)}."
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise UsageError(f"{where}no setting is called {name!r}.{hint} There are: {', '.join(known)}.")

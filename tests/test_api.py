@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jupyter_client.manager import start_new_kernel
 
 import harness
 from harness.errors import UsageError
+from harness.settings import RunSettings
 from harness.tracking.ledger import Ledger
+from harness.units import GIB
 from harness.workspace import Workspace
 from tests.helpers.command import ROOT
 from tests.helpers.ledger import PREDICTIONS, STUDY, completed
@@ -50,7 +55,8 @@ def test_results_come_as_frames(tmp_path: Path) -> None:
     assert results.report().startswith("# ")
     assert all(picture.lstrip().startswith(b"<") for picture in results.figures().values())
     assert STUDY.name in results._repr_html_()
-    assert repr(results) == f"Results({STUDY.name})"
+    assert repr(results) == f"Results of {STUDY.name}"
+    assert results.figures()._repr_html_().count("<img ") == len(results.figures()) > 0
 
 
 def test_studies_that_cannot_be_compared_have_no_best_trial(tmp_path: Path) -> None:
@@ -68,6 +74,27 @@ def test_a_folder_without_results_is_said(tmp_path: Path) -> None:
         harness.load_results(tmp_path)
 
 
+def test_a_function_is_told_what_the_command_line_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    told: list[RunSettings] = []
+    monkeypatch.setattr("harness.workflows.run.run", lambda settings, families, notify: told.append(settings) or ())
+    monkeypatch.setattr("harness.workflows.dry_run.dry_run", lambda settings, families, notify: told.append(settings))
+    (tmp_path / "more.toml").write_text("epochs = 7\ntrials = 9\n")
+    ran = harness.run("all", data="~/music", trials=2, vram_budget="2GiB", embedding=["~/net"], config="~/more.toml")
+    planned = harness.run(["cnn1d-raw", "cnn2d-mfcc"], dry_run=True, quick=True, workspace=tmp_path)
+    assert not ran.results
+    assert repr(planned) == "Results of no study"
+    first, second = told
+    assert (first.dataset.data, first.dataset.embedding) == (tmp_path / "music", (str(tmp_path / "net"),))
+    assert (first.search.trials, first.search.epochs, first.budget.vram_budget) == (2, 7, 2 * GIB)
+    assert (second.families, second.search.trials, second.stores.workspace) == (
+        ("cnn1d-raw", "cnn2d-mfcc"),
+        3,
+        tmp_path,
+    )
+    assert second.dry_run
+
+
 def test_a_setting_that_does_not_exist_names_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"no setting is called 'trails'\. Did you mean 'trials'"):
         harness.run("cnn2d-mfcc", trails=3)
@@ -78,25 +105,42 @@ import json, sys
 from harness import load_results, run
 with open("ran", "a") as file:
     file.write("once ")
-results = run("cnn2d-mfcc", data={data!r}, quick=True, epochs=1, trials={trials}, device="cpu", workspace="work")
+results = run("cnn2d-mfcc", data={data!r}, quick=True, epochs=1, trials=1, device="cpu", workspace="work")
 loaded = load_results("work")
 print(json.dumps([results.trials()["outcome"].tolist(), len(loaded.trials()), results.best("cnn2d-mfcc").number]))
 """
 
 
 @pytest.mark.slow
-def test_a_script_without_a_guard_runs_once_and_a_program_without_a_file_goes_on(tones: Path, tmp_path: Path) -> None:
-    """Trains two trials: a child that imported `__main__` again would run the script again, or find none to import."""
+def test_a_script_without_a_guard_runs_once(tones: Path, tmp_path: Path) -> None:
+    """Trains a trial: a child that imported `__main__` again would run the script again."""
     script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(data=str(tones), trials=1))
+    script.write_text(SCRIPT.format(data=str(tones)))
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == [["completed"], 1, 0]
     assert (tmp_path / "ran").read_text() == "once "
 
-    # As in a notebook, `__main__` has no file.
-    program = SCRIPT.format(data=str(tones), trials=2)
-    done = subprocess.run([sys.executable], input=program, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1])[1] == 2
-    assert (tmp_path / "ran").read_text() == "once once "
+
+@pytest.mark.slow
+def test_a_notebook_s_kernel_runs_a_benchmark(tones: Path, tmp_path: Path) -> None:
+    """Trains a trial, in a kernel, whose `__main__` has no file that a child could import."""
+    kernel, client = start_new_kernel(cwd=str(tmp_path), env={**os.environ, "PYTHONPATH": str(ROOT)})
+    shown: list[dict[str, Any]] = []
+    try:
+        for cell in (SCRIPT.format(data=str(tones)), "results", "results.figures()"):
+            answer = client.execute_interactive(cell, output_hook=shown.append, timeout=600)
+            assert answer["content"]["status"] == "ok", answer["content"]
+    finally:
+        client.stop_channels()
+        kernel.shutdown_kernel(now=True)
+    printed = "".join(each["content"]["text"] for each in shown if each["msg_type"] == "stream")
+    assert '[["completed"], 1, 0]' in printed
+    assert "cnn2d-mfcc · trial 0 · completed" in printed
+    drawn = [each["content"]["data"]["text/html"] for each in shown if each["msg_type"] == "update_display_data"]
+    assert any("cnn2d-mfcc 0" in each for each in drawn)
+    assert drawn[-1] == ""
+    table, pictures = (each["content"]["data"]["text/html"] for each in shown if each["msg_type"] == "execute_result")
+    assert "cnn2d-mfcc" in table
+    assert "<img " in pictures
+    assert (tmp_path / "ran").read_text() == "once "

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import INTERRUPTED, NO_COMPLETED_TRIAL, Json, Workspace, families_beginning
+from harness.cli.options import NO_COMPLETED_TRIAL, Json, Workspace, families_beginning, resumable
 
 
 def final(
@@ -36,12 +36,8 @@ def final(
     from harness.console import watching
     from harness.workflows.final_test import final_test
 
-    try:
-        with watching(as_json) as notify:
-            results = final_test(workspace, families or [], final_seeds, reopen_test, notify)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on from here", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    with resumable(), watching(as_json) as notify:
+        results = final_test(workspace, families or [], final_seeds, reopen_test, notify)
     typer.echo(f"report: {layout.Workspace(workspace).report}", err=as_json)
     if not any(result.finals and any(run.tracks for run in result.finals.runs) for result in results):
         raise typer.Exit(NO_COMPLETED_TRIAL)

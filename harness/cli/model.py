@@ -29,30 +29,20 @@ def predict(
         harness predict *.flac --json --model models:/gtzan-cnn2d-fusion@champion
     """
     from harness.inference.card import introduction
-    from harness.inference.pipeline import Classifier
-    from harness.inference.resolve import open_model
     from harness.inference.text import line, timeline
-    from harness.processes import redirected
-    from harness.settings import cache
+    from harness.workflows.model import classify, open_classifier
 
     failed = False
-    with open_model(workspace, model, tracking_uri, cache()) as bundle:
-        classifier = Classifier.load(bundle)
+    with open_classifier(workspace, model, tracking_uri) as classifier:
         typer.echo(introduction(classifier.about), err=True)
-        for path in audio:
-            try:
-                with redirected(2):  # of notes that decoders and the framework print
-                    answer = classifier.file(path)
-            except DataError as error:
-                typer.echo(f"error: {error}", err=True)
+        for path, answer in classify(classifier, audio):
+            if isinstance(answer, DataError):
+                typer.echo(f"error: {answer}", err=True)
                 failed = True
-                continue
-            if as_json:
+            elif as_json:
                 typer.echo(json.dumps({"file": str(path), **answer.record()}))
-                continue
-            typer.echo(f"{path}: {line(answer)}")
-            if over_time:
-                typer.echo("\n".join(timeline(answer)))
+            else:
+                typer.echo("\n".join([f"{path}: {line(answer)}", *(timeline(answer) if over_time else [])]))
     if failed:
         raise typer.Exit(DataError.exit_code)
 
@@ -69,14 +59,7 @@ def export(
 
         harness export my-model && python my-model/classify.py song.mp3
     """
-    from harness.inference import bundle as bundles
-    from harness.inference.card import introduction
-    from harness.inference.pipeline import Classifier
-    from harness.inference.resolve import open_model
-    from harness.settings import cache
+    from harness.workflows.model import export_model
 
-    bundles.check_new(directory)
-    with open_model(workspace, model, tracking_uri, cache()) as bundle:
-        typer.echo(introduction(Classifier.load(bundle).about), err=True)
-        bundles.export(bundle, directory)
+    typer.echo(export_model(directory, workspace, model, tracking_uri), err=True)
     typer.echo(directory)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
@@ -11,7 +12,7 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from harness.settings import setting_fields
+from harness.settings import setting_fields, shown
 
 NO_COMPLETED_TRIAL = 3
 INTERRUPTED = 130
@@ -27,6 +28,16 @@ def families_beginning(incomplete: str) -> list[str]:
     """Return the names that a family's may be completed to, by its entry point alone: a key press loads no family."""
     names = sorted(entry.name for entry in entry_points(group="harness.families"))
     return [name for name in (*names, "all") if name.startswith(incomplete)]
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Answer Ctrl-C within the block with what to do next, and with the exit status of a program that was stopped."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from here", err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
@@ -47,14 +58,22 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _option(name: str, field: FieldInfo) -> inspect.Parameter:
-    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    metavar = extra.get("metavar")
+    metavar = shown(field).metavar
     kind = _kind(field.annotation, is_text=metavar is not None)
     names = [f"--{name.replace('_', '-')}"] if kind is bool else []
-    option = typer.Option(*names, metavar=str(metavar) if metavar else None, help=field.description)
+    option = typer.Option(*names, metavar=metavar, help=_help(field))
     return inspect.Parameter(
         name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=Annotated[kind | None, option]
     )
+
+
+def _help(field: FieldInfo) -> str:
+    """Return what a setting is, and its default; a switch is off, and what None stands for is a part of the text."""
+    text, quick = field.description or "", shown(field).quick
+    if field.default is None or field.default is False:
+        return text
+    default = ", ".join(field.default) if isinstance(field.default, tuple) else field.default
+    return f"{text} (default: {default}{'' if quick is None else f'; {quick} if --quick'})"
 
 
 def _kind(annotation: Any, is_text: bool) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.options import INTERRUPTED, NO_COMPLETED_TRIAL, Json, families_beginning, with_settings
+from harness.cli.options import NO_COMPLETED_TRIAL, Json, families_beginning, resumable, with_settings
 
 
 @with_settings
@@ -37,16 +37,11 @@ def run(
     settings = run_settings({"families": tuple(families), **options}, config)
     chosen, stores = select(settings.families), settings.stores
     view = LiveView(len(chosen), stores.workspace, settings.search.time_limit)
-    try:
-        with watching(as_json, view) as notify:
-            if settings.dry_run:
-                dry_run(settings, chosen, notify)
-                return
-            results = run_benchmark(settings, chosen, notify)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on from here", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    where = stores.place.report
-    typer.echo(f"report: {where}\nbrowse: harness ui --workspace {stores.workspace}", err=as_json)
+    with resumable(), watching(as_json, view) as notify:
+        if settings.dry_run:
+            dry_run(settings, chosen, notify)
+            return
+        results = run_benchmark(settings, chosen, notify)
+    typer.echo(f"report: {stores.place.report}\nbrowse: harness ui --workspace {stores.workspace}", err=as_json)
     if all(result.best is None for result in results):
         raise typer.Exit(NO_COMPLETED_TRIAL)

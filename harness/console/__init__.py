@@ -1,10 +1,9 @@
-"""A run as its user sees it: a live view on a terminal, plain lines elsewhere, JSON lines for scripts."""
+"""A run as its user sees it: a live view on a terminal and in a notebook, plain lines elsewhere, JSON for scripts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 
 from rich.console import Console
 from rich.live import Live
@@ -13,6 +12,7 @@ from rich.progress import Progress as Bars
 
 from harness.console.lines import Lines
 from harness.console.live import LiveView
+from harness.console.notebook import watching_in_notebook
 from harness.events import EpochFinished, Event, Notify
 from harness.units import format_size
 
@@ -25,9 +25,13 @@ def watching(as_json: bool, view: LiveView | None = None) -> Iterator[Notify]:
 
     Args:
         as_json: print one JSON object a line and nothing else on standard output.
-        view: what to show while the block runs, where standard output is a terminal.
+        view: what to show while the block runs, where standard output is a terminal or a notebook's cell.
     """
     console = Console(stderr=as_json, highlight=False)
+    if view is not None and console.is_jupyter and not as_json:
+        with watching_in_notebook(view) as notify_cell:
+            yield notify_cell
+        return
     if as_json or view is None or not _is_terminal(console):
         yield Lines(console, as_json)
         return
@@ -75,10 +79,5 @@ def receiving(task: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _is_terminal(console: Console) -> bool:
-    """Whether a view can be drawn; FORCE_COLOR, which makes rich take a pipe for a terminal, does not mean that.
-
-    In a notebook, rich draws by ipywidgets.
-    """
-    if console.is_jupyter:
-        return find_spec("ipywidgets") is not None
+    """Whether a view can be drawn; FORCE_COLOR, which makes rich take a pipe for a terminal, does not mean that."""
     return console.file.isatty() and not console.is_dumb_terminal

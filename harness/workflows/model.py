@@ -1,0 +1,52 @@
+"""`harness predict` and `harness export`: a trained model in use, and given away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.errors import DataError
+from harness.inference import bundle as bundles
+from harness.inference.card import introduction
+from harness.inference.pipeline import Classifier, TrackPrediction
+from harness.inference.resolve import open_model
+from harness.processes import redirected
+from harness.settings import cache
+
+
+@contextmanager
+def open_classifier(workspace: Path, model: str | None, tracking_uri: str | None) -> Iterator[Classifier]:
+    """Hold a trained model, ready to classify; see `open_model` for how it is named.
+
+    Raises:
+        HarnessError: there is no such model, or the workspace cannot be read.
+    """
+    with open_model(workspace, model, tracking_uri, cache()) as bundle:
+        yield Classifier.load(bundle)
+
+
+def classify(classifier: Classifier, audio: Iterable[Path]) -> Iterator[tuple[Path, TrackPrediction | DataError]]:
+    """Yield the answer for each file, or why it has none: a file that cannot be read costs only itself."""
+    for path in audio:
+        answer: TrackPrediction | DataError
+        try:
+            with redirected(2):  # of notes that decoders and the framework print
+                answer = classifier.file(path)
+        except DataError as error:
+            answer = error
+        yield path, answer
+
+
+def export_model(directory: Path, workspace: Path, model: str | None, tracking_uri: str | None) -> str:
+    """Write a model to a new folder with all that it needs, and return what a user should read of it.
+
+    Raises:
+        UsageError: the folder is not empty, or cannot be written.
+        HarnessError: there is no such model, or the workspace cannot be read.
+    """
+    bundles.check_new(directory)
+    with open_model(workspace, model, tracking_uri, cache()) as bundle:
+        text = introduction(Classifier.load(bundle).about)
+        bundles.export(bundle, directory)
+    return text
