@@ -15,6 +15,7 @@ import base64
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ from harness.records.trial import TrialRecord, best_trial
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from reports.document import Report
 
 
 class Figures(dict[str, bytes]):
@@ -95,15 +98,17 @@ class Results:
 
     def report(self) -> str:
         """Return the comparison in markdown, as `harness report` writes it."""
-        from reports.document import build_report
-
-        return build_report(self.results).markdown
+        return self._report.markdown
 
     def figures(self) -> Figures:
         """Return the pictures of the report, SVG, by file name."""
+        return Figures(self._report.pictures)
+
+    @cached_property
+    def _report(self) -> Report:
         from reports.document import build_report
 
-        return Figures(build_report(self.results).pictures)
+        return build_report(self.results)
 
     def __repr__(self) -> str:
         """Name the studies; the records themselves would fill a screen."""

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.errors import FamilyError
@@ -100,37 +100,50 @@ def families() -> dict[str, Family]:
     Raises:
         FamilyError: an entry point cannot be loaded, or does not name a `Family`.
     """
-    found: dict[str, Family] = {}
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        try:
-            family = entry.load()
-        except Exception as error:
-            raise FamilyError(
-                f"family {entry.name!r} ({entry.value}) cannot be loaded: {error}. Mend or uninstall its package."
-            ) from error
-        if not isinstance(family, Family):
-            raise FamilyError(f"family {entry.name!r}: {entry.value} is no harness.families.Family. Mend its package.")
-        found[entry.name] = family
-    return found
+    return {name: _load(entry) for name, entry in _entries().items()}
+
+
+def family(name: str) -> Family:
+    """Return one family; a package of another that is broken is no matter.
+
+    Raises:
+        FamilyError: the name is unknown (the message suggests the nearest), or its entry point names no `Family`.
+    """
+    known = _entries()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise FamilyError(f"no family is called {name!r}.{hint} There are: {', '.join(known)}, or all.")
+    return _load(known[name])
 
 
 def select(names: Iterable[str]) -> tuple[Family, ...]:
     """Return the families that `names` asks for, without repeats; `all` means every one that is not optional.
 
     Raises:
-        FamilyError: a name is unknown; the message suggests the nearest.
+        FamilyError: a name is unknown (the message suggests the nearest), or what was asked for cannot be loaded.
     """
-    known = families()
     chosen: dict[str, Family] = {}
     for name in names:
         if name == "all":
-            chosen.update({key: family for key, family in known.items() if not family.optional})
-        elif name in known:
-            chosen[name] = known[name]
+            chosen.update({key: each for key, each in families().items() if not each.optional})
         else:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise FamilyError(f"no family is called {name!r}.{hint} There are: {', '.join(known)}, or all.")
+            chosen[name] = family(name)
     if not chosen:
-        raise FamilyError(f"no family was named. Name one or more of: {', '.join(known)}, or all.")
+        raise FamilyError(f"no family was named. Name one or more of: {', '.join(_entries())}, or all.")
     return tuple(chosen.values())
+
+
+def _entries() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)}
+
+
+def _load(entry: EntryPoint) -> Family:
+    where = f"family {entry.name!r} ({entry.value})"
+    try:
+        loaded = entry.load()
+    except Exception as error:
+        raise FamilyError(f"{where} cannot be loaded: {error}. Mend or uninstall its package.") from error
+    if not isinstance(loaded, Family):
+        raise FamilyError(f"{where} is no harness.families.Family. Mend or uninstall its package.")
+    return loaded

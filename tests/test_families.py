@@ -126,6 +126,15 @@ def test_a_broken_package_is_named(monkeypatch: pytest.MonkeyPatch, value: objec
         families()
 
 
+def test_a_broken_package_is_no_matter_to_whoever_names_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [named("cnn2d-mfcc", FAMILIES["cnn2d-mfcc"]), named("theirs", ImportError("no module named 'torch'"))]
+    monkeypatch.setattr(families_module, "entry_points", lambda group: entries)
+    assert select(["cnn2d-mfcc"]) == (FAMILIES["cnn2d-mfcc"],)
+    for names in (["theirs"], ["all"]):
+        with pytest.raises(FamilyError, match="'theirs'"):
+            select(names)
+
+
 @pytest.fixture(scope="module")
 def jax_steps() -> Iterator[subprocess.Popen[str]]:
     """Every family trains on JAX, in a process of its own: one process has one back end."""

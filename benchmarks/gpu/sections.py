@@ -24,7 +24,7 @@ from harness.units import GIB, MIB, format_size
 from harness.vram.device import memory_returned, memory_used
 from harness.vram.footprint import Footprint
 from harness.vram.probes import NoProbe, Probe
-from harness.vram.room import UNTAUGHT_SHARE
+from harness.vram.room import UNMEASURED_SLACK_SHARE
 from harness.workflows.devices import prove
 
 FULL, HALF, LEAST = 32, 16, 8
@@ -144,7 +144,7 @@ def check_out_of_memory(check: Check) -> None:
     cap, backend = (full + less) // 2, bench.recorded(understate=100)
     slot = replace(bench.slot, overhead_bytes=beside)
     bench.backend.add_slot(slot, check.probe)
-    budget = math.ceil((cap + beside) / (1 - UNTAUGHT_SHARE))
+    budget = math.ceil((cap + beside) / (1 - UNMEASURED_SLACK_SHARE))
     study = FixedStudy(point.name, point.family, repeat(point.at(FULL)), FULL, budget, trials=1, jobs=1)
     (record,) = run_study(bench, backend, slot, study).trials
     attempts = [

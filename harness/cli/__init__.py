@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import final_test, maintenance, model, report, run, server
+from harness.cli import environment, final_test, model, report, run, server
 from harness.cli.data import data_app
 from harness.errors import HarnessError
 
@@ -39,7 +39,7 @@ def root(
 
 for _command in (
     *(run.run, final_test.final, report.report, model.predict, model.export, server.ui, server.sync),
-    *(maintenance.families, maintenance.doctor),
+    *(environment.families, environment.doctor),
 ):
     app.command()(_command)
 app.add_typer(data_app, name="data")

@@ -26,6 +26,7 @@ from harness.events import (
 )
 from harness.records.trial import Outcome, ReadingSource
 from harness.units import format_duration, format_size
+from harness.workspace import Workspace
 
 _BAR = 14
 _PANEL_WIDTH = 76
@@ -146,7 +147,7 @@ class LiveView:
         going = f" · about {format_duration(left)} left" if left else ""
         lines = [
             f"this run: {outcomes or 'no trial ended yet'}{going}",
-            f"report, after each family: {self.workspace / 'report' / 'RESULTS.md'}",
+            f"report, after each family: {Workspace(self.workspace).report}",
             f"browse: harness ui --workspace {self.workspace}",
         ]
         hint = Text("Ctrl-C stops; the same command goes on", style="dim")

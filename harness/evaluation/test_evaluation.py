@@ -15,10 +15,10 @@ from harness.evaluation.study_under_test import StudyUnderTest
 from harness.evaluation.test_set_access import TestSetAccess
 from harness.evaluation.winner_selection import best_without, smaller_search
 from harness.events import FinalFinished, Notify
+from harness.records.base import utc_now
 from harness.records.final import FinalsRecord
 from harness.records.trial import Outcome, TrialRecord
 from harness.search.memory_limits import room_of
-from harness.search.trial_record import now
 from harness.tracking.ledger import Ledger
 from harness.tracking.serialization import FINALS, dump_predictions, dump_record
 from harness.trials.backend import run_to_end
@@ -59,7 +59,7 @@ class TestEvaluation:
         for job in final_jobs(study, self._winners(), seeds):
             if job.key in done:
                 continue
-            started, cap = now(), self._cap(job.trial)
+            started, cap = utc_now(), self._cap(job.trial)
             spec = job.spec(study, cap)
             end = run_to_end(self.backend, spec, self.slot)
             run = job.record(end, cap, self.slot.device.uuid, started)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import ClassVar
 
 from harness.errors import UsageError, WorkspaceError
 from harness.hashing import short_hash
+from harness.records.base import utc_now
 from harness.records.final import FinalsRecord, OpeningRecord
 from harness.records.study import DatasetRecord, ProtocolRecord, StudyRecord, StudyResults
 
@@ -62,12 +62,12 @@ class TestSetAccess:
         finals = self.results.finals
         if finals is not None and finals.openings[-1].state == self.state:
             return finals
-        now = OpeningRecord(
+        opening = OpeningRecord(
             trials=len(self.results.trials),
             state=self.state,
-            opened=datetime.now(UTC).isoformat(timespec="microseconds"),
+            opened=utc_now(),
         )
-        return FinalsRecord(tested="test" if self.has_test_set else "outer folds", openings=(*self.earlier, now))
+        return FinalsRecord(tested="test" if self.has_test_set else "outer folds", openings=(*self.earlier, opening))
 
 
 def check_same_data(dataset: DatasetRecord, protocol: ProtocolRecord, study: StudyRecord) -> None:

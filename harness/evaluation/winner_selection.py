@@ -16,8 +16,8 @@ from harness.scoring.metrics import track_scores
 from harness.search.config import StudyConfig
 from harness.search.storage import open_storage
 from harness.search.study import StudyRunner
-from harness.search.trial_spec import job_files
 from harness.tracking.base import NullTracker
+from harness.tracking.job_files import job_files
 from harness.tracking.ledger import Ledger
 from harness.trials.local.backend import LocalBackend
 from harness.vram.slots import DeviceSlot

@@ -15,7 +15,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -133,11 +133,10 @@ def requirements() -> list[str]:
 
 
 def _licence() -> str:
-    try:
-        text = distribution(PACKAGE.name).read_text("licenses/LICENSE")
-    except PackageNotFoundError:
-        text = None
-    if not text:
+    # In the folder of a clone, what an editable installation left beside the code is found first, and has none.
+    texts = (found.read_text("licenses/LICENSE") for found in distributions(name=PACKAGE.name))
+    text = next(filter(None, texts), None)
+    if text is None:
         raise UsageError(
             f"{PACKAGE}: is installed without its licence, which must go with its code. Install it with pip."
         )

@@ -21,7 +21,7 @@ from harness.features.crops import crop, crop_starts
 from harness.features.embeddings.extractor import Extractor
 from harness.features.extract import extract
 from harness.features.input_spec import InputSpec
-from harness.records.base import FORMAT
+from harness.records.base import format_complaint
 from harness.scoring.metrics import vote
 
 MODEL, LABELS, ABOUT, NETWORK = "model.keras", "labels.json", "model.json", "network"
@@ -208,12 +208,9 @@ class Classifier:
 
 def _check_format(content: Any, path: Path) -> None:
     found = content.get("format") if isinstance(content, dict) else None
-    if found != FORMAT:
-        written = "0 (before formats were numbered)" if found is None else found
-        raise DataError(
-            f"{path}: written in format {written}, and this version reads format {FORMAT}. Use the version of harness "
-            "that wrote it, or export the model again."
-        )
+    complaint = format_complaint(found)
+    if complaint is not None:
+        raise DataError(f"{path}: {complaint}, or export the model again.")
 
 
 def crop_spans(input_spec: InputSpec, length: int, seconds: float) -> tuple[tuple[float, float], ...]:

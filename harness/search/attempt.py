@@ -10,6 +10,7 @@ from harness.records.trial import Outcome, TrialRecord
 from harness.search.memory_limits import Fitter
 from harness.search.optuna_study import OpenTrial
 from harness.trials.backend import TrialEnded
+from harness.trials.job import JobKey, JobKind
 from harness.units import format_size
 from harness.vram.fit import Fit, micro_batches
 from harness.vram.footprint import Footprint
@@ -77,6 +78,10 @@ class RunningAttempt:
     attempt: Attempt
     placed: Placed
     co_located: bool = False
+
+    def key(self, study: str) -> JobKey:
+        """Name the job that it is to a back end."""
+        return JobKey(study, JobKind.TRIAL, self.attempt.trial.number, self.attempt.number)
 
 
 def next_attempt(

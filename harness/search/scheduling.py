@@ -8,12 +8,12 @@ from functools import partial
 
 from harness.errors import HarnessError
 from harness.models import Config
+from harness.records.base import utc_now
 from harness.records.trial import NOT_MEASURED, Outcome, Reading
 from harness.search.attempt import Attempt, RunningAttempt, next_attempt
 from harness.search.config import StudyConfig
 from harness.search.memory_limits import Fitter, Limits
 from harness.search.optuna_study import OpenTrial
-from harness.search.trial_record import now
 from harness.search.trial_table import TrialTable
 from harness.trials.backend import TrialBackend, TrialEnded
 from harness.trials.report import TrialReport
@@ -57,7 +57,7 @@ class Scheduler:
 
     def admit(self, trial: OpenTrial, config: Config) -> Attempt | Rejected:
         """Fit a trial that was sampled where there is most room."""
-        started, ended = now(), self._trials.ended.values()
+        started, ended = utc_now(), self._trials.ended.values()
         try:
             footprint = self._fitter.footprint(config)
         except HarnessError as error:

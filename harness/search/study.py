@@ -63,8 +63,8 @@ class StudyRunner:
             WorkspaceError: Optuna's storage and the ledger do not tell of the same study.
         """
         proposals = OptunaStudy.open(config.record, config.trials, len(config.folds), storage)
-        trials = TrialTable(ledger.trials(config.record.name))
-        proposals.check_ownership(ledger.owner, trials.ended)
+        trials = TrialTable(config.record.name, ledger.trials(config.record.name))
+        proposals.check_ownership(ledger.owner(), trials.ended)
         trials.add_unfinished(proposals.resume(trials.ended, config.family.baseline))
         return cls(config, proposals, backend, ledger, tracker, notify, trials)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
+from harness.records.base import utc_now
 from harness.records.study import StudyRecord
 from harness.records.trial import NOT_MEASURED, BatchShape, MemoryRecord, Reading, TimingRecord, TrialRecord
 from harness.search.attempt import Attempt, RunningAttempt
@@ -85,13 +85,8 @@ def timing(report: TrialReport, started: str) -> TimingRecord:
         epoch_seconds=statistics.median(seconds) if seconds else None,
         inference_seconds=report.inference_seconds,
         started=started,
-        ended=now(),
+        ended=utc_now(),
     )
-
-
-def now() -> str:
-    """Return the time as records hold it."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def _batch(attempt: Attempt | None) -> BatchShape | None:

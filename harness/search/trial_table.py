@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from enum import Enum
 
 from harness.records.trial import TrialRecord
 from harness.search.attempt import Attempt, RunningAttempt
@@ -13,27 +12,15 @@ from harness.trials.job import JobKey
 from harness.vram.placement import Placed
 
 Entry = OpenTrial | Attempt | RunningAttempt | TrialRecord
-
-
-class TrialPhase(Enum):
-    """Where a trial stands; the values are the types of its entries."""
-
-    UNFINISHED = OpenTrial
-    """An earlier run was cut off in it."""
-    WAITING = Attempt
-    """It is sampled, and waits for a device."""
-    RUNNING = RunningAttempt
-    ENDED = TrialRecord
+"""A trial that an earlier run was cut off in, that waits for a device, that runs, or that ended."""
 
 
 class TrialTable:
-    """All trials of a study that are known, by number."""
+    """All trials of the study of that name that are known, by number."""
 
-    def __init__(self, ended: Iterable[TrialRecord]) -> None:
+    def __init__(self, study: str, ended: Iterable[TrialRecord]) -> None:
+        self._study = study
         self._entries: dict[int, Entry] = {trial.number: trial for trial in ended}
-
-    def phase(self, number: int) -> TrialPhase:
-        return TrialPhase(type(self._entries[number]))
 
     @property
     def ended(self) -> dict[int, TrialRecord]:
@@ -81,5 +68,7 @@ class TrialTable:
 
     def placed(self, in_use: Mapping[JobKey, int | None]) -> list[Placed]:
         """Return where trials run, with what each was seen to hold."""
-        by_number = {key.number: held for key, held in in_use.items()}
-        return [replace(entry.placed, in_use_bytes=by_number.get(number)) for number, entry in self.running.items()]
+        return [
+            replace(running.placed, in_use_bytes=in_use.get(running.key(self._study)))
+            for running in self.running.values()
+        ]

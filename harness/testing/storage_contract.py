@@ -13,28 +13,13 @@ from optuna.trial import FrozenTrial, TrialState
 from harness.errors import WorkspaceError
 from harness.families import Suggest
 from harness.models import Config
-from harness.records.study import DatasetRecord, ProtocolRecord, Provenance, StudyRecord
+from harness.records.study import StudyRecord
 from harness.records.trial import Outcome, TrialRecord, ValidationScores
 from harness.search.optuna_study import OpenTrial, OptunaStudy
+from harness.testing.records import RECORD
 
 TRIALS = 6
 BASELINE = {"learning_rate": 1e-3, "width": 32}
-RECORD = StudyRecord(
-    family="made-up",
-    name="made-up-0a1b2c3d",
-    description="no network",
-    input="rows",
-    space="0a1b2c3d",
-    dataset=DatasetRecord(name="made", fingerprint="f", genres=("blues", "rock"), tracks=4, synthetic=True),
-    protocol=ProtocolRecord(name="random", fingerprint="p", sizes={"train": 2, "valid": 2}, grouped=False),
-    budget_bytes=2**30,
-    epochs=4,
-    seed=7,
-    quick=False,
-    trial_time_limit_seconds=None,
-    published=None,
-    provenance=Provenance(commit="", versions={}, backend="", device="", driver=None, platform="", cpu_count=1),
-)
 
 Storages = Callable[[], BaseStorage]
 

@@ -10,27 +10,11 @@ import numpy as np
 import pytest
 
 from harness.records.predictions import Predictions
-from harness.records.study import DatasetRecord, ProtocolRecord, Provenance, StudyRecord
 from harness.records.trial import EpochRecord, Outcome, TimingRecord, TrialRecord, ValidationScores
+from harness.testing.records import RECORD as STUDY
 from harness.tracking.base import Tracker
 from harness.tracking.ledger import Ledger
 
-STUDY = StudyRecord(
-    family="made-up",
-    name="made-up-0a1b2c3d",
-    description="no network",
-    input="rows",
-    space="0a1b2c3d",
-    dataset=DatasetRecord(name="made", fingerprint="f", genres=("blues", "rock"), tracks=4, synthetic=True),
-    protocol=ProtocolRecord(name="random", fingerprint="p", sizes={"train": 2, "valid": 2}, grouped=False),
-    budget_bytes=2**33,
-    epochs=2,
-    seed=7,
-    quick=False,
-    trial_time_limit_seconds=None,
-    published=None,
-    provenance=Provenance(commit="", versions={}, backend="", device="", driver=None, platform="", cpu_count=2),
-)
 PREDICTIONS = Predictions(("t2", "t3"), ("blues", "rock"), np.array([0, 1]), np.full((2, 2), 0.5, np.float32))
 EPOCH = EpochRecord(epoch=0, loss=1.0, accuracy=0.5, val_loss=1.0, val_accuracy=0.5, val_macro_f1=0.5, seconds=0.1)
 

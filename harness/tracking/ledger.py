@@ -66,9 +66,8 @@ class Ledger:
         self._lock = threading.Lock()
         self._changed: set[Entry] = set()
 
-    @property
     def owner(self) -> str:
-        """An id that this workspace keeps for life, wherever its folder goes."""
+        """Return the id that this workspace keeps for life, wherever its folder goes; the first call makes it."""
         path = self.workspace.results / "workspace.id"
         if not path.exists():
             write_atomically(path, uuid.uuid4().hex, durable=True)
@@ -240,7 +239,7 @@ class Ledger:
         for path in (
             self._predictions_path(study, number),
             self.model_path(study, number),
-            self.log_path(study, f"trial-{number:05d}"),
+            self.log_path(study, _trial_name(number)),
         ):
             path.unlink(missing_ok=True)
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
 from harness.errors import WorkspaceError
-from harness.records.base import FORMAT, Record
+from harness.records.base import FORMAT, Record, format_complaint
 from harness.records.final import FinalsRecord
 from harness.records.predictions import Predictions
 from harness.records.study import ReferenceRecord, StudyRecord, StudyResults
@@ -68,12 +68,9 @@ def check_format(found: object, where: Path | str) -> None:
     Raises:
         WorkspaceError: it is of another format.
     """
-    if str(found) != str(FORMAT):
-        written = "0 (before formats were numbered)" if found is None else found
-        raise WorkspaceError(
-            f"{where}: written in format {written}, and this version reads format {FORMAT}. Use the version of harness "
-            "that wrote it, or start a new --workspace."
-        )
+    complaint = format_complaint(found)
+    if complaint is not None:
+        raise WorkspaceError(f"{where}: {complaint}, or start a new --workspace.")
 
 
 def unreadable(where: Path | str, reason: str) -> WorkspaceError:

@@ -43,8 +43,8 @@ def untrained(name: str, input_spec: InputSpec, config: Config, genres: int) -> 
     """Build the configured `keras.Model` of the family called `name`, as if its input were standardised."""
     import numpy as np
 
-    from harness.families import families
+    from harness.families import family
     from harness.models import ModelInputs
 
     normalization = np.zeros(input_spec.rows, np.float32), np.ones(input_spec.rows, np.float32)
-    return families()[name].build(config, ModelInputs(input_spec.shape, genres, *normalization))
+    return family(name).build(config, ModelInputs(input_spec.shape, genres, *normalization))

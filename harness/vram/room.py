@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-UNTAUGHT_SHARE, TAUGHT_SHARE = 0.05, 0.02
+UNMEASURED_SLACK_SHARE, MEASURED_SLACK_SHARE = 0.05, 0.02
 """Of the room, what stays free for libraries that load as a trial goes on, until trials have shown how much they take.
 
 The self-test trains a small network, so that most of them are loaded by then; a larger one loads more.
 """
 
-TEACHERS = 3
+MIN_MEASURED_TRIALS = 3
 """As many trials must have shown what lies beside their allocators before the slack shrinks."""
 
 
@@ -46,5 +46,5 @@ def room(total_bytes: int, overhead_bytes: int, beside_bytes: Collection[int]) -
         overhead_bytes: what the self-test's process held beside its allocator.
         beside_bytes: what trials that ended held beside theirs.
     """
-    share = TAUGHT_SHARE if len(beside_bytes) >= TEACHERS else UNTAUGHT_SHARE
+    share = MEASURED_SLACK_SHARE if len(beside_bytes) >= MIN_MEASURED_TRIALS else UNMEASURED_SLACK_SHARE
     return Room(total_bytes, max([overhead_bytes, *beside_bytes]), round(share * total_bytes))

@@ -12,8 +12,8 @@ from harness.errors import DeviceError
 from harness.events import Note, Notify
 from harness.keras_backend import check_backend
 from harness.records.trial import ReadingSource
-from harness.search.trial_spec import job_files
 from harness.settings import ComputeSettings, RunSettings
+from harness.tracking.job_files import job_files
 from harness.tracking.ledger import Ledger
 from harness.trials.local.backend import LocalBackend
 from harness.trials.local.fork_server import ForkServer

@@ -13,7 +13,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -333,15 +332,12 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest
     def full() -> list[str]:
         raise OSError("no space left")
 
-    def unknown(name: str) -> Any:
-        raise PackageNotFoundError(name)
-
     with monkeypatch.context() as patch:
         patch.setattr("harness.inference.bundle.requirements", full)
         with pytest.raises(UsageError, match="cannot be written"):
             export(bundle, tmp_path / "model")
     with monkeypatch.context() as patch:
-        patch.setattr("harness.inference.bundle.distribution", unknown)
+        patch.setattr("harness.inference.bundle.distributions", lambda name: ())
         with pytest.raises(UsageError, match="without its licence"):
             export(bundle, tmp_path / "model")
     assert list(tmp_path.iterdir()) == [bundle]

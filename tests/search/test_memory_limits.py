@@ -31,7 +31,7 @@ from harness.units import GIB, MIB
 from harness.vram.correction import Correction, Need
 from harness.vram.device import Device, DeviceKind
 from harness.vram.footprint import Footprint
-from harness.vram.room import UNTAUGHT_SHARE
+from harness.vram.room import UNMEASURED_SLACK_SHARE
 from harness.vram.slots import CPU_SLOT, RESERVE_BYTES, DeviceSlot
 from harness.workspace import Workspace
 from tests.helpers.search import completed
@@ -49,12 +49,12 @@ ROOM = 8 * GIB - RESERVE_BYTES
 
 
 def cap(room: int) -> int:
-    return room - CONTEXT - round(UNTAUGHT_SHARE * room)
+    return room - CONTEXT - round(UNMEASURED_SLACK_SHARE * room)
 
 
 def with_slack(size: int) -> int:
     """The smallest room that leaves so much beside its slack."""
-    return math.ceil(size / (1 - UNTAUGHT_SHARE))
+    return math.ceil(size / (1 - UNMEASURED_SLACK_SHARE))
 
 
 def done(spec: TrialSpec) -> TrialReport:
@@ -334,7 +334,7 @@ def test_each_gpu_has_its_own_limits(bench: Bench) -> None:
     for pool, slot, room in zip(held, (GPU, small), (ROOM, 2 * GIB - RESERVE_BYTES), strict=True):
         bench.storage = optuna.storages.InMemoryStorage()
         Bench(bench.folder / slot.device.name).run(pool, 1, slots=(slot,))
-        assert pool.specs[0].limits.cap_bytes == room - slot.overhead_bytes - round(UNTAUGHT_SHARE * room)
+        assert pool.specs[0].limits.cap_bytes == room - slot.overhead_bytes - round(UNMEASURED_SLACK_SHARE * room)
 
 
 def test_what_a_card_is_short_of_the_budget_is_told_where_it_refuses(bench: Bench) -> None:

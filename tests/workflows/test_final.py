@@ -114,7 +114,7 @@ def test_another_study_on_the_same_test_set_is_no_first_look(bench: Bench, monke
     bench.run("group")
     bench.final(seeds=1)
     times = iter(f"2999-01-01T00:00:{second:02}+00:00" for second in range(60))
-    monkeypatch.setattr("harness.search.trial_record.now", lambda: next(times))
+    monkeypatch.setattr("harness.search.trial_record.utc_now", lambda: next(times))
     bench.run("group", epochs=5)
     count = len(Children.specs)
     bench.finals(seeds=1)  # what was opened before stays open, the other is left out

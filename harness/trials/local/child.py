@@ -77,7 +77,7 @@ def run_job(job: ChildJob, connection: Connection) -> None:
 
 
 def _train(job: ChildJob, ask: Callable[[Message], bool]) -> TrialReport | NoGpu:
-    from harness.families import families
+    from harness.families import family
     from harness.features.store import FeatureStore
     from harness.trials.training.train import train
 
@@ -90,8 +90,7 @@ def _train(job: ChildJob, ask: Callable[[Message], bool]) -> TrialReport | NoGpu
         )
         if job.on_gpu and not framework.computes_on_gpu():
             return NoGpu(framework.why_no_gpu(symptoms.tail(job.log)))
-        family = families()[training.family]
-        report = train(training, family, FeatureStore(job.store), ask, limits.seconds, job.model)
+        report = train(training, family(training.family), FeatureStore(job.store), ask, limits.seconds, job.model)
         return replace(report, pool_bytes=framework.pool_bytes(job.log)) if job.on_gpu else report
     except MemoryError:
         return TrialReport(Outcome.HOST_OOM, "the machine's own memory ran out")
