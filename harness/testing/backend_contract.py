@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from harness.trials.job import JobKey, JobKind, TrialSpec
 class BackendContract:
     """Inherit from it in a class that has the fixtures `backend` and `spec`.
 
-    `backend` is a `TrialBackend` on which nothing runs. `spec` is a job of three epochs that completes there.
+    `backend` is a `TrialBackend` on which nothing runs. `spec` is a job of three epochs that completes there. Without a
+    configuration it has nothing to build a model from, and is to fail.
     """
 
     @pytest.fixture
@@ -52,6 +54,18 @@ class BackendContract:
         end = run_to_end(backend, spec, backend.slots()[0], lambda event: False)
         assert end.report.outcome is Outcome.PRUNED
         assert len(end.report.epochs) == 1
+
+    def test_a_job_that_fails_is_an_outcome_and_the_next_one_runs(self, backend: TrialBackend, spec: TrialSpec) -> None:
+        failing = replace(spec, training=replace(spec.training, config={}))
+        end = run_to_end(backend, failing, backend.slots()[0])
+        assert (end.key, end.report.outcome) == (spec.key, Outcome.CRASHED)
+        assert end.report.message
+        assert run_to_end(backend, spec, backend.slots()[0]).report.outcome is Outcome.COMPLETED
+
+    def test_a_reply_to_a_job_that_ended_is_thrown_away(self, backend: TrialBackend, spec: TrialSpec) -> None:
+        run_to_end(backend, spec, backend.slots()[0])
+        backend.reply(spec.key, True)
+        assert list(backend.events()) == []
 
     def test_jobs_of_the_same_number_are_told_apart_by_their_keys(self, backend: TrialBackend, spec: TrialSpec) -> None:
         others = [
@@ -103,7 +117,10 @@ class BackendContract:
     def test_footprints_come_in_the_order_of_their_configurations(self, backend: TrialBackend, spec: TrialSpec) -> None:
         training = spec.training
         arguments = training.family, training.input_spec, [training.config] * 2, len(training.genres)
-        first, second = backend.estimate_footprints(*arguments)
+        with ThreadPoolExecutor() as threads:
+            elsewhere = threads.submit(backend.estimate_footprints, *arguments)
+            first, second = backend.estimate_footprints(*arguments)
+        assert elsewhere.result() == [first, second]
         assert first == second
         assert first.peak(8, 1) > 0
 

@@ -124,7 +124,8 @@ class FakeBackend(TrialBackend):
         yield self._ended(job)
 
     def reply(self, key: JobKey, proceed: bool) -> None:
-        self._running[key].proceed = proceed
+        if key in self._running:
+            self._running[key].proceed = proceed
 
     def memory_in_use(self) -> Mapping[JobKey, int | None]:
         return dict.fromkeys(self._running)

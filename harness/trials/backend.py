@@ -3,7 +3,8 @@
 Promises of a `TrialBackend`:
 
 **Jobs.** A job is named by its `JobKey`, which no other job has while this one runs. What is given (`TrialSpec`,
-`DeviceSlot`) and what comes back is plain data without local paths: it may cross to another machine.
+`DeviceSlot`) and what comes back is plain data without local paths: it may cross to another machine. Only the message
+of a report, which a person reads, may say where the log lies.
 
 **Order of events.** Those of one job come in the order in which they happened: epochs, folds, then exactly one
 `TrialEnded`, however the job ended: by itself, killed for its memory or time, or with its machine. Events of different

@@ -99,6 +99,8 @@ class Children(TrialBackend):
         self.waiting.append(spec)
 
     def events(self) -> Iterator[BackendEvent]:
+        if not self.waiting:
+            return
         spec = self.waiting.pop()
         folds = spec.training.folds
 

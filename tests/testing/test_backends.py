@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from harness.records.predictions import Predictions
-from harness.records.trial import BatchShape, Outcome
+from harness.records.trial import BatchShape, EpochRecord, Outcome
 from harness.testing.backend_contract import BackendContract
 from harness.testing.backends import FakeBackend, FoldFakeBackend
 from harness.testing.records import FAMILY, FOLDS, TRACKS
 from harness.trials.backend import EpochReported, FoldReported, run_to_end
 from harness.trials.job import JobKey, JobKind, TrainingSpec, TrialLimits, TrialSpec
+from harness.trials.report import TrialReport
 from harness.vram.slots import CPU_SLOT
 from tests.helpers.search import completed
 
@@ -34,10 +35,16 @@ SPEC = TrialSpec(
 )
 
 
+def ended(spec: TrialSpec, epochs: tuple[EpochRecord, ...]) -> TrialReport:
+    if not spec.training.config:
+        return TrialReport(Outcome.CRASHED, "there is no configuration", epochs)
+    return completed(spec, epochs)
+
+
 class TestFakeBackend(BackendContract):
     @pytest.fixture
     def backend(self) -> FakeBackend:
-        return FakeBackend(end=completed)
+        return FakeBackend(end=ended)
 
     @pytest.fixture
     def spec(self) -> TrialSpec:

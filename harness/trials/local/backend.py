@@ -112,9 +112,11 @@ class LocalBackend(TrialBackend):
                 running.check_limits()
 
     def reply(self, key: JobKey, proceed: bool) -> None:
+        running = self._running.get(key)
         # A child that has just died is noticed by its sentinel.
         with suppress(BrokenPipeError):
-            self._running[key].child.connection.send(proceed)
+            if running is not None:
+                running.child.connection.send(proceed)
 
     def close(self) -> None:
         for running in list(self._running.values()):
