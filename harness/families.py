@@ -54,7 +54,7 @@ class Family:
         optional: left out of `run all`.
         uses_augmented_copies: whether its full space suggests `variant_share`, so that it trains on augmented copies of
             tracks, which must be extracted before; the small space of `--quick` never does.
-        embeddings: the views that `embedding` chooses among, by name.
+        embeddings: the input specs that `embedding` chooses among, by name.
     """
 
     name: str

@@ -142,7 +142,7 @@ def extract_features(
         trained = set(split.assignment)
     store.prepare(
         used,
-        varied=[track for track in used if track.id in trained],
+        augmented=[track for track in used if track.id in trained],
         copies=copies,
         progress=counter(notify, "extracting features"),
     )

@@ -35,11 +35,11 @@ def training(
     quick: bool,
     max_learning_rate: float = 3e-3,
     warmup: tuple[float, float] = (0.0, 0.1),
-    varied: bool = True,
+    augmented: bool = True,
 ) -> Config:
     """Optimizer, schedule, regularisation in the loss and the batches, crops, augmented copies, early stopping.
 
-    `warmup` is the least and the most that a cosine schedule warms up for, as a share of all updates; `varied` is
+    `warmup` is the least and the most that a cosine schedule warms up for, as a share of all updates; `augmented` is
     whether what the family sees exists of a track's augmented copies too.
     """
     config: dict[str, Value] = {
@@ -59,7 +59,7 @@ def training(
     config["window"] = trial.suggest_categorical("window", ["fixed", "random"])
     if config["window"] == "random":
         config["crops_per_track"] = trial.suggest_int("crops_per_track", 1, 2 if quick else 10)
-    config["variants"] = trial.suggest_categorical("variants", [False, True] if varied and not quick else [False])
+    config["variants"] = trial.suggest_categorical("variants", [False, True] if augmented and not quick else [False])
     if config["variants"]:
         config["variant_share"] = trial.suggest_float("variant_share", 0.2, 0.8)
     config["patience"] = trial.suggest_int("patience", 5, 20)

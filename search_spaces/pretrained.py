@@ -35,7 +35,7 @@ def space(trial: Suggest, quick: bool, embeddings: Sequence[str] = ("musicnn",))
         **config,
         **common.regularization(trial),
         # A network would have to embed every augmented copy first, which takes longer than all trials.
-        **common.training(trial, quick, max_learning_rate=1e-2, varied=False),
+        **common.training(trial, quick, max_learning_rate=1e-2, augmented=False),
     }
 
 

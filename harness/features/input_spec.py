@@ -17,7 +17,7 @@ class InputSpec:
     """What a family sees of a crop: some rows of the features, the waveform itself, or an embedding.
 
     Attributes:
-        name: how the view is called.
+        name: how the input is called.
         kind: `features`, `waveform`, or `embedding`: what a frozen network made of the waveform.
         start: the first row of the features; 0 for the others.
         stop: the row after the last; 0 for a waveform, the numbers a frame for an embedding.

@@ -57,7 +57,7 @@ class FeatureStore:
         self,
         tracks: Iterable[Track],
         *,
-        varied: Iterable[Track] = (),
+        augmented: Iterable[Track] = (),
         copies: int = 0,
         progress: Progress | None = None,
         workers: int | None = None,
@@ -66,7 +66,7 @@ class FeatureStore:
 
         Args:
             tracks: whose features and waveforms are needed.
-            varied: those among them that need augmented copies too: what is trained on.
+            augmented: those among them that need augmented copies too: what is trained on.
             copies: how many of them a track.
             progress: told after every track that is made how many are done, and of how many; not called if none is.
             workers: processes; by default as many as are worth it.
@@ -76,13 +76,13 @@ class FeatureStore:
             WorkspaceError: the store cannot be written.
         """
         wanted = {track.digest: track for track in tracks}
-        to_vary = {track.digest for track in varied}
+        to_augment = {track.digest for track in augmented}
         missing = []
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             remove_unfinished(self.root, _HOUR)
             for digest, track in wanted.items():
-                numbers = range(copies + 1 if digest in to_vary else 1)
+                numbers = range(copies + 1 if digest in to_augment else 1)
                 if lacking := tuple(number for number in numbers if not self._is_whole(digest, number)):
                     missing.append(_Work(track, lacking))
         except OSError as error:
@@ -173,9 +173,9 @@ class FeatureStore:
     def normalization(
         self, input_spec: InputSpec, digests: Sequence[str]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return mean and variance of each row of a view over whole tracks; name training tracks only.
+        """Return mean and variance of each row of an input over whole tracks; name training tracks only.
 
-        Their augmented copies are left out: what is validated and tested is not varied.
+        Their augmented copies are left out: what is validated and tested is as it is.
 
         Returns:
             mean and (population) variance, float32, shape (rows,), or (1,) for a waveform in units of full scale.

@@ -73,7 +73,7 @@ def write_bundle(
         genres: its answers, in order.
         about: what the model is, as JSON can hold it; see `harness.inference.card.facts`.
         card: the model card, as markdown.
-        extractor: the frozen network that embeds a track, where its view is an embedding.
+        extractor: the frozen network that embeds a track, where its input is an embedding.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(model, folder / MODEL)

@@ -99,7 +99,7 @@ class Classifier:
             genres: see the class.
             input_spec: see the class.
             about: see the class.
-            extractor: the frozen network that embeds a track, where the view is an embedding.
+            extractor: the frozen network that embeds a track, where the input is an embedding.
         """
         self.genres, self.input_spec, self.about = genres, input_spec, about
         self._path = model
@@ -218,7 +218,7 @@ def crop_spans(input_spec: InputSpec, length: int, seconds: float) -> tuple[tupl
 
     Args:
         input_spec: what the crops are of.
-        length: of the track as the view sees it, in frames or samples.
+        length: of the track as the model sees it, in frames or samples.
         seconds: of the track.
     """
     # How far apart the frames of an embedding are, only its network knows: they are spread over the track.

@@ -13,7 +13,7 @@ from harness import keras_backend
 from harness.errors import DeviceError, UnusableGpuError
 from harness.records.trial import ReadingSource
 from harness.search.memory_limits import room_of
-from harness.settings import RunSettings
+from harness.settings import BudgetSettings, StoreSettings
 from harness.trials.local.fork_server import ForkServer
 from harness.units import format_size
 from harness.vram import nvml
@@ -65,7 +65,7 @@ def diagnose(choice: str) -> Iterator[Finding]:
         UsageError: `choice` names no device, or the back end is not installed.
         DeviceError: the GPU that was asked for is not there.
     """
-    settings, variables = RunSettings.model_validate({"device": choice}), keras_backend.overridden(os.environ)
+    variables, stores = keras_backend.overridden(os.environ), StoreSettings()
     device = resolve_device(choice, os.environ)
     yield _device(device)
     backend, versions = keras_backend.check_backend(), keras_backend.versions()
@@ -81,15 +81,15 @@ def diagnose(choice: str) -> Iterator[Finding]:
             "budget is held against the predicted footprint instead.",
         )
     else:
-        yield from _on_gpu(device, trains, server, settings)
+        yield from _on_gpu(device, trains, server, choice)
     if variables:
         yield Finding(
             "variables",
             Status.NOTE,
             f"{', '.join(variables)}: set here, and set anew for trials, since the allocator's cap would not hold.",
         )
-    yield Finding("storage", Status.OK, f"Optuna keeps its studies in {_relative(settings.stores.optuna_url)}.")
-    yield Finding("tracking", Status.OK, f"MLflow keeps its runs in {_relative(settings.stores.mlflow_uri)}.")
+    yield Finding("storage", Status.OK, f"Optuna keeps its studies in {_relative(stores.optuna_url)}.")
+    yield Finding("tracking", Status.OK, f"MLflow keeps its runs in {_relative(stores.mlflow_uri)}.")
 
 
 def _device(device: Device) -> Finding:
@@ -101,13 +101,13 @@ def _device(device: Device) -> Finding:
     return Finding("device", Status.NOTE if device.notes else Status.OK, text, " ".join(device.notes))
 
 
-def _on_gpu(device: Device, trains: str, server: ForkServer, settings: RunSettings) -> Iterator[Finding]:
+def _on_gpu(device: Device, trains: str, server: ForkServer, asked: str) -> Iterator[Finding]:
     assert device.uuid is not None
     slot, measured = None, []
     try:
         slot, choice = prove(device, server)
     except UnusableGpuError as error:
-        what = "trials run on the CPU" if settings.compute.device == "auto" else "no trial runs"
+        what = "trials run on the CPU" if asked == "auto" else "no trial runs"
         yield Finding("framework", Status.PROBLEM, f"{trains}: {error.what}, so {what}.", f"{error.advice}.")
     else:
         computes = f"{trains} computes on the GPU, so trials run there: a child trained a small network."
@@ -115,7 +115,7 @@ def _on_gpu(device: Device, trains: str, server: ForkServer, settings: RunSettin
         measured = choice.sentences
     yield from _driver()
     yield from _card(device, works=slot is not None)
-    yield from _memory(device, slot, settings)
+    yield from _memory(device, slot, BudgetSettings().vram_budget)
     if slot is not None:
         status = Status.NOTE if slot.source is ReadingSource.NONE else Status.OK
         yield from (Finding("measured", status, sentence) for sentence in measured)
@@ -154,7 +154,7 @@ def _card(device: Device, works: bool) -> Iterator[Finding]:
         yield Finding("card", Status.OK, text)
 
 
-def _memory(device: Device, slot: DeviceSlot | None, settings: RunSettings) -> Iterator[Finding]:
+def _memory(device: Device, slot: DeviceSlot | None, budget_bytes: int) -> Iterator[Finding]:
     assert device.uuid is not None
     if slot is None:
         used = memory_used(device)
@@ -167,20 +167,19 @@ def _memory(device: Device, slot: DeviceSlot | None, settings: RunSettings) -> I
         text = "The driver does not tell the memory of this GPU, which may be the machine's own."
         yield Finding("memory", Status.NOTE, text, "Set --vram-budget to what trials may take of it.")
     else:
-        room = room_of(slot, settings.budget.vram_budget, ())
+        room = room_of(slot, budget_bytes, ())
         kept = device.total_bytes - slot.idle_bytes - slot.free_bytes
         text = (
             f"{format_size(device.total_bytes)}, of which {format_size(slot.idle_bytes)} are in use by others and "
             f"{format_size(kept)} stay free: {format_size(slot.free_bytes)} for a trial. Of "
             f"{format_size(room.total_bytes)} its framework's allocator may take {format_size(room.cap_bytes)}."
         )
-        if slot.free_bytes < settings.budget.vram_budget:
-            budget = format_size(settings.budget.vram_budget)
+        if slot.free_bytes < budget_bytes:
             yield Finding(
                 "memory",
                 Status.NOTE,
                 text,
-                f"The budget of {budget}, the default, is more than there is; trials keep to what there is. Close what "
+                f"The budget of {format_size(budget_bytes)}, the default, is more than there is; trials keep to what there is. Close what "
                 "else draws on the card to have more.",
             )
         else:

@@ -1,4 +1,4 @@
-"""Variants of a track: other samples, the same music, and the same ones every time."""
+"""Augmented copies of a track: other samples, the same music, and the same ones every time."""
 
 from __future__ import annotations
 

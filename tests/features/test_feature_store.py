@@ -177,10 +177,10 @@ def held(store: FeatureStore, digest: str, copy: int) -> tuple[bytes, bytes]:
     return store.features(digest, copy).tobytes(), store.waveform(digest, copy).tobytes()
 
 
-def test_variants_lie_beside_the_tracks_that_are_trained_on(data: Dataset, store: FeatureStore) -> None:
+def test_augmented_copies_lie_beside_the_tracks_that_are_trained_on(data: Dataset, store: FeatureStore) -> None:
     trained, other = data.tracks[0], data.tracks[1]
     made: list[int] = []
-    store.prepare(data.tracks, varied=[trained], copies=2, progress=lambda done, total: made.append(total))
+    store.prepare(data.tracks, augmented=[trained], copies=2, progress=lambda done, total: made.append(total))
 
     assert made == [4] * 4
     assert len({held(store, trained.digest, number) for number in range(3)}) == 3
@@ -201,20 +201,22 @@ def test_variants_lie_beside_the_tracks_that_are_trained_on(data: Dataset, store
         store.features(other.digest, 1)
 
 
-def test_variants_are_made_once_and_are_the_same_anywhere(data: Dataset, store: FeatureStore, tmp_path: Path) -> None:
+def test_augmented_copies_are_made_once_and_are_the_same_anywhere(
+    data: Dataset, store: FeatureStore, tmp_path: Path
+) -> None:
     trained = data.tracks[:2]
     store.prepare(data.tracks)
-    store.prepare(data.tracks, varied=trained, copies=1)
+    store.prepare(data.tracks, augmented=trained, copies=1)
     before, made = files(store), []
-    store.prepare(data.tracks, varied=trained, copies=1, progress=lambda done, total: made.append(total))
+    store.prepare(data.tracks, augmented=trained, copies=1, progress=lambda done, total: made.append(total))
     assert not made
     assert files(store) == before
-    store.prepare(data.tracks, varied=trained, copies=2, progress=lambda done, total: made.append(total))
+    store.prepare(data.tracks, augmented=trained, copies=2, progress=lambda done, total: made.append(total))
     assert made == [2, 2]
     assert before.items() <= files(store).items()
 
     other = FeatureStore(tmp_path / "other")
-    other.prepare(reversed(data.tracks), varied=trained, copies=2)
+    other.prepare(reversed(data.tracks), augmented=trained, copies=2)
     for track in trained:
         for number in (1, 2):
             assert held(other, track.digest, number) == held(store, track.digest, number)
@@ -222,11 +224,11 @@ def test_variants_are_made_once_and_are_the_same_anywhere(data: Dataset, store: 
 
 def test_a_damaged_variant_is_made_again_alone(data: Dataset, store: FeatureStore) -> None:
     track = data.tracks[0]
-    store.prepare([track], varied=[track], copies=2)
+    store.prepare([track], augmented=[track], copies=2)
     whole, kept = held(store, track.digest, 2), files(store)
     damaged = Path(store.waveform(track.digest, 2).filename)
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    store.prepare([track], varied=[track], copies=2)
+    store.prepare([track], augmented=[track], copies=2)
     assert held(store, track.digest, 2) == whole
     assert {path.name for path, when in files(store).items() if kept[path] != when} == {
         damaged.name,
@@ -238,7 +240,7 @@ def test_another_way_of_varying_leaves_the_tracks_alone(
     data: Dataset, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     track = data.tracks[0]
-    store.prepare([track], varied=[track], copies=1)
+    store.prepare([track], augmented=[track], copies=1)
     original = held(store, track.digest, 0)
     monkeypatch.setattr(augment, "VERSION", augment.VERSION + 1)
     assert held(store, track.digest, 0) == original
@@ -247,12 +249,12 @@ def test_another_way_of_varying_leaves_the_tracks_alone(
             read(track.digest, 1)
 
 
-def test_moments_do_not_see_variants(data: Dataset, store: FeatureStore) -> None:
+def test_normalization_does_not_see_augmented_copies(data: Dataset, store: FeatureStore) -> None:
     digests = [track.digest for track in data.tracks]
     store.prepare(data.tracks)
     input_specs = (FUSION_INPUT, WAVEFORM_INPUT)
     before = [store.normalization(input_spec, digests) for input_spec in input_specs]
-    store.prepare(data.tracks, varied=data.tracks, copies=1)
+    store.prepare(data.tracks, augmented=data.tracks, copies=1)
     for input_spec, (mean, variance) in zip(input_specs, before, strict=True):
         np.testing.assert_array_equal(store.normalization(input_spec, digests), (mean, variance))
 

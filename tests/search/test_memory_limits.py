@@ -1,4 +1,4 @@
-"""What a study does about memory, with a pool that trains nothing: trials tried again smaller, caps, corrections."""
+"""What a study does about memory, with a back end that trains nothing: trials tried again smaller, caps, corrections."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Bench:
     events: list[Event] = field(default_factory=list)
     tracker: StartTracker = field(default_factory=StartTracker)
 
-    def run(self, pool: LastInFirstOut, trials: int, *, budget: int = 8 * GIB, **changes: Any) -> StudyResults:
+    def run(self, backend: LastInFirstOut, trials: int, *, budget: int = 8 * GIB, **changes: Any) -> StudyResults:
         ledger = Ledger(Workspace(self.folder))
         record = ledger.open_study(RECORD.model_copy(update={"budget_bytes": budget}))
         options: dict[str, Any] = {
@@ -139,7 +139,7 @@ class Bench:
             **{"folds": FOLDS, "min_micro_batch": 8, "jobs": 1, "threads": 1, "deterministic": False},
         }
         config = StudyConfig(**(options | changes))
-        return StudyRunner.open(config, self.storage, pool, ledger, self.tracker, self.events.append).run()
+        return StudyRunner.open(config, self.storage, backend, ledger, self.tracker, self.events.append).run()
 
     @property
     def told(self) -> list[optuna.trial.FrozenTrial]:
@@ -166,9 +166,9 @@ def trial(results: StudyResults, number: int) -> TrialRecord:
 
 
 def test_a_trial_that_ran_by_itself_is_halved_down_to_the_floor_and_judged(bench: Bench) -> None:
-    pool = fake(out_of_memory([1]))
-    results = bench.run(pool, 3)
-    assert pool.attempts(1) == [(32, set()), (16, set()), (8, set())]
+    backend = fake(out_of_memory([1]))
+    results = bench.run(backend, 3)
+    assert backend.attempts(1) == [(32, set()), (16, set()), (8, set())]
     record = trial(results, 1)
     assert record.outcome is Outcome.OOM
     assert (record.batch.micro_batch, record.batch.accumulation) == (8, 4)
@@ -183,10 +183,10 @@ def test_a_trial_that_ran_by_itself_is_halved_down_to_the_floor_and_judged(bench
 
 
 def test_a_trial_that_was_co_located_is_tried_alone_before_it_is_halved(bench: Bench) -> None:
-    pool = fake(out_of_memory([1]))
-    record = trial(bench.run(pool, 2, jobs=2), 1)
-    assert pool.attempts(1) == [(32, {0}), (32, set()), (16, set()), (8, set())]
-    assert pool.attempts(0) == [(32, {1})]
+    backend = fake(out_of_memory([1]))
+    record = trial(bench.run(backend, 2, jobs=2), 1)
+    assert backend.attempts(1) == [(32, {0}), (32, set()), (16, set()), (8, set())]
+    assert backend.attempts(0) == [(32, {1})]
     assert record.outcome is Outcome.OOM
     assert record.message == (
         "out of memory at micro-batch 32 beside other trials; tried again alone; "
@@ -204,9 +204,9 @@ def test_a_trial_that_needed_only_to_be_alone_keeps_its_micro_batch(bench: Bench
         attempts.append(spec.key.number)
         return OOM if spec.key.number == 1 and attempts.count(1) == 1 else done(spec)
 
-    pool = fake(end)
-    record = trial(bench.run(pool, 2, jobs=2), 1)
-    assert pool.attempts(1) == [(32, {0}), (32, set())]
+    backend = fake(end)
+    record = trial(bench.run(backend, 2, jobs=2), 1)
+    assert backend.attempts(1) == [(32, {0}), (32, set())]
     assert record.outcome is Outcome.COMPLETED
     assert record.message == "out of memory at micro-batch 32 beside other trials; tried again alone"
     assert record.constraints["vram"] < 0
@@ -214,50 +214,50 @@ def test_a_trial_that_needed_only_to_be_alone_keeps_its_micro_batch(bench: Bench
 
 
 def test_whoever_was_joined_later_was_co_located_too(bench: Bench) -> None:
-    pool = fake(out_of_memory([0], at_least=32))
-    record = trial(bench.run(pool, 2, jobs=2), 0)
-    assert pool.attempts(0) == [(32, {1}), (32, set()), (16, set())]
+    backend = fake(out_of_memory([0], at_least=32))
+    record = trial(bench.run(backend, 2, jobs=2), 0)
+    assert backend.attempts(0) == [(32, {1}), (32, set()), (16, set())]
     assert record.outcome is Outcome.COMPLETED
 
 
 def test_two_that_ran_out_of_memory_together_are_both_tried_alone(bench: Bench) -> None:
-    pool = fake(out_of_memory([0, 1], at_least=32))
-    results = bench.run(pool, 2, jobs=2)
+    backend = fake(out_of_memory([0, 1], at_least=32))
+    results = bench.run(backend, 2, jobs=2)
     assert len(results.trials) == 2
     for number, neighbour in ((0, 1), (1, 0)):
-        micro_batches = [micro_batch for micro_batch, _ in pool.attempts(number)]
+        micro_batches = [micro_batch for micro_batch, _ in backend.attempts(number)]
         assert micro_batches == [32, 32, 16]
-        assert pool.attempts(number)[0][1] == {neighbour}
+        assert backend.attempts(number)[0][1] == {neighbour}
         assert trial(results, number).outcome is Outcome.COMPLETED
 
 
 def test_a_trial_that_is_tried_alone_stays_alone(bench: Bench) -> None:
-    pool = fake(out_of_memory([1], at_least=32))
-    bench.run(pool, 4, jobs=2)
-    assert pool.attempts(1) == [(32, {0}), (32, set()), (16, set())]
+    backend = fake(out_of_memory([1], at_least=32))
+    bench.run(backend, 4, jobs=2)
+    assert backend.attempts(1) == [(32, {0}), (32, set()), (16, set())]
 
 
 def test_a_trial_on_another_gpu_is_no_neighbour(bench: Bench) -> None:
-    pool = fake(out_of_memory([1], at_least=32))
-    bench.run(pool, 2, jobs=2, slots=(GPU, OTHER_GPU))
-    assert {job.spec.key.number: job.slot.device.uuid for job in pool.started[:2]} == {0: "GPU-a", 1: "GPU-b"}
-    assert pool.attempts(1) == [(32, set()), (16, set())]
+    backend = fake(out_of_memory([1], at_least=32))
+    bench.run(backend, 2, jobs=2, slots=(GPU, OTHER_GPU))
+    assert {job.spec.key.number: job.slot.device.uuid for job in backend.started[:2]} == {0: "GPU-a", 1: "GPU-b"}
+    assert backend.attempts(1) == [(32, set()), (16, set())]
 
 
 def test_a_half_that_fits_ends_as_one_completed_trial(bench: Bench) -> None:
-    pool = fake(out_of_memory([0], at_least=32))
-    results = bench.run(pool, 1)
+    backend = fake(out_of_memory([0], at_least=32))
+    results = bench.run(backend, 1)
     (record,) = results.trials
     assert record.outcome is Outcome.COMPLETED
     assert (record.batch.micro_batch, record.batch.accumulation) == (16, 2)
     assert record.memory.footprint_bytes == record.memory.model_footprint_bytes == FOOTPRINT.peak(16, 2)
     assert record.message == "out of memory at micro-batch 32; tried again with 16"
-    assert [(spec.training.batch.micro_batch, spec.training.batch.accumulation) for spec in pool.specs] == [
+    assert [(spec.training.batch.micro_batch, spec.training.batch.accumulation) for spec in backend.specs] == [
         (32, 1),
         (16, 2),
     ]
-    assert pool.specs[0].training.config == pool.specs[1].training.config
-    assert pool.specs[0].training.seed == pool.specs[1].training.seed
+    assert backend.specs[0].training.config == backend.specs[1].training.config
+    assert backend.specs[0].training.seed == backend.specs[1].training.seed
     told = [event.micro_batch for event in bench.events if isinstance(event, TrialStarted)]
     assert told == [32, 16]
     assert bench.tracker.started == [0]
@@ -278,9 +278,9 @@ def test_halving_ends_at_the_floor_and_before_a_remainder(
     def of_this_batch(suggest: Suggest, quick: bool) -> Config:
         return {**space(suggest, quick), "batch_size": batch}
 
-    pool = fake(out_of_memory([0]))
-    (record,) = bench.run(pool, 1, min_micro_batch=floor, family=replace(PLAIN, space=of_this_batch)).trials
-    assert [micro_batch for micro_batch, _ in pool.attempts(0)] == expected
+    backend = fake(out_of_memory([0]))
+    (record,) = bench.run(backend, 1, min_micro_batch=floor, family=replace(PLAIN, space=of_this_batch)).trials
+    assert [micro_batch for micro_batch, _ in backend.attempts(0)] == expected
     assert record.outcome is Outcome.OOM
     assert record.batch.micro_batch == expected[-1]
 
@@ -306,35 +306,35 @@ def test_a_trial_is_sampled_when_it_can_start(bench: Bench) -> None:
 
 
 def test_on_a_cpu_nothing_is_capped(bench: Bench) -> None:
-    pool = fake()
-    (record,) = bench.run(pool, 1, slots=(CPU_SLOT,)).trials
-    (job,) = pool.started
+    backend = fake()
+    (record,) = bench.run(backend, 1, slots=(CPU_SLOT,)).trials
+    (job,) = backend.started
     assert job.spec.limits.cap_bytes is record.memory.cap_bytes is None
     assert job.slot is CPU_SLOT
 
 
 def test_the_allocator_may_take_the_budget_less_the_overhead_and_a_slack(bench: Bench) -> None:
-    pool = fake()
-    (record,) = bench.run(pool, 1, slots=(GPU,), budget=2 * GIB).trials
-    (spec,) = pool.specs
+    backend = fake()
+    (record,) = bench.run(backend, 1, slots=(GPU,), budget=2 * GIB).trials
+    (spec,) = backend.specs
     assert spec.limits.cap_bytes == record.memory.cap_bytes == cap(2 * GIB)
     assert spec.limits.budget_bytes == 2 * GIB
-    assert pool.started[0].slot is GPU
+    assert backend.started[0].slot is GPU
 
 
 def test_each_gpu_has_its_own_limits(bench: Bench) -> None:
     small = replace(OTHER_GPU, device=replace(OTHER_GPU.device, total_bytes=2 * GIB))
-    pool = fake()
-    bench.run(pool, 2, slots=(GPU, small), jobs=None)
-    caps = {job.slot.device.total_bytes: job.spec.limits.cap_bytes for job in pool.started}
+    backend = fake()
+    bench.run(backend, 2, slots=(GPU, small), jobs=None)
+    caps = {job.slot.device.total_bytes: job.spec.limits.cap_bytes for job in backend.started}
     # Both may be shared, so each keeps to its own upper bound, which the card does not change.
     assert set(caps) == {8 * GIB, 2 * GIB}
     assert set(caps.values()) == {Correction().upper(FOOTPRINT.peak(32, 1))}
     held = [fake() for _ in range(2)]
-    for pool, slot, room in zip(held, (GPU, small), (ROOM, 2 * GIB - RESERVE_BYTES), strict=True):
+    for backend, slot, room in zip(held, (GPU, small), (ROOM, 2 * GIB - RESERVE_BYTES), strict=True):
         bench.storage = optuna.storages.InMemoryStorage()
-        Bench(bench.folder / slot.device.name).run(pool, 1, slots=(slot,))
-        assert pool.specs[0].limits.cap_bytes == room - slot.overhead_bytes - round(UNMEASURED_SLACK_SHARE * room)
+        Bench(bench.folder / slot.device.name).run(backend, 1, slots=(slot,))
+        assert backend.specs[0].limits.cap_bytes == room - slot.overhead_bytes - round(UNMEASURED_SLACK_SHARE * room)
 
 
 def test_what_a_card_is_short_of_the_budget_is_told_where_it_refuses(bench: Bench) -> None:
@@ -356,9 +356,9 @@ def test_the_overhead_counts_towards_the_budget(bench: Bench) -> None:
 
 
 def test_a_trial_that_passes_the_budget_by_its_overhead_is_refused(bench: Bench) -> None:
-    pool = fake()
-    results = bench.run(pool, 1, slots=(GPU,), budget=CONTEXT + Correction().lower(FOOTPRINT.peak(8, 4)) - 1)
-    assert pool.specs == []
+    backend = fake()
+    results = bench.run(backend, 1, slots=(GPU,), budget=CONTEXT + Correction().lower(FOOTPRINT.peak(8, 4)) - 1)
+    assert backend.specs == []
     assert {record.outcome for record in results.trials} == {Outcome.REFUSED}
     assert results.trials[0].constraints["vram"] > 0
     assert "at micro-batch 8, over the budget of" in results.trials[0].message
@@ -369,9 +369,9 @@ def test_measured_peaks_correct_what_comes_after_them(bench: Bench) -> None:
     first = bench.run(fake(peak=lambda spec: CONTEXT + 3 * footprint), 1, slots=(GPU,))
     assert first.trials[0].memory.footprint_bytes == CONTEXT + footprint
     # What was learnt is read from the ledger, so it outlives the process.
-    pool = fake()
-    second = trial(bench.run(pool, 2, slots=(GPU,)), 1)
-    assert [spec.key.number for spec in pool.specs] == [1]
+    backend = fake()
+    second = trial(bench.run(backend, 2, slots=(GPU,)), 1)
+    assert [spec.key.number for spec in backend.specs] == [1]
     assert second.memory.footprint_bytes == CONTEXT + Correction.learn([Need(footprint, 3 * footprint)]).estimate(
         footprint
     )
@@ -383,14 +383,14 @@ def test_what_was_learnt_makes_the_micro_batch_smaller(bench: Bench) -> None:
     footprint = FOOTPRINT.peak(32, 1)
     # Enough for the whole batch with the margin that nothing is known under, not with what will be known.
     budget = with_slack(CONTEXT + Correction().upper(footprint))
-    pool = fake(
+    backend = fake(
         peak=lambda spec: (
             CONTEXT + 2 * FOOTPRINT.peak(spec.training.batch.micro_batch, spec.training.batch.accumulation)
         )
     )
-    bench.run(pool, 1, slots=(GPU,), budget=budget)
-    bench.run(pool, 2, slots=(GPU,), budget=budget)
-    assert [spec.training.batch.micro_batch for spec in pool.specs] == [32, 8]
+    bench.run(backend, 1, slots=(GPU,), budget=budget)
+    bench.run(backend, 2, slots=(GPU,), budget=budget)
+    assert [spec.training.batch.micro_batch for spec in backend.specs] == [32, 8]
 
 
 @pytest.mark.parametrize(
@@ -413,23 +413,25 @@ def test_a_trial_that_tells_nothing_about_its_peak_teaches_nothing(
 
 def test_unmeasured_runs_keep_the_margin_that_nothing_is_known_under(bench: Bench) -> None:
     budget = with_slack(Correction().upper(FOOTPRINT.peak(32, 1)))
-    pools = fake(), fake()
-    for pool, less in zip(pools, (0, 2), strict=True):
+    backends = fake(), fake()
+    for backend, less in zip(backends, (0, 2), strict=True):
         bench.storage = optuna.storages.InMemoryStorage()
-        Bench(bench.folder / str(less)).run(pool, 1, slots=(UNMEASURED_GPU,), budget=budget - less)
-    assert [spec.training.batch.micro_batch for pool in pools for spec in pool.specs] == [32, 8]
+        Bench(bench.folder / str(less)).run(backend, 1, slots=(UNMEASURED_GPU,), budget=budget - less)
+    assert [spec.training.batch.micro_batch for backend in backends for spec in backend.specs] == [32, 8]
 
 
 def test_measured_runs_keep_a_margin_from_the_first_trial_on(bench: Bench) -> None:
     budget = CONTEXT + FOOTPRINT.peak(32, 1)
-    pool = fake()
-    bench.run(pool, 1, slots=(GPU,), budget=budget)
-    assert [spec.training.batch.micro_batch for spec in pool.specs] == [8]
+    backend = fake()
+    bench.run(backend, 1, slots=(GPU,), budget=budget)
+    assert [spec.training.batch.micro_batch for spec in backend.specs] == [8]
 
 
 def test_over_budget_breaks_the_budget_even_where_its_reading_is_void(bench: Bench) -> None:
-    pool = fake(lambda spec: TrialReport(Outcome.OVER_BUDGET, "held too much; another process took memory after that"))
-    (record,) = bench.run(pool, 1, slots=(GPU,)).trials
+    backend = fake(
+        lambda spec: TrialReport(Outcome.OVER_BUDGET, "held too much; another process took memory after that")
+    )
+    (record,) = bench.run(backend, 1, slots=(GPU,)).trials
     assert record.constraints["vram"] > 0
     assert bench.told[0].state is TrialState.PRUNED
 
@@ -449,17 +451,17 @@ def test_a_trial_whose_allocator_kept_to_its_cap_gets_a_second_attempt(bench: Be
     def held(spec: TrialSpec) -> int:
         return spec.limits.budget_bytes + 4 * MIB if is_over(spec) else pool_of(spec) + grown
 
-    pool = fake(
+    backend = fake(
         lambda spec: TrialReport(Outcome.OVER_BUDGET, "killed") if is_over(spec) else done(spec),
         peak=held,
         pool=pool_of,
     )
     # A footprint that asks for all that there is, so that a cap of its own does not come before the room's.
-    pool.footprint = lambda config: Footprint(0, 0, activations=180 * MIB, workspace=0, parameters=1)
-    results = bench.run(pool, 3, slots=(GPU,), budget=budget, jobs=jobs)
+    backend.footprint = lambda config: Footprint(0, 0, activations=180 * MIB, workspace=0, parameters=1)
+    results = bench.run(backend, 3, slots=(GPU,), budget=budget, jobs=jobs)
     assert [record.outcome for record in results.trials] == [Outcome.COMPLETED] * 3
-    assert [spec.key.number for spec in pool.specs] == [0, 0, 1, 2]
-    first, second, *later = [pool_of(spec) for spec in pool.specs]
+    assert [spec.key.number for spec in backend.specs] == [0, 0, 1, 2]
+    first, second, *later = [pool_of(spec) for spec in backend.specs]
     assert second < first - 200 * MIB
     assert (
         "over the budget with its allocator within its cap; tried again with a lower cap" in results.trials[0].message
@@ -469,13 +471,13 @@ def test_a_trial_whose_allocator_kept_to_its_cap_gets_a_second_attempt(bench: Be
 
 
 def test_a_trial_whose_allocator_passed_its_cap_gets_none(bench: Bench) -> None:
-    pool = fake(
+    backend = fake(
         lambda spec: TrialReport(Outcome.OVER_BUDGET, "killed"),
         peak=lambda spec: spec.limits.budget_bytes + MIB,
         pool=lambda spec: round(1.1 * (spec.limits.cap_bytes or 0)),
     )
-    bench.run(pool, 1, slots=(GPU,))
-    assert len(pool.specs) == 1
+    bench.run(backend, 1, slots=(GPU,))
+    assert len(backend.specs) == 1
 
 
 def test_a_pool_that_the_log_rounds_up_above_its_cap_is_within_it(bench: Bench) -> None:
@@ -483,40 +485,40 @@ def test_a_pool_that_the_log_rounds_up_above_its_cap_is_within_it(bench: Bench) 
         assert spec.limits.cap_bytes is not None
         return math.ceil(spec.limits.cap_bytes / GIB * 100) * GIB // 100
 
-    pool = fake(
+    backend = fake(
         lambda spec: TrialReport(Outcome.OVER_BUDGET, "killed"),
         peak=lambda spec: spec.limits.budget_bytes + MIB,
         pool=hundredths_of_a_gib,
     )
-    bench.run(pool, 1, slots=(GPU,))
-    assert len(pool.specs) == 2
+    bench.run(backend, 1, slots=(GPU,))
+    assert len(backend.specs) == 2
 
 
 def test_what_a_desktop_took_teaches_nothing_where_the_whole_card_is_read(bench: Bench) -> None:
-    pool = fake(peak=lambda spec: 3 * GIB, pool=lambda spec: GIB, source=ReadingSource.DEVICE_DELTA)
-    results = bench.run(pool, 4, slots=(replace(GPU, source=ReadingSource.DEVICE_DELTA),))
+    backend = fake(peak=lambda spec: 3 * GIB, pool=lambda spec: GIB, source=ReadingSource.DEVICE_DELTA)
+    results = bench.run(backend, 4, slots=(replace(GPU, source=ReadingSource.DEVICE_DELTA),))
     assert {record.memory.beside_bytes for record in results.trials} == {CONTEXT}
 
 
 def test_a_trial_that_goes_over_its_budget_again_is_judged(bench: Bench) -> None:
-    pool = fake(
+    backend = fake(
         lambda spec: TrialReport(Outcome.OVER_BUDGET, "killed"), peak=lambda spec: spec.limits.budget_bytes + MIB
     )
-    (record,) = bench.run(pool, 1, slots=(GPU,)).trials
+    (record,) = bench.run(backend, 1, slots=(GPU,)).trials
     assert record.outcome is Outcome.OVER_BUDGET
-    assert len(pool.specs) == 2
+    assert len(backend.specs) == 2
     assert bench.told[0].state is TrialState.PRUNED
 
 
 def test_corrections_learn_the_need_and_not_the_allocators_staircase(bench: Bench) -> None:
     """The process holds twice what its network needs, which is what was predicted."""
     need = FOOTPRINT.peak(32, 1)
-    pool = fake(
+    backend = fake(
         lambda spec: replace(done(spec), allocator_peak_bytes=need),
         peak=lambda spec: CONTEXT + 2 * need,
         pool=lambda spec: 2 * need,
     )
-    last = trial(bench.run(pool, 6, slots=(GPU,)), 5)
+    last = trial(bench.run(backend, 6, slots=(GPU,)), 5)
     assert last.memory.footprint_bytes == pytest.approx(CONTEXT + need, rel=0.02)
     assert last.constraints["vram"] == pytest.approx((CONTEXT + need) / ROOM - 1)
 
@@ -528,17 +530,17 @@ def test_a_trial_that_others_may_join_keeps_to_its_upper_bound_and_is_tried_with
         attempts.append(spec.key.number)
         return replace(OOM, allocator_peak_bytes=spec.limits.cap_bytes) if attempts == [0] else done(spec)
 
-    pool = fake(end)
-    (record,) = bench.run(pool, 1, slots=(GPU,), jobs=None).trials
+    backend = fake(end)
+    (record,) = bench.run(backend, 1, slots=(GPU,), jobs=None).trials
     assert record.outcome is Outcome.COMPLETED
-    assert [spec.limits.cap_bytes for spec in pool.specs] == [Correction().upper(FOOTPRINT.peak(32, 1)), cap(ROOM)]
+    assert [spec.limits.cap_bytes for spec in backend.specs] == [Correction().upper(FOOTPRINT.peak(32, 1)), cap(ROOM)]
     assert record.message == (
         "out of memory at micro-batch 32 under a cap of what it was predicted to need; tried again alone"
     )
 
 
 class Lost(LastInFirstOut):
-    """A pool whose GPU is gone when the second trial starts."""
+    """A back end whose GPU is gone when the second trial starts."""
 
     def events(self) -> Iterator[BackendEvent]:
         if self.specs[-1].key.number == 1:
@@ -558,11 +560,11 @@ def test_a_gpu_that_is_lost_in_a_study_costs_no_trial(bench: Bench) -> None:
 
 
 def test_what_lies_beside_an_allocator_is_learnt_for_each_gpu(bench: Bench) -> None:
-    pool = fake(
-        peak=lambda spec: (900 if pool.started[-1].slot is GPU else 300) * MIB + GIB,
+    backend = fake(
+        peak=lambda spec: (900 if backend.started[-1].slot is GPU else 300) * MIB + GIB,
         pool=lambda spec: GIB,
     )
     for trials, slot in enumerate((GPU, OTHER_GPU, GPU), start=1):
-        results = bench.run(pool, trials, slots=(slot,))
+        results = bench.run(backend, trials, slots=(slot,))
     assert [record.memory.beside_bytes for record in results.trials] == [CONTEXT, CONTEXT // 2, 900 * MIB]
     assert [record.memory.device for record in results.trials] == ["GPU-a", "GPU-b", "GPU-a"]

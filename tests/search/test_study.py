@@ -1,4 +1,4 @@
-"""A study with a pool that trains nothing: what is asked, kept and told, and what an interruption costs."""
+"""A study with a back end that trains nothing: what is asked, kept and told, and what an interruption costs."""
 
 from __future__ import annotations
 
@@ -92,16 +92,16 @@ class Bench:
         database = self.folder / "optuna.db"
         return open_storage(f"sqlite:///{database}") if database.exists() else self.memory
 
-    def study(self, pool: FakeBackend, trials: int, record: StudyRecord = RECORD, **plan: Any) -> StudyRunner:
+    def study(self, backend: FakeBackend, trials: int, record: StudyRecord = RECORD, **plan: Any) -> StudyRunner:
         options: dict[str, Any] = {
             **{"family": FAMILY, "record": self.ledger.open_study(record), "trials": trials, "folds": FOLDS},
             **{"min_micro_batch": 8, "jobs": 1, "threads": 1, "deterministic": False},
         }
         config = StudyConfig(**(options | plan))
-        return StudyRunner.open(config, self.storage, pool, self.ledger, NullTracker(), self.events.append)
+        return StudyRunner.open(config, self.storage, backend, self.ledger, NullTracker(), self.events.append)
 
-    def run(self, pool: FakeBackend, trials: int, **options: Any) -> StudyResults:
-        return self.study(pool, trials, **options).run()
+    def run(self, backend: FakeBackend, trials: int, **options: Any) -> StudyResults:
+        return self.study(backend, trials, **options).run()
 
     @property
     def told(self) -> list[optuna.trial.FrozenTrial]:
@@ -132,11 +132,11 @@ def essence(trial: TrialRecord) -> dict[str, Any]:
 
 
 def test_the_baseline_comes_first_and_the_best_is_found(bench: Bench) -> None:
-    pool = fake()
-    results = bench.run(pool, 5)
+    backend = fake()
+    results = bench.run(backend, 5)
     assert [trial.number for trial in results.trials] == [0, 1, 2, 3, 4]
     assert results.trials[0].params == FAMILY.baseline
-    assert pool.specs[0].training.config == FAMILY.baseline
+    assert backend.specs[0].training.config == FAMILY.baseline
     assert len({json.dumps(trial.params, sort_keys=True) for trial in results.trials}) == 5
     assert results.best is not None
     assert results.best.scores.valid_macro_f1 == max(trial.scores.valid_macro_f1 or 0 for trial in results.trials)
@@ -154,15 +154,15 @@ def test_optuna_is_told_what_the_ledger_holds(bench: Bench) -> None:
 
 
 def test_a_trial_is_proposed_once_the_one_before_has_been_told(bench: Bench) -> None:
-    pool = fake()
+    backend = fake()
     states: list[list[TrialState]] = []
 
     def end(spec: TrialSpec, epochs: tuple[EpochRecord, ...]) -> TrialReport:
         states.append([trial.state for trial in bench.told])
         return completed(spec, epochs)
 
-    pool.end = end
-    bench.run(pool, 3)
+    backend.end = end
+    bench.run(backend, 3)
     assert [len(at_the_end) for at_the_end in states] == [1, 2, 3]
 
 
@@ -198,19 +198,19 @@ def test_the_model_of_every_completed_trial_is_kept_for_ensembles(bench: Bench) 
 
 
 def test_every_trial_has_a_seed_of_its_own(bench: Bench) -> None:
-    pool = fake()
-    bench.run(pool, 3)
-    assert len({spec.training.seed for spec in pool.specs}) == 3
+    backend = fake()
+    bench.run(backend, 3)
+    assert len({spec.training.seed for spec in backend.specs}) == 3
 
 
 def test_refused_trials_do_not_count(bench: Bench) -> None:
-    pool = fake(footprint=lambda config: Footprint(0, 0, (64 if config["width"] > 40 else 1) * 10 * MIB, 0, 1000))
+    backend = fake(footprint=lambda config: Footprint(0, 0, (64 if config["width"] > 40 else 1) * 10 * MIB, 0, 1000))
     record = RECORD.model_copy(update={"budget_bytes": 1 * GIB, "seed": 1})
-    results = bench.run(pool, 6, record=record)
+    results = bench.run(backend, 6, record=record)
     refused = [trial for trial in results.trials if trial.outcome is Outcome.REFUSED]
     assert refused
     assert len(results.trials) - len(refused) == 6
-    assert {spec.key.number for spec in pool.specs}.isdisjoint(trial.number for trial in refused)
+    assert {spec.key.number for spec in backend.specs}.isdisjoint(trial.number for trial in refused)
     for trial in refused:
         told = bench.told[trial.number]
         assert told.state is TrialState.PRUNED
@@ -222,20 +222,20 @@ def test_refused_trials_do_not_count(bench: Bench) -> None:
 
 
 def test_a_budget_that_nothing_fits_ends_the_study(bench: Bench) -> None:
-    pool = fake(footprint=lambda config: Footprint(9 * GIB, 0, 0, 0, 1000))
-    results = bench.run(pool, 2)
-    assert pool.specs == []
+    backend = fake(footprint=lambda config: Footprint(9 * GIB, 0, 0, 0, 1000))
+    results = bench.run(backend, 2)
+    assert backend.specs == []
     assert [trial.outcome for trial in results.trials] == [Outcome.REFUSED] * 2 * REFUSED_PER_TRIAL
     assert results.best is None
     # Another run with the same budget refuses no more of them.
-    assert len(bench.run(pool, 2).trials) == 2 * REFUSED_PER_TRIAL
+    assert len(bench.run(backend, 2).trials) == 2 * REFUSED_PER_TRIAL
 
 
 def test_a_batch_that_does_not_fit_is_accumulated(bench: Bench) -> None:
-    pool = fake(footprint=lambda config: Footprint(0, 0, 60 * MIB, 0, 1000))
-    bench.run(pool, 6, record=RECORD.model_copy(update={"budget_bytes": 1 * GIB}))
-    assert {spec.training.config["batch_size"] for spec in pool.specs} > {8}
-    for spec in pool.specs:
+    backend = fake(footprint=lambda config: Footprint(0, 0, 60 * MIB, 0, 1000))
+    bench.run(backend, 6, record=RECORD.model_copy(update={"budget_bytes": 1 * GIB}))
+    assert {spec.training.config["batch_size"] for spec in backend.specs} > {8}
+    for spec in backend.specs:
         assert spec.training.batch.micro_batch * spec.training.batch.accumulation == spec.training.config["batch_size"]
         assert spec.training.batch.micro_batch == min(16, spec.training.config["batch_size"])
 
@@ -254,8 +254,8 @@ def test_a_batch_that_does_not_fit_is_accumulated(bench: Bench) -> None:
 def test_a_trial_that_ends_badly_is_kept_told_and_counted(
     bench: Bench, ended: TrialReport, state: TrialState, constraint: tuple[str, float] | None
 ) -> None:
-    pool = fake(end=lambda spec, epochs: ended if spec.key.number == 1 else completed(spec, epochs))
-    results = bench.run(pool, 3, trial_time_limit_seconds=60.0)
+    backend = fake(end=lambda spec, epochs: ended if spec.key.number == 1 else completed(spec, epochs))
+    results = bench.run(backend, 3, trial_time_limit_seconds=60.0)
     assert [trial.outcome for trial in results.trials] == [Outcome.COMPLETED, ended.outcome, Outcome.COMPLETED]
     assert ended.message in results.trials[1].message
     assert 1 not in results.predictions
@@ -273,12 +273,12 @@ def test_a_model_that_cannot_be_built_costs_one_trial(bench: Bench) -> None:
             raise HarnessError("estimate_footprints failed in a child process: ValueError: negative dimension.")
         return Footprint(MIB, MIB, MIB, MIB, 1000)
 
-    pool = fake(footprint=footprint)
-    results = bench.run(pool, 3)
+    backend = fake(footprint=footprint)
+    results = bench.run(backend, 3)
     assert [trial.outcome for trial in results.trials] == [Outcome.COMPLETED, Outcome.CRASHED, Outcome.CRASHED]
     assert "negative dimension" in results.trials[1].message
     assert [trial.state for trial in bench.told] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
-    assert [spec.key.number for spec in pool.specs] == [0]
+    assert [spec.key.number for spec in backend.specs] == [0]
 
 
 def test_a_hopeless_trial_is_pruned(bench: Bench) -> None:
@@ -300,19 +300,19 @@ def test_the_importance_of_hyperparameters_is_kept(bench: Bench) -> None:
 
 
 def test_no_trial_starts_when_time_is_up(bench: Bench) -> None:
-    pool = fake()
-    assert bench.run(pool, 3, time_limit_seconds=0.0).trials == ()
-    assert pool.specs == []
+    backend = fake()
+    assert bench.run(backend, 3, time_limit_seconds=0.0).trials == ()
+    assert backend.specs == []
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyResults, int]:
     """A run that nobody interrupts, and how many events it had."""
     bench = Bench(tmp_path_factory.mktemp("undisturbed"))
-    pool = fake()
-    results = bench.run(pool, 7)
+    backend = fake()
+    results = bench.run(backend, 7)
     assert {trial.outcome for trial in results.trials} == {Outcome.COMPLETED, Outcome.PRUNED}
-    return results, pool.events_so_far
+    return results, backend.events_so_far
 
 
 def test_an_interrupted_study_goes_on_as_if_nothing_had_been(
@@ -325,9 +325,9 @@ def test_an_interrupted_study_goes_on_as_if_nothing_had_been(
         with pytest.raises(KeyboardInterrupt):
             bench.run(fake(stop_at=stop_at), 7)
         finished = {trial.number for trial in bench.ledger.trials(RECORD.name)}
-        pool = fake()
-        resumed = bench.run(pool, 7)
-        assert {spec.key.number for spec in pool.specs} == set(range(7)) - finished
+        backend = fake()
+        resumed = bench.run(backend, 7)
+        assert {spec.key.number for spec in backend.specs} == set(range(7)) - finished
         assert [essence(trial) for trial in resumed.trials] == [essence(trial) for trial in results.trials], stop_at
 
 
@@ -348,11 +348,11 @@ def test_a_study_that_is_cut_off_again_and_again_ends_all_the_same(
 ) -> None:
     started: list[int] = []
     for stop_at in (3, 0, 9, 2, 17, 5, None):
-        pool = fake(stop_at=stop_at)
+        backend = fake(stop_at=stop_at)
         try:
-            resumed = durable.run(pool, 7)
+            resumed = durable.run(backend, 7)
         except KeyboardInterrupt:
-            started += [spec.key.number for spec in pool.specs]
+            started += [spec.key.number for spec in backend.specs]
     assert len(started) > 6
     assert [essence(trial) for trial in resumed.trials] == [essence(trial) for trial in undisturbed[0].trials]
 
@@ -414,10 +414,10 @@ def test_killed_around_the_end_of_a_trial_nothing_is_lost_or_repeated(
         with pytest.raises(Killed):
             study.run()
 
-    pool = fake(end=end)
-    resumed = durable.run(pool, 4, **limit)
-    assert {1, 2, 3} >= {spec.key.number for spec in pool.specs} >= {2, 3}
-    assert (1 in {spec.key.number for spec in pool.specs}) == (moment == "before the ledger")
+    backend = fake(end=end)
+    resumed = durable.run(backend, 4, **limit)
+    assert {1, 2, 3} >= {spec.key.number for spec in backend.specs} >= {2, 3}
+    assert (1 in {spec.key.number for spec in backend.specs}) == (moment == "before the ledger")
     assert [essence(trial) for trial in resumed.trials] == [essence(trial) for trial in whole.trials]
     assert [trial.state for trial in durable.told].count(TrialState.RUNNING) == 0
     assert durable.told[1].constraints == resumed.trials[1].constraints

@@ -152,23 +152,23 @@ def test_a_fixed_window_is_the_middle_and_a_random_one_moves(batches: Batches) -
     assert len(starts("random")) > 5
 
 
-def variants_in(crops: Any) -> np.ndarray:
+def copies_in(crops: Any) -> np.ndarray:
     """Which augmented copy each crop of an epoch was cut from."""
     return np.concatenate([inputs[:, 0, 0, 0] // 100_000 for inputs, _, _ in epoch(crops)]).astype(int)
 
 
 @pytest.mark.slow
-def test_variants_come_as_often_as_asked_for_and_all_of_them(batches: Batches) -> None:
+def test_augmented_copies_come_as_often_as_asked_for_and_all_of_them(batches: Batches) -> None:
     """Imports Keras."""
     many = {"crops_per_track": 100, "copies": 3}
-    seen = variants_in(batches(augmented_share=0.3, **many))
+    seen = copies_in(batches(augmented_share=0.3, **many))
     assert 0.25 < (seen > 0).mean() < 0.35
     assert set(seen) == {0, 1, 2, 3}
-    assert set(variants_in(batches(augmented_share=1.0, **many))) == {1, 2, 3}
+    assert set(copies_in(batches(augmented_share=1.0, **many))) == {1, 2, 3}
 
 
 @pytest.mark.slow
-def test_variants_depend_on_seed_epoch_and_index_alone(batches: Batches) -> None:
+def test_augmented_copies_depend_on_seed_epoch_and_index_alone(batches: Batches) -> None:
     """Imports Keras."""
     one, other = (batches(augmented_share=0.5, copies=3, mixup=0.3) for _ in range(2))
     expected = epoch(one)

@@ -35,7 +35,7 @@ def test_all_that_was_found_is_said() -> None:
     assert len(plain) == 2
 
 
-def test_variants_are_made_where_a_family_may_train_on_them() -> None:
+def test_augmented_copies_are_made_where_a_family_may_train_on_them() -> None:
     pretrained = families()["pretrained"]
     assert augmented_copies_needed([pretrained], quick=False) == 0
     assert augmented_copies_needed([pretrained, families()["cnn1d-raw"]], quick=False) == AUGMENTED_COPIES

@@ -57,7 +57,7 @@ class CropSampling:
 class TrainingCrops(keras.utils.PyDataset):
     """Shuffled batches of crops: inputs, soft labels and sample weights.
 
-    A batch is (micro_batch, *view.shape) float32, (micro_batch, genres) float32 and (micro_batch,)
+    A batch is (micro_batch, *input_spec.shape) float32, (micro_batch, genres) float32 and (micro_batch,)
     float32. Every batch of an epoch is full, and an epoch is a whole number of effective batches, so
     gradient accumulation equals the large batch; the shuffled order wraps round to fill the last one.
     """
@@ -117,8 +117,8 @@ class TrainingCrops(keras.utils.PyDataset):
 
     def _crop(self, example: LabelledTrack, generator: np.random.Generator) -> np.ndarray:
         sampling = self.sampling
-        varied = sampling.augmented_share > 0 and generator.random() < sampling.augmented_share
-        number = int(generator.integers(1, sampling.copies, endpoint=True)) if varied else 0
+        augmented = sampling.augmented_share > 0 and generator.random() < sampling.augmented_share
+        number = int(generator.integers(1, sampling.copies, endpoint=True)) if augmented else 0
         track = self.store.load(self.input_spec, example.digest, number)
         room = max(0, track.shape[-1] - self.input_spec.length)
         start = room // 2 if sampling.window == "fixed" else int(generator.integers(room + 1))
