@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 
@@ -15,6 +16,7 @@ from harness.features.fold import LabelledTrack
 from harness.features.store import FeatureStore
 from harness.testing.nvml_stub.driver import Driver, build
 from tests.helpers.audio import write_tones
+from tests.helpers.browser import Browser, serving
 from tests.helpers.command import Benchmark, search
 from tests.helpers.models import ToneStore
 
@@ -52,6 +54,27 @@ def chromium() -> None:
         if "CI" in os.environ:
             pytest.fail(reason)
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: None) -> Iterator[Browser]:
+    with closing(Browser()) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def delivered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose studies, trials and finals are in its MLflow store: see `tests.helpers.mlflow.deliver`."""
+    from tests.helpers.mlflow import deliver  # which imports MLflow
+
+    return deliver(tmp_path_factory.mktemp("delivered"))
+
+
+@pytest.fixture(scope="session")
+def ui(delivered: Path) -> Iterator[dict[str, str]]:
+    """The addresses that `harness ui` prints for that workspace."""
+    with serving(delivered) as said:
+        yield said
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ def crop_starts(length: int, crop_length: int) -> np.ndarray:
 def voting_batches(
     store: FeatureStore, input_spec: InputSpec, examples: Sequence[LabelledTrack], size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield every crop of every track in batches of `size`: (size, *input_spec.shape) float32, and owners int64 (size,).
+    """Yield every crop of every track in batches of `size`: (size, *input_spec.shape) float32, owners int64 (size,).
 
     An owner is the index in `examples` of the track that the crop was cut from. All batches have the same
     size, so that a compiled model is traced once: the last is filled with zeros, whose owner is -1.

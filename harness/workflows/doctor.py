@@ -179,8 +179,8 @@ def _memory(device: Device, slot: DeviceSlot | None, budget_bytes: int) -> Itera
                 "memory",
                 Status.NOTE,
                 text,
-                f"The budget of {format_size(budget_bytes)}, the default, is more than there is; trials keep to what there is. Close what "
-                "else draws on the card to have more.",
+                f"The budget of {format_size(budget_bytes)}, the default, is more than there is; trials keep to what "
+                "there is. Close what else draws on the card to have more.",
             )
         else:
             yield Finding("memory", Status.OK, text)

@@ -155,6 +155,10 @@ def test_embeddings_are_made_once_and_are_what_the_network_gives(
     root, tracks = tone_store
     store = FeatureStore(shutil.copytree(root, tmp_path / "store"))
     wanted = [track.digest for track in tracks[:3]]
+    # One that is torn is made anew.
+    store.put_embedding(listener.fingerprint, wanted[1], np.zeros((2, 8), np.float32))
+    (damaged,) = (store.root / "embeddings").rglob("*.npy")
+    damaged.write_bytes(damaged.read_bytes()[:-4])
     made: list[tuple[int, int]] = []
     for _ in range(2):
         extract_missing(store, wanted, listener, lambda done, total: made.append((done, total)))
@@ -164,11 +168,6 @@ def test_embeddings_are_made_once_and_are_what_the_network_gives(
         assert frames.shape == (2, 8)
         expected = listener.embed((store.waveform(digest) / FULL_SCALE).astype(np.float32))
         np.testing.assert_allclose(frames, expected, rtol=1e-5)
-
-    (damaged, *_) = (store.root / "embeddings").rglob("*.npy")
-    damaged.write_bytes(damaged.read_bytes()[:-4])
-    extract_missing(store, wanted, listener, lambda done, total: made.append((done, total)))
-    assert made[3:] == [(1, 1)]
 
 
 @pytest.mark.slow

@@ -19,8 +19,9 @@ from harness.records.trial import EpochRecord, Outcome, Reading, ReadingSource, 
 from harness.tracking.ledger import Ledger
 from harness.tracking.mlflow.delivery import sync
 from harness.tracking.serialization import FINALS, dump_predictions, dump_record
+from harness.workflows.publish import artifacts, describe
 from harness.workspace import Workspace
-from tests.helpers.records import grouped
+from tests.helpers.records import changed, grouped
 
 STUDY = StudyRecord(
     family="cnn2d-fusion",
@@ -129,11 +130,13 @@ def final(role: FinalRole, seed: int, fold: int | None = None, outcome: Outcome 
 WINNER, BASELINE = final(FinalRole.WINNER, 2), final(FinalRole.BASELINE, 2)
 
 
-def keep_finals(ledger: Ledger, *runs: FinalRecord, openings: tuple[OpeningRecord, ...] = OPENINGS[:1]) -> None:
+def keep_finals(
+    ledger: Ledger, *runs: FinalRecord, openings: tuple[OpeningRecord, ...] = OPENINGS[:1], study: StudyRecord = STUDY
+) -> None:
     """Keep finals as the search does: the predictions of a run, then the record that names it."""
     tested = {f"{run.key}.npz": dump_predictions(TESTED) for run in runs if run.outcome is Outcome.COMPLETED}
     finals = FinalsRecord(tested="test", openings=openings, runs=runs)
-    ledger.write_study_files(STUDY.name, {**tested, FINALS: dump_record(finals)})
+    ledger.write_study_files(study.name, {**tested, FINALS: dump_record(finals)})
 
 
 def pictures(title: str, predictions: Predictions) -> Mapping[str, bytes]:
@@ -154,6 +157,30 @@ def new_store(folder: Path) -> str:
     path = folder / "mlflow.db"
     path.write_bytes(empty_store())
     return f"sqlite:///{path}"
+
+
+OTHER = STUDY.model_copy(update={"family": "cnn1d-raw", "name": "cnn1d-raw-0fc4da67", "description": "Waveforms"})
+
+
+def deliver(folder: Path) -> Path:
+    """Make a workspace, and all of it known to its MLflow store; return it.
+
+    Two families: one with two completed trials and one out of memory, one with a trial of its own and a final test.
+    """
+    workspace = Workspace(folder)
+    ledger = Ledger(workspace)
+    for study in (STUDY, OTHER):
+        ledger.open_study(study)
+    better = {"valid_macro_f1": 0.825, "params": {**PARAMS, "layers": 5}, "series": ((0.5, 2**30),)}
+    ledger.write_trial(trial(0), PREDICTIONS)
+    ledger.write_trial(changed(trial(1), **better), PREDICTIONS)
+    ledger.write_trial(trial(2, Outcome.OOM, epochs=()), None)
+    own = {"family": OTHER.family, "study": OTHER.name, "valid_macro_f1": 0.5}
+    ledger.write_trial(changed(trial(0), **own), PREDICTIONS)
+    keep_finals(ledger, WINNER, BASELINE, study=OTHER)
+    new_store(folder)
+    sync(ledger, workspace.mlflow_url, artifact_root=workspace.artifacts, artifacts=artifacts, describe=describe)
+    return folder
 
 
 def new_ledger(folder: Path) -> Ledger:

@@ -19,7 +19,6 @@ from harness.tracking.serialization import IMPORTANCE, dump_importance
 from harness.workspace import Workspace
 from reports.document import build_report
 from reports.write import write_page
-from tests.helpers.browser import serving
 from tests.helpers.command import command
 from tests.helpers.mlflow import (
     BASELINE,
@@ -106,15 +105,17 @@ def test_a_store_that_is_no_server_gives_no_links(uri: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_server_gives_the_same_report_with_a_link_to_each_run(ledger: Ledger, uri: str, tmp_path: Path) -> None:
+def test_a_server_gives_the_same_report_with_a_link_to_each_run(
+    delivered: Path, ui: dict[str, str], tmp_path: Path
+) -> None:
     """Starts a server."""
-    with serving(tmp_path) as said:
-        server = said["MLflow UI"]
-        studies, links = read_studies(server), run_links(server.replace("//", "//user:secret@"))
-    assert build_report(studies) == build_report((ledger.results(STUDY.name),))
+    server, workspace = ui["MLflow UI"], Workspace(delivered)
+    ledger = Ledger(workspace)
+    studies, links = read_studies(server), run_links(server.replace("//", "//user:secret@"))
+    assert build_report(studies) == build_report([ledger.results(study.name) for study in ledger.studies()])
     page = write_page(studies, tmp_path / "page.html", links).read_text(encoding="utf-8")
-    ids = [run.info.run_id for kind in ("study", "trial", "final") for run in runs_of(uri, kind)]
-    assert len(ids) == 6
+    ids = [run.info.run_id for kind in ("study", "trial", "final") for run in runs_of(workspace.mlflow_url, kind)]
+    assert len(ids) == 8
     linked = re.findall(rf'href="{server}/#/experiments/\d+/runs/(\w+)"', page)
     assert sorted(linked) == sorted(ids)
     assert "secret" not in page

@@ -1,4 +1,4 @@
-"""What a study does about memory, with a back end that trains nothing: trials tried again smaller, caps, corrections."""
+"""What a study does about memory, with a back end that trains nothing: smaller second attempts, caps, corrections."""
 
 from __future__ import annotations
 

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 
 import pytest
 from matplotlib.image import imread
 
-from harness.records.trial import Outcome
-from harness.tracking.ledger import Ledger
-from harness.tracking.mlflow.delivery import sync
 from harness.tracking.mlflow.views import BEST_TRIALS, FAMILIES
-from harness.workflows.publish import artifacts, describe
-from harness.workspace import Workspace
-from tests.helpers.browser import Browser, serving
-from tests.helpers.mlflow import PREDICTIONS, STUDY, trial
-from tests.helpers.records import changed
+from harness.workflows.publish import artifacts
+from tests.helpers.browser import Browser
+from tests.helpers.mlflow import PREDICTIONS
 
 pytestmark = pytest.mark.slow  # starts a server and a browser
-
-OTHER = STUDY.model_copy(update={"family": "cnn1d-raw", "name": "cnn1d-raw-0fc4da67", "description": "Waveforms"})
 
 
 @dataclass(frozen=True)
@@ -35,28 +26,9 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two families: one with two completed trials and one out of memory, one with a trial of its own."""
-    folder = tmp_path_factory.mktemp("browsed")
-    ledger = Ledger(Workspace(folder))
-    for study in (STUDY, OTHER):
-        ledger.open_study(study)
-    better = {"valid_macro_f1": 0.825, "params": {**trial(1).params, "layers": 5}, "series": ((0.5, 2**30),)}
-    ledger.write_trial(trial(0), PREDICTIONS)
-    ledger.write_trial(changed(trial(1), **better), PREDICTIONS)
-    ledger.write_trial(trial(2, Outcome.OOM, epochs=()), None)
-    own = {"family": OTHER.family, "study": OTHER.name, "valid_macro_f1": 0.5}
-    ledger.write_trial(changed(trial(0), **own), PREDICTIONS)
-    root = Workspace(folder).artifacts
-    sync(ledger, Workspace(folder).mlflow_url, artifact_root=root, artifacts=artifacts, describe=describe)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def page(chromium: None, workspace: Path) -> Iterator[Page]:
-    with serving(workspace) as said, closing(Browser()) as browser:
-        browser.settle(said["MLflow UI"])
-        yield Page(browser, said["demo/kfold:5"])
+def page(browser: Browser, ui: dict[str, str]) -> Page:
+    browser.settle(ui["MLflow UI"])
+    return Page(browser, ui["demo/kfold:5"])
 
 
 @pytest.fixture(autouse=True)
