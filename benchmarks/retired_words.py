@@ -173,12 +173,13 @@ def _identifiers(module: str, tree: ast.Module) -> Iterator[Identifier]:
 
 def texts(root: Path) -> Iterator[Text]:
     """Yield what users of the project at `root` may read."""
-    documents = [root / "README.md", root / "CONTRIBUTING.md", *sorted((root / "docs").glob("*.md"))]
+    pages = sorted([*(root / "docs").glob("*.md"), *(root / "docs").glob("*.ipynb")])
+    documents = [root / "README.md", root / "CONTRIBUTING.md", *pages]
     for path in (*documents, *sorted((root / "reports" / "templates").glob("*"))):
         if path.is_file():
             lines = path.read_text(encoding="utf-8").splitlines()
             yield from (Text(path, number, line) for number, line in enumerate(lines, 1))
-    for package in PACKAGES:
+    for package in (*PACKAGES, "benchmarks/gpu", "benchmarks/memory"):
         for path in sorted((root / package).rglob("*.py")):
             yield from _strings(path, ast.parse(path.read_text(encoding="utf-8")))
 

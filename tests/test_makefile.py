@@ -1,4 +1,4 @@
-"""`make test` leaves the machine as it is."""
+"""`make test` leaves the machine as it is, and fails when any part of the tests does."""
 
 from __future__ import annotations
 
@@ -7,19 +7,44 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.helpers.command import ROOT
 
+PYTEST = """#!/bin/sh
+case "$*" in *"not slow"*) echo quick; exit {quick};; esac
+echo slow; exit {slow}
+"""
 
-def test_a_browser_is_asked_for_and_not_installed(tmp_path: Path) -> None:
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Path:
+    """A folder with all programs that there are; the tests themselves are running already."""
     programs = tmp_path / "programs"
     programs.mkdir()
-    for name in ("sh", "id", "make"):
+    for name in ("sh", "id", "make", "cat"):
         (programs / name).symlink_to(shutil.which(name) or name)
+    return programs
+
+
+def make_test(programs: Path, quick: int = 0, slow: int = 0) -> subprocess.CompletedProcess[str]:
+    (programs / "python").write_text(PYTEST.format(quick=quick, slow=slow))
+    (programs / "python").chmod(0o755)
+    order = ["make", "--assume-old=env", "test", f"BIN={programs}", f"LOG={programs / 'log'}"]
+    return subprocess.run(order, cwd=ROOT, env={"PATH": str(programs)}, capture_output=True, text=True)
+
+
+def test_a_browser_is_asked_for_and_not_installed(programs: Path, tmp_path: Path) -> None:
     (programs / "apt-get").write_text(f"#!/bin/sh\n: > {tmp_path / 'installed'}\n")
     (programs / "apt-get").chmod(0o755)
-    (programs / "python").symlink_to(shutil.which("true") or "true")  # the tests themselves are running already
-    order = ["make", "--assume-old=env", "test", f"BIN={programs}"]
-    environment = {"PATH": str(programs)}
-    done = subprocess.run(order, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    done = make_test(programs)
+    assert done.returncode == 0, done.stderr
     assert "sudo apt-get install chromium chromium-driver" in done.stdout
     assert os.listdir(tmp_path) == ["programs"]
+
+
+@pytest.mark.parametrize(("quick", "slow"), [(0, 0), (1, 0), (0, 1)])
+def test_both_parts_of_the_tests_count_and_are_shown(programs: Path, quick: int, slow: int) -> None:
+    done = make_test(programs, quick, slow)
+    assert (done.returncode != 0) == (quick != 0 or slow != 0)
+    assert done.stdout.splitlines()[-2:] == ["slow", "quick"]

@@ -41,7 +41,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def listener(keras: ModuleType, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Extractor:
-    """The small network, at hand."""
+    """The small network, loaded."""
     return extractors([str(export_network(tmp_path_factory.mktemp("networks") / "listener", "plain"))], cache)[
         "listener"
     ]

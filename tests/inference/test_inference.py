@@ -551,7 +551,7 @@ def test_mlflow_answers_alike_from_waveforms_and_shows_the_card(
 
 
 @pytest.mark.slow
-def test_a_model_on_embeddings_carries_the_network_that_it_hears_with(keras: ModuleType, tmp_path: Path) -> None:
+def test_a_model_on_embeddings_carries_the_network_that_embeds(keras: ModuleType, tmp_path: Path) -> None:
     """Imports the framework, which exports the network."""
     network = export_network(tmp_path / "listener", "plain")
     extractor = extractors([str(network)], tmp_path / "cache")["listener"]
