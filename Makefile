@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The stamp says that the environment agrees with the lock and the project's metadata.
 STAMP := $(VENV)/.installed
-LOG := $(VENV)/quick-tests.log
+LOG := $(VENV)/second-tests.log
 
 .PHONY: env demo test check gpu-check lock clean
 
@@ -19,15 +19,15 @@ $(STAMP): requirements.lock pyproject.toml
 demo: env
 	$(BIN)/harness run all --quick
 
-# Two cores: what neither trains nor serves runs beside what does, and is shown after it.
+# Two cores, two parts side by side; the second is shown after the first.
 test: env
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
 		echo "no browser: its tests skip themselves (Debian: sudo apt-get install chromium chromium-driver)"
-	@$(BIN)/python -m pytest -m "not slow" >$(LOG) 2>&1 & quick=$$!; \
-	trap "kill $$quick" INT TERM; \
-	$(BIN)/python -m pytest -m slow; slow=$$?; \
-	wait $$quick; status=$$?; \
-	cat $(LOG); test $$slow -eq 0 && test $$status -eq 0
+	@$(BIN)/python -m pytest -m "not slow or apart" >$(LOG) 2>&1 & second=$$!; \
+	trap "kill $$second" INT TERM; \
+	$(BIN)/python -m pytest -m "slow and not apart"; first=$$?; \
+	wait $$second; second=$$?; \
+	cat $(LOG); test $$first -eq 0 && test $$second -eq 0
 
 check: env
 	$(BIN)/ruff format --check .

@@ -112,6 +112,7 @@ print(json.dumps([results.trials()["outcome"].tolist(), len(loaded.trials()), re
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 def test_a_script_without_a_guard_runs_once(tones: Path, tmp_path: Path) -> None:
     """Trains a trial: a child that imported `__main__` again would run the script again."""
     script = tmp_path / "script.py"
@@ -123,6 +124,7 @@ def test_a_script_without_a_guard_runs_once(tones: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 def test_a_notebook_s_kernel_runs_a_benchmark(tones: Path, tmp_path: Path) -> None:
     """Trains a trial, in a kernel, whose `__main__` has no file that a child could import."""
     kernel, client = start_new_kernel(cwd=str(tmp_path), env={**os.environ, "PYTHONPATH": str(ROOT)})

@@ -12,8 +12,8 @@ import pytest
 from tests.helpers.command import ROOT
 
 PYTEST = """#!/bin/sh
-case "$*" in *"not slow"*) echo quick; exit {quick};; esac
-echo slow; exit {slow}
+case "$*" in *"not slow or apart"*) echo second; exit {second};; esac
+echo first; exit {first}
 """
 
 
@@ -27,8 +27,8 @@ def programs(tmp_path: Path) -> Path:
     return programs
 
 
-def make_test(programs: Path, quick: int = 0, slow: int = 0) -> subprocess.CompletedProcess[str]:
-    (programs / "python").write_text(PYTEST.format(quick=quick, slow=slow))
+def make_test(programs: Path, second: int = 0, first: int = 0) -> subprocess.CompletedProcess[str]:
+    (programs / "python").write_text(PYTEST.format(second=second, first=first))
     (programs / "python").chmod(0o755)
     order = ["make", "--assume-old=env", "test", f"BIN={programs}", f"LOG={programs / 'log'}"]
     return subprocess.run(order, cwd=ROOT, env={"PATH": str(programs)}, capture_output=True, text=True)
@@ -43,8 +43,8 @@ def test_a_browser_is_asked_for_and_not_installed(programs: Path, tmp_path: Path
     assert os.listdir(tmp_path) == ["programs"]
 
 
-@pytest.mark.parametrize(("quick", "slow"), [(0, 0), (1, 0), (0, 1)])
-def test_both_parts_of_the_tests_count_and_are_shown(programs: Path, quick: int, slow: int) -> None:
-    done = make_test(programs, quick, slow)
-    assert (done.returncode != 0) == (quick != 0 or slow != 0)
-    assert done.stdout.splitlines()[-2:] == ["slow", "quick"]
+@pytest.mark.parametrize(("second", "first"), [(0, 0), (1, 0), (0, 1)])
+def test_both_parts_of_the_tests_count_and_are_shown(programs: Path, second: int, first: int) -> None:
+    done = make_test(programs, second, first)
+    assert (done.returncode != 0) == (second != 0 or first != 0)
+    assert done.stdout.splitlines()[-2:] == ["first", "second"]

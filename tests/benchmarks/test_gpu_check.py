@@ -206,6 +206,7 @@ def test_a_section_that_fails_loses_no_other(
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 def test_it_stops_at_once_where_the_framework_computes_on_the_cpu(bare: dict[str, str], tmp_path: Path) -> None:
     """Starts a server of its own."""
     build(tmp_path / "driver")
@@ -219,6 +220,7 @@ def test_it_stops_at_once_where_the_framework_computes_on_the_cpu(bare: dict[str
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 def test_it_measures_on_jax_with_little_else_installed(bare: dict[str, str], tmp_path: Path) -> None:
     """Trains once; the memory is what the child really holds."""
     build(tmp_path / "driver")
@@ -250,6 +252,7 @@ def test_it_measures_on_jax_with_little_else_installed(bare: dict[str, str], tmp
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 def test_the_whole_check_runs_on_tensorflows_real_allocator(tmp_path: Path) -> None:
     """Trains on the CPU, whose allocator doubles, stops at its cap and runs out of memory as a GPU's does."""
     context, growth = 24 * MIB, 3 * MIB

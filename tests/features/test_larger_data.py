@@ -49,6 +49,7 @@ def store(tmp_path: Path) -> Iterator[FeatureStore]:
 
 # Slow: 40,000 files, and a process that imports Keras, without a framework.
 @pytest.mark.slow
+@pytest.mark.apart
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of a process as Linux tells it")
 def test_a_trials_own_memory_does_not_grow_with_the_tracks(store: FeatureStore) -> None:
     walk, environment = program("store_walk", store.root, 200, TRACKS), {**os.environ, "KERAS_BACKEND": "numpy"}

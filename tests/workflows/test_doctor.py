@@ -65,6 +65,7 @@ def test_a_finding_reads_as_a_line_with_what_to_do_below() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
