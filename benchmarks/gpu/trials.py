@@ -24,8 +24,8 @@ from harness.models import Config
 from harness.records.base import Value
 from harness.records.study import DatasetRecord, ProtocolRecord, Provenance, StudyRecord, StudyResults
 from harness.records.trial import BatchShape
-from harness.search.config import StudyConfig
 from harness.search.study import StudyRunner
+from harness.testing.records import study_config
 from harness.tracking.base import NullTracker
 from harness.tracking.ledger import Ledger
 from harness.trials.backend import TrialEnded, run_to_end
@@ -205,15 +205,13 @@ def run_study(bench: Bench, backend: RecordingBackend, slot: DeviceSlot, study: 
     family, configs, seconds = study.family, iter(study.configs), bench.size.seconds
     with TemporaryDirectory(dir=bench.folder) as workspace:
         ledger = Ledger(Workspace(Path(workspace)))
-        config = StudyConfig(
+        config = study_config(
+            ledger.open_study(_record(study, bench.size, slot.device)),
             family=replace(family, space=lambda trial, quick: next(configs)),
-            record=ledger.open_study(_record(study, bench.size, slot.device)),
             trials=study.trials,
             folds=(bench.fold(family.input_spec, study.batch),),
-            min_micro_batch=8,
             jobs=study.jobs,
             threads=max(1, THREADS // (study.jobs or 1)),
-            deterministic=False,
             trial_time_limit_seconds=seconds,
             slots=(slot,),
         )

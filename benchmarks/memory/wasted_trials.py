@@ -36,10 +36,9 @@ from benchmarks.memory.one_update_backend import OneUpdateBackend
 from harness.families import Family, select
 from harness.models import Config
 from harness.records.trial import Outcome, ReadingSource
-from harness.search.config import StudyConfig
 from harness.search.study import StudyRunner
 from harness.testing.nvml_stub.driver import STATE
-from harness.testing.records import FOLDS, RECORD
+from harness.testing.records import RECORD, study_config
 from harness.tracking.base import NullTracker
 from harness.tracking.ledger import Ledger
 from harness.trials.local.fork_server import ForkServer
@@ -69,19 +68,8 @@ def ours(family: Family, seed: int, backend: OneUpdateBackend, folder: Path) -> 
     """Run the harness's study and return its trials by outcome, and its best score."""
     named = {"family": family.name, "study": f"{family.name}-{seed}"}
     ledger = Ledger(Workspace(folder))
-    config = StudyConfig(
-        family=family,
-        record=ledger.open_study(
-            RECORD.model_copy(update={**named, "budget_bytes": BUDGET, "seed": seed, "quick": QUICK})
-        ),
-        trials=TRIALS,
-        folds=FOLDS,
-        min_micro_batch=8,
-        jobs=1,
-        threads=1,
-        deterministic=False,
-        slots=backend.slots(),
-    )
+    record = RECORD.model_copy(update={**named, "budget_bytes": BUDGET, "seed": seed, "quick": QUICK})
+    config = study_config(ledger.open_study(record), family=family, trials=TRIALS, slots=backend.slots())
     storage, before = optuna.storages.InMemoryStorage(), backend.out_of_memory
     results = StudyRunner.open(config, storage, backend, ledger, NullTracker(), lambda event: None).run()
     outcomes = [trial.outcome for trial in results.trials]

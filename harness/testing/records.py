@@ -1,7 +1,8 @@
-"""A made-up study, for what trains nothing: a family, its tracks and folds, predictions and the study's record."""
+"""A made-up study, for what trains nothing: a family, its tracks and folds, predictions and how it is searched."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from harness.features.input_spec import MFCC_INPUT
 from harness.models import Config
 from harness.records.predictions import Predictions
 from harness.records.study import DatasetRecord, ProtocolRecord, Provenance, StudyRecord
+from harness.search.config import StudyConfig
 from harness.units import GIB
 
 EPOCHS = 6
@@ -62,3 +64,18 @@ RECORD = StudyRecord(
     published=None,
     provenance=Provenance(commit="", versions={}, backend="", device="", driver=None, platform="", cpu_count=2),
 )
+
+
+def study_config(record: StudyRecord = RECORD, **changes: Any) -> StudyConfig:
+    """Return how the trials of the made-up study run: three of them, one at a time, on the CPU, but for `changes`."""
+    config = StudyConfig(
+        family=FAMILY,
+        record=record,
+        trials=3,
+        folds=FOLDS,
+        min_micro_batch=8,
+        jobs=1,
+        threads=1,
+        deterministic=False,
+    )
+    return replace(config, **changes)

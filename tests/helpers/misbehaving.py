@@ -41,7 +41,7 @@ def trial_child() -> int:
 
 def main(store: str, folder: str, *tracks: str) -> None:
     from harness.features.fold import LabelledTrack
-    from harness.trials.backend import EpochReported
+    from harness.trials.backend import EpochReported, FoldReported, run_to_end
     from harness.trials.local.backend import LocalBackend
     from harness.trials.local.fork_server import ForkServer
     from harness.vram.slots import CPU_SLOT
@@ -52,13 +52,14 @@ def main(store: str, folder: str, *tracks: str) -> None:
     ]
     backend = LocalBackend(ForkServer.start(), files_in(Path(folder), Path(store)))
     spec = changed(job_of(Path(store), tuple(examples), patience=10**6), epochs=10**6)
-    backend.start(spec, CPU_SLOT)
-    while True:
-        for event in backend.events():
-            assert isinstance(event, EpochReported), event
-            if event.record.epoch == 1:
-                print(trial_child(), flush=True)
-            backend.reply(event.key, True)
+
+    def proceed(event: EpochReported | FoldReported) -> bool:
+        assert isinstance(event, EpochReported)
+        if event.record.epoch == 1:
+            print(trial_child(), flush=True)
+        return True
+
+    run_to_end(backend, spec, CPU_SLOT, proceed)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,9 @@ from harness.families import Suggest
 from harness.models import Config
 from harness.records.study import StudyRecord, StudyResults
 from harness.records.trial import EpochRecord, Outcome, Reading, ReadingSource, TrialRecord, ValidationScores
-from harness.search.config import StudyConfig
 from harness.search.study import StudyRunner
 from harness.testing.backends import FakeBackend
-from harness.testing.records import FAMILY, FOLDS, RECORD
+from harness.testing.records import FAMILY, RECORD, study_config
 from harness.tracking.base import NullTracker
 from harness.tracking.ledger import Ledger
 from harness.trials.backend import BackendEvent
@@ -134,11 +133,7 @@ class Bench:
     def run(self, backend: LastInFirstOut, trials: int, *, budget: int = 8 * GIB, **changes: Any) -> StudyResults:
         ledger = Ledger(Workspace(self.folder))
         record = ledger.open_study(RECORD.model_copy(update={"budget_bytes": budget}))
-        options: dict[str, Any] = {
-            **{"family": PLAIN, "record": record, "trials": trials},
-            **{"folds": FOLDS, "min_micro_batch": 8, "jobs": 1, "threads": 1, "deterministic": False},
-        }
-        config = StudyConfig(**(options | changes))
+        config = study_config(record, **{"family": PLAIN, "trials": trials, **changes})
         return StudyRunner.open(config, self.storage, backend, ledger, self.tracker, self.events.append).run()
 
     @property

@@ -22,11 +22,10 @@ from harness.features.input_spec import MFCC_INPUT
 from harness.models import Config
 from harness.records.study import StudyRecord, StudyResults
 from harness.records.trial import EpochRecord, Outcome, TrialRecord
-from harness.search.config import StudyConfig
 from harness.search.storage import open_storage
 from harness.search.study import REFUSED_PER_TRIAL, StudyRunner
 from harness.testing.backends import FakeBackend, FoldFakeBackend
-from harness.testing.records import EPOCHS, FAMILY, FOLDS, RECORD, TRACKS
+from harness.testing.records import EPOCHS, FAMILY, RECORD, TRACKS, study_config
 from harness.tracking.base import NullTracker
 from harness.tracking.ledger import Ledger
 from harness.trials.job import JobKey, TrialSpec
@@ -92,12 +91,8 @@ class Bench:
         database = self.folder / "optuna.db"
         return open_storage(f"sqlite:///{database}") if database.exists() else self.memory
 
-    def study(self, backend: FakeBackend, trials: int, record: StudyRecord = RECORD, **plan: Any) -> StudyRunner:
-        options: dict[str, Any] = {
-            **{"family": FAMILY, "record": self.ledger.open_study(record), "trials": trials, "folds": FOLDS},
-            **{"min_micro_batch": 8, "jobs": 1, "threads": 1, "deterministic": False},
-        }
-        config = StudyConfig(**(options | plan))
+    def study(self, backend: FakeBackend, trials: int, record: StudyRecord = RECORD, **changes: Any) -> StudyRunner:
+        config = study_config(self.ledger.open_study(record), trials=trials, **changes)
         return StudyRunner.open(config, self.storage, backend, self.ledger, NullTracker(), self.events.append)
 
     def run(self, backend: FakeBackend, trials: int, **options: Any) -> StudyResults:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from harness.features.embeddings import musicnn, saved_model, yamnet
 from harness.features.extract import Features
 from harness.features.input_spec import EMBEDDING_SECONDS, InputSpec
 from harness.features.store import FeatureStore
-from harness.files import write_atomically
+from harness.files import replacing, write_atomically
 from harness.keras_backend import CHILD_CPU
 from harness.parallel import ITEMS_WORTH_A_WORKER, Progress, map_items
 from harness.processes import redirect
@@ -159,10 +160,9 @@ def _musicnn(folder: Path) -> Path:
     """Return the file with MusiCNN's weights; the first call downloads them."""
     file = folder / "embeddings" / f"{musicnn.PACKAGE.replace('==', '-')}.npz"
     if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=file.parent) as scratch:
+        with TemporaryDirectory() as scratch, replacing(file) as unfinished:
             (weights,) = _in_children(musicnn.convert, [musicnn.download(Path(scratch))])
-            weights.replace(file)
+            shutil.copyfile(weights, unfinished)
     return file
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness.datasets.signal import Samples
-from harness.errors import UsageError
+from harness.errors import UsageError, first_line
 from harness.features.extract import Features
 
 SECOND = 16_000
@@ -43,7 +43,7 @@ def load(path: Path) -> Callable[[Samples], Features]:
         try:
             network(np.zeros(SECOND, np.float32))
         except (TypeError, ValueError, tf.errors.InvalidArgumentError) as error:
-            problems.append(str(error).splitlines()[0])
+            problems.append(first_line(error))
         else:
             return network
     raise UsageError(
