@@ -10,23 +10,9 @@ from harness.analysis.comparison_group import GroupAnalysis, analyse
 from harness.analysis.memory_curve import budget_columns, peak, smallest_budget
 from harness.analysis.memory_needs import held_over_needed, prediction_errors
 from harness.records.study import StudyResults
-from harness.records.trial import Outcome, Reading, ReadingSource, TrialRecord
+from harness.records.trial import Outcome, Reading, TrialRecord
 from harness.units import GIB, MIB
-from tests.helpers.reports import make_results, make_trial
-
-
-def measured(gib: float, source: ReadingSource = ReadingSource.PROCESS) -> Reading:
-    return Reading(peak_bytes=int(gib * GIB), source=source)
-
-
-def scored(number: int, gib: float | None, macro_f1: float, footprint: float | None = 3) -> TrialRecord:
-    """A completed trial; `gib` None was not measured."""
-    return make_trial(
-        number,
-        reading=Reading() if gib is None else measured(gib),
-        footprint_bytes=None if footprint is None else int(footprint * GIB),
-        valid_macro_f1=macro_f1,
-    )
+from tests.helpers.reports import make_results, make_trial, measured, scored
 
 
 def needing(number: int, needed: float, **changes: Any) -> TrialRecord:

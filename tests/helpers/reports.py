@@ -219,3 +219,18 @@ def ensemble(name: str, members: dict[str, float], **changes: Any) -> EnsembleRe
     fields: dict[str, Any] = {"tracks": 190, "accuracy": 0.65, "macro_f1": 0.64}
     fields |= {"peak_bytes": 310 * MIB, "inference_seconds": 0.0421}
     return EnsembleRecord(**({"name": name, "members": members} | fields | changes))
+
+
+def measured(gib: float, source: ReadingSource = ReadingSource.PROCESS) -> Reading:
+    return Reading(peak_bytes=int(gib * GIB), source=source)
+
+
+def scored(number: int, gib: float | None, macro_f1: float, footprint: float | None = 3) -> TrialRecord:
+    """A completed trial; `gib` None was not measured."""
+    return make_trial(
+        number,
+        reading=Reading() if gib is None else measured(gib),
+        footprint_bytes=None if footprint is None else int(footprint * GIB),
+        valid_macro_f1=macro_f1,
+        valid_accuracy=macro_f1 + 0.02,
+    )

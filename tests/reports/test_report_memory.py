@@ -10,7 +10,7 @@ from harness.records.study import StudyResults
 from harness.records.trial import Outcome, Reading, ReadingSource, TrialRecord
 from harness.units import GIB
 from reports.document import build_report
-from tests.helpers.reports import make_results, make_trial, without_predictions
+from tests.helpers.reports import make_results, make_trial, measured, scored, without_predictions
 
 
 def memory_table(markdown: str, title: str) -> dict[str, list[str]]:
@@ -27,21 +27,6 @@ def memory_of(*studies: StudyResults) -> str:
     """The memory part of the only section, as a reader finds it."""
     _, _, rest = build_report(without_predictions(*studies)).markdown.partition("### Memory\n")
     return rest.partition("\n### ")[0]
-
-
-def measured(gib: float, source: ReadingSource = ReadingSource.PROCESS) -> Reading:
-    return Reading(peak_bytes=int(gib * GIB), source=source)
-
-
-def scored(number: int, gib: float | None, macro_f1: float, footprint: float | None = 3) -> TrialRecord:
-    """A completed trial; `gib` None was not measured."""
-    return make_trial(
-        number,
-        reading=Reading() if gib is None else measured(gib),
-        footprint_bytes=None if footprint is None else int(footprint * GIB),
-        valid_macro_f1=macro_f1,
-        valid_accuracy=macro_f1 + 0.02,
-    )
 
 
 def test_the_budget_curve_gives_the_best_score_that_fits_each_budget():

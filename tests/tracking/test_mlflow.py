@@ -35,8 +35,6 @@ from tests.helpers.mlflow import (
     assert_equal,
     curve,
     files_of,
-    new_ledger,
-    new_store,
     pictures,
     runs_of,
     trial,
@@ -52,21 +50,6 @@ def nothing_is_written_where_the_user_stands(
     monkeypatch.chdir(here)
     yield
     assert list(here.iterdir()) == []
-
-
-@pytest.fixture
-def uri(tmp_path: Path) -> str:
-    return new_store(tmp_path)
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return new_ledger(tmp_path)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "artifacts"
 
 
 @pytest.fixture

@@ -29,8 +29,6 @@ from tests.helpers.mlflow import (
     files_of,
     final,
     keep_finals,
-    new_ledger,
-    new_store,
     pictures,
     runs_of,
     trial,
@@ -43,21 +41,6 @@ def shown(uri: str) -> dict[str, str]:
     runs = runs_of(uri, "final")
     assert len({run.data.tags["final"] for run in runs}) == len(runs)
     return {run.data.tags["final"]: run.info.run_id for run in runs}
-
-
-@pytest.fixture
-def uri(tmp_path: Path) -> str:
-    return new_store(tmp_path)
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return new_ledger(tmp_path)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "artifacts"
 
 
 def test_a_final_run_follows_the_schema(ledger: Ledger, uri: str, root: Path) -> None:
