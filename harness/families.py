@@ -52,8 +52,8 @@ class Family:
         build: configuration and shapes to an uncompiled `keras.Model` that answers with probabilities.
         published: the original author's scores, if there are any.
         optional: left out of `run all`.
-        uses_augmented_copies: whether its full space suggests `variant_share`, so that it trains on augmented copies of
-            tracks, which must be extracted before; the small space of `--quick` never does.
+        uses_augmented_copies: whether its full space may suggest `variant_share`, so that it trains on augmented copies
+            of tracks; False spares extracting them. The small space of `--quick` never does.
         embeddings: the input specs that `embedding` chooses among, by name.
     """
 
@@ -65,7 +65,7 @@ class Family:
     build: Callable[[Config, ModelInputs], keras.Model]
     published: Published | None = None
     optional: bool = False
-    uses_augmented_copies: bool = False
+    uses_augmented_copies: bool = True
     embeddings: Mapping[str, InputSpec] = field(default_factory=dict)
 
     @property

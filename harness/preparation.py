@@ -108,17 +108,23 @@ class PreparedData:
         return tuple(self.fold(input_specs, train, valid) for train, valid in self.split.folds)
 
 
-def split_dataset(settings: DatasetSettings, seed: int, notify: Notify) -> SplitDataset:
-    """Scan the data set (the built-in one, unless told otherwise) and split it.
+def scan_dataset(settings: DatasetSettings, notify: Notify) -> Dataset:
+    """Scan the data set: the built-in one, unless told otherwise.
 
     Raises:
-        DataError: the data set cannot serve, or the protocol cannot split it.
+        DataError: it cannot serve.
     """
-    folder = settings.data or _demo_set(notify)
-    dataset = scan(
-        folder, skip_bad=settings.skip_bad, groups=settings.groups, progress=counter(notify, "reading tracks")
-    )
-    return SplitDataset(dataset, assign(dataset, settings.protocol, seed))
+    folder, progress = settings.data or _demo_set(notify), counter(notify, "reading tracks")
+    return scan(folder, skip_bad=settings.skip_bad, groups=settings.groups, progress=progress)
+
+
+def split_dataset(dataset: Dataset, protocol: str, seed: int) -> SplitDataset:
+    """Split a data set.
+
+    Raises:
+        DataError: the protocol cannot split it.
+    """
+    return SplitDataset(dataset, assign(dataset, protocol, seed))
 
 
 def extract_features(

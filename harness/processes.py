@@ -121,10 +121,34 @@ def without_main() -> Iterator[None]:
 
     They would import it again: seconds for a heavy one, a second run of a script without a guard, and in a notebook
     there is none to import. What they are to call must therefore be importable from a module.
+
+    Blocks of several threads may overlap: it is back when the last of them ends.
     """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
+    _hidden_main.enter()
     try:
         yield
     finally:
-        sys.modules["__main__"] = main
+        _hidden_main.leave()
+
+
+class _HiddenMain:
+    """The program's `__main__` while any block hides it."""
+
+    def __init__(self) -> None:
+        self._lock, self._blocks = threading.Lock(), 0
+        self._main = types.ModuleType("__main__")
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._blocks == 0:
+                self._main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
+            self._blocks += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._blocks -= 1
+            if self._blocks == 0:
+                sys.modules["__main__"] = self._main
+
+
+_hidden_main = _HiddenMain()

@@ -71,6 +71,5 @@ FAMILY = Family(
         **common.BASELINE_TRAINING,
     },
     build=build,
-    uses_augmented_copies=True,
     published=Published(accuracy=0.17, macro_f1=0.15, limitation="learnt little; input length limits batch and depth"),
 )

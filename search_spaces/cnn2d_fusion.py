@@ -62,7 +62,6 @@ FAMILY = Family(
         **common.BASELINE_TRAINING,
     },
     build=build,
-    uses_augmented_copies=True,
     published=Published(
         accuracy=0.61, macro_f1=0.59, limitation="out of memory beyond batch 8; slow; no deeper nets, no EfficientNet"
     ),

@@ -57,7 +57,6 @@ FAMILY = Family(
         **common.BASELINE_TRAINING,
     },
     build=build,
-    uses_augmented_copies=True,
     published=Published(
         accuracy=0.35, macro_f1=0.33, limitation="overfit quickly; MFCC only; kept small for GPU memory"
     ),

@@ -63,7 +63,6 @@ FAMILY = Family(
         **common.BASELINE_TRAINING,
     },
     build=build,
-    uses_augmented_copies=True,
     published=Published(
         accuracy=0.10, macro_f1=0.10, limitation="never learnt; GPU memory; sensitive to input shape and batch size"
     ),

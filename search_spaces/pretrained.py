@@ -63,5 +63,6 @@ FAMILY = Family(
         "learning_rate": 3e-3,
     },
     build=build,
+    uses_augmented_copies=False,
     optional=True,
 )

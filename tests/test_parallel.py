@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -12,6 +14,7 @@ import pytest
 
 from harness.errors import DataError
 from harness.parallel import map_items
+from harness.processes import without_main
 
 
 def double(number: int) -> int:
@@ -39,6 +42,25 @@ def test_the_environment_is_left_as_it_was() -> None:
     before = dict(os.environ)
     assert set(map_items(os.getenv, ["OMP_NUM_THREADS"] * 4, workers=2)) == {"1"}
     assert dict(os.environ) == before
+
+
+def test_main_is_back_when_the_last_of_overlapping_blocks_ends() -> None:
+    main = sys.modules["__main__"]
+    inside, left = threading.Event(), threading.Event()
+
+    def another() -> bool:
+        with without_main():
+            inside.set()
+            left.wait()
+            return sys.modules["__main__"] is main
+
+    with ThreadPoolExecutor() as threads:
+        with without_main():
+            seen = threads.submit(another)
+            inside.wait()
+        left.set()
+        assert seen.result() is False
+    assert sys.modules["__main__"] is main
 
 
 WORK = """

@@ -12,6 +12,7 @@ from harness.hashing import seed_for
 from harness.records.final import FinalRecord, FinalRole, final_key
 from harness.records.trial import MemoryRecord, TrialRecord
 from harness.scoring.metrics import track_scores
+from harness.search.space import fixed
 from harness.search.trial_record import timing
 from harness.trials.backend import TrialEnded
 from harness.trials.job import JobKey, JobKind, TrainingSpec, TrialLimits, TrialSpec
@@ -45,10 +46,12 @@ class FinalJob:
         """
         record, trial = study.record, self.trial
         assert trial.batch is not None  # it completed
+        # The space may return more than it suggests.
+        config = study.family.space(fixed(trial.params), record.quick)
         training = TrainingSpec(
             family=study.family.name,
-            config=dict(trial.params),
-            input_spec=study.family.input_spec_of(trial.params),
+            config=config,
+            input_spec=study.family.input_spec_of(config),
             genres=record.dataset.genres,
             folds=(self.fold,),
             epochs=record.epochs,
@@ -57,7 +60,7 @@ class FinalJob:
             deterministic=study.search.deterministic,
             threads=os.cpu_count() or 1,
         )
-        key = JobKey(record.name, JobKind.FINAL, trial.number, seed=self.seed, fold=self.outer)
+        key = JobKey(record.name, JobKind(self.role), trial.number, seed=self.seed, fold=self.outer)
         return TrialSpec(key, training, TrialLimits(record.budget_bytes, cap_bytes), keep_model=False)
 
     def record(self, end: TrialEnded, cap_bytes: int | None, device: str | None, started: str) -> FinalRecord:

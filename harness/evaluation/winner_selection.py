@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,5 +78,5 @@ def smaller_search(
     )
     notify(Note(f"{study.record.family}: a smaller search without outer fold {number + 1}"))
     storage = open_storage(workspace.optuna_url)
-    own = backend.with_files(job_files(ledger, study.prepared.store.root))
-    return StudyRunner.open(config, storage, own, ledger, NullTracker(), notify).run().best
+    with closing(backend.with_files(job_files(ledger, study.prepared.store.root))) as own:
+        return StudyRunner.open(config, storage, own, ledger, NullTracker(), notify).run().best

@@ -153,7 +153,8 @@ class StudyRunner:
     def _epoch_ended(self, event: EpochReported) -> None:
         number, epoch = event.key.number, event.record
         self.tracker.epoch_ended(self.record.name, number, epoch)
-        in_use = self.backend.memory_in_use().get(event.key)
+        # A probe may have nothing on a young process yet.
+        in_use = self.backend.memory_in_use().get(event.key) or None
         self.notify(EpochFinished(self.record.family, number, epoch, in_use))
         # Epochs of different folds saw different tracks; with folds, the pruner is told of tracks instead.
         proceed = len(self.config.folds) > 1 or self._report(number, {epoch.epoch: epoch.val_macro_f1})

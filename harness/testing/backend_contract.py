@@ -70,7 +70,7 @@ class BackendContract:
     def test_jobs_of_the_same_number_are_told_apart_by_their_keys(self, backend: TrialBackend, spec: TrialSpec) -> None:
         others = [
             replace(spec.key, study=f"another {spec.key.study}"),
-            JobKey(spec.key.study, JobKind.FINAL, spec.key.number, seed=0, fold=1),
+            JobKey(spec.key.study, JobKind.WINNER, spec.key.number, seed=0, fold=1),
         ]
         ends = _run_together(backend, [spec, *(replace(spec, key=key) for key in others)])
         assert {key: end.report.outcome for key, end in ends.items()} == dict.fromkeys(

@@ -16,7 +16,8 @@ class JobKind(StrEnum):
     """What a training is for."""
 
     TRIAL = "trial"
-    FINAL = "final"
+    WINNER = "winner"
+    BASELINE = "baseline"
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class JobKey:
 
     Attributes:
         study: its name.
-        kind: a trial of the study's search, or a retraining that is tested.
+        kind: a trial of the study's search, or winner or baseline trained again to be tested (a final run).
         number: of the trial, or of the one whose configuration is trained again.
         attempt: how often the trial was tried before: a second attempt is a job of its own.
         seed: of a final run, from 0.

@@ -20,7 +20,7 @@ def estimate_footprints(name: str, input_spec: InputSpec, configs: Sequence[Conf
 
     from harness.vram.footprint import estimate_footprint
 
-    # ModelInputs are enough: weights without values make a large network four times as fast to build.
+    # Shapes are enough: weights without values make a large network four times as fast to build.
     with keras.StatelessScope(initialize_variables=False):
         return [estimate_footprint(untrained(name, input_spec, config, genres)) for config in configs]
 

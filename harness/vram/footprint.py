@@ -21,7 +21,7 @@ _KEEPS_OUTPUT = {"ReLU", "Softmax"}
 _KEEPS_MASK = {"Dropout", "SpatialDropout1D"}
 _BY_OUTPUT = {"relu", "sigmoid", "tanh", "softmax"}
 OPTIMIZER_SLOTS = 2
-"""Adam and AdamW keep two normalization of every trainable weight."""
+"""Adam and AdamW keep two moments of every trainable weight."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,10 @@ from harness.preparation import (
     augmented_copies_needed,
     extract_features,
     named_extractors,
+    scan_dataset,
     split_dataset,
 )
+from harness.records.study import DatasetRecord
 from harness.settings import RunSettings
 
 
@@ -43,20 +45,28 @@ def prepare_data(
     Raises:
         DataError: the data set cannot serve, or the protocol cannot split it.
     """
-    found = split_dataset(settings.dataset, settings.search.seed, notify)
-    for note in describe_data(found.report):
+    dataset = scan_dataset(settings.dataset, notify)
+    # Told first: what was skipped may be why the protocol cannot split the rest.
+    for note in describe_scan(dataset.record()):
+        notify(note)
+    found = split_dataset(dataset, settings.dataset.protocol, settings.search.seed)
+    for note in describe_split(found.report):
         notify(note)
     copies = augmented_copies_needed(families, settings.search.quick)
     return extract_features(found, FeatureStore(settings.stores.place.store), partitions, copies, notify)
 
 
-def describe_data(report: PreparationReport) -> Iterator[Note]:
-    """Yield what a user should read of a data set and its split."""
-    dataset, protocol = report.dataset, report.protocol
+def describe_scan(dataset: DatasetRecord) -> Iterator[Note]:
+    """Yield what a user should read of the files of a data set."""
     for path, reason in dataset.quarantined.items():
         yield Note(f"skipped {path}: {reason}", warning=True)
     for names in dataset.replicas:
         yield Note(f"the same audio, kept on one side: {', '.join(names)}", warning=True)
+
+
+def describe_split(report: PreparationReport) -> Iterator[Note]:
+    """Yield what a user should read of a data set and its split."""
+    dataset, protocol = report.dataset, report.protocol
     sizes = ", ".join(f"{size} {name}" for name, size in protocol.sizes.items() if size)
     yield Note(f"{dataset.name}: {dataset.tracks} tracks, protocol {protocol.name}: {sizes}")
     kept = "track, replica or artist" if protocol.grouped else "track or replica"

@@ -16,6 +16,7 @@ from harness.records.final import FinalRecord, FinalRole
 from harness.records.predictions import Predictions
 from harness.records.study import StudyResults
 from harness.records.trial import MemoryRecord, Outcome, TimingRecord, TrialRecord
+from harness.testing.records import FAMILY, FOLDS, RECORD
 from harness.trials.backend import TrialEnded
 from harness.trials.job import JobKey, JobKind
 from harness.trials.report import TrialReport
@@ -51,7 +52,7 @@ def test_what_did_not_complete_is_not_tested() -> None:
 def test_a_training_is_called_as_its_record_is(outer: int | None) -> None:
     fold: Any = None
     job = FinalJob(FinalRole.WINNER, WINNER, 1, outer, fold)
-    key = JobKey("study", JobKind.FINAL, 1, seed=1, fold=outer)
+    key = JobKey("study", JobKind.WINNER, 1, seed=1, fold=outer)
     record = job.record(TrialEnded(key, TrialReport(Outcome.HOST_OOM, "no memory")), 2**30, "GPU-1", "now")
     assert record == FinalRecord(
         role=FinalRole.WINNER,
@@ -64,6 +65,17 @@ def test_a_training_is_called_as_its_record_is(outer: int | None) -> None:
         timing=TimingRecord(started="now", ended=record.timing.ended),
     )
     assert record.key == job.key
+
+
+def test_a_constant_that_a_space_does_not_suggest_is_trained_with() -> None:
+    """The baseline and the winner of a fold may be the same trial, and are told apart all the same."""
+    family = replace(FAMILY, space=lambda trial, quick: {"width": trial.suggest_int("width", 8, 64), "patience": 5})
+    trial = make_trial(0, params={"width": 16})
+    settings = SimpleNamespace(deterministic=False)
+    study: Any = SimpleNamespace(record=RECORD, family=family, search=settings)
+    jobs = [FinalJob(role, trial, 0, 1, FOLDS[0]).spec(study, None) for role in FinalRole]
+    assert [job.training.config for job in jobs] == [{"width": 16, "patience": 5}] * 2
+    assert {str(job.key) for job in jobs} == {"winner-00000-seed-0-fold-1", "baseline-00000-seed-0-fold-1"}
 
 
 def predictions(right: str) -> Predictions:

@@ -62,6 +62,7 @@ class Children(TrialBackend):
     """Children that answer at once, as well as `skill` says; what they were told is kept for the test."""
 
     specs: ClassVar[list[TrialSpec]] = []
+    open: ClassVar[set[int]] = set()
     stop_at: ClassVar[int | None] = None
     skill: ClassVar[Callable[[TrialSpec, LabelledTrack], bool]]
     end: ClassVar[Callable[[TrialSpec, TrialReport], TrialReport]]
@@ -69,6 +70,7 @@ class Children(TrialBackend):
     def __init__(self, server: FakeServer, files: JobFiles) -> None:
         self.server, self.files = server, files
         self.waiting: list[TrialSpec] = []
+        self.open.add(id(self))
 
     def with_files(self, files: JobFiles) -> Children:
         return Children(self.server, files)
@@ -79,7 +81,8 @@ class Children(TrialBackend):
     def device_used_bytes(self, slot: DeviceSlot) -> int | None:
         return None
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self.open.discard(id(self))
 
     def reply(self, key: JobKey, proceed: bool) -> None: ...
 
@@ -175,6 +178,7 @@ def make_bench(folder: Path, tones: Path, tone_store: ToneStore, monkeypatch: py
     monkeypatch.setattr("harness.workflows.final_test.deliver", lambda *about: 0)
     monkeypatch.setattr("reports.figures.draw_svg", lambda *about: b"")  # nobody looks at the pictures
     monkeypatch.setattr(Children, "specs", [])
+    monkeypatch.setattr(Children, "open", set())
     monkeypatch.setattr(Children, "stop_at", None)
     # The baseline knows the first two genres, every other trial one more.
     monkeypatch.setattr(

@@ -220,6 +220,18 @@ def test_what_was_delivered_in_another_format_is_not_read(
         read_studies(uri)
 
 
+def test_a_study_of_another_format_hides_no_other(
+    ledger: Ledger, uri: str, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = STUDY.model_copy(update={"name": f"{STUDY.name[:-1]}0"})
+    ledger.open_study(other)
+    sync(ledger, uri, artifact_root=root)
+    (old,) = (run for run in runs_of(uri, "study") if run.data.tags["study"] == other.name)
+    MlflowClient(uri).set_tag(old.info.run_id, "format", "9")
+    assert [results.study for results in read_studies(uri)] == [STUDY]
+    assert caplog.messages == [f"{uri}: 1 studies of another format are left out"]
+
+
 def test_a_search_shows_its_curves_once(ledger: Ledger, uri: str, root: Path) -> None:
     tracker = MLflowTracker(uri, ledger, artifact_root=root, artifacts=pictures)
     tracker.study_started(STUDY)

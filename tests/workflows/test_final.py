@@ -201,6 +201,7 @@ def test_without_folds_a_smaller_search_chooses_each_winner_without_the_tested_t
     smaller = [spec for spec in Children.specs[count:] if spec.keep_model]
     finals = [spec for spec in Children.specs[count:] if not spec.keep_model]
     assert (len(smaller), len(finals)) == (5 * 2, 5 * 2)
+    assert not Children.open
     for fold in range(5):
         hidden = {example.track for example in finals[2 * fold].training.folds[0].test}
         for spec in smaller[2 * fold : 2 * fold + 2]:

@@ -12,14 +12,14 @@ from harness.features.augment import AUGMENTED_COPIES
 from harness.preparation import IN_SEARCH, PreparationReport, augmented_copies_needed
 from harness.settings import RunSettings
 from harness.testing.records import RECORD
-from harness.workflows.prepare_data import describe_data, prepare_data
+from harness.workflows.prepare_data import describe_scan, describe_split, prepare_data
 from tests.helpers.models import ToneStore
 
 
 def test_all_that_was_found_is_said() -> None:
     dataset = RECORD.dataset.model_copy(update={"quarantined": {"a.au": "no audio"}, "replicas": (("a", "b"),)})
     protocol = RECORD.protocol.model_copy(update={"grouped": True, "warning": "plausible, no more"})
-    notes = list(describe_data(PreparationReport(dataset, protocol)))
+    notes = [*describe_scan(dataset), *describe_split(PreparationReport(dataset, protocol))]
     assert [(note.text, note.warning) for note in notes] == [
         ("skipped a.au: no audio", True),
         ("the same audio, kept on one side: a, b", True),
@@ -30,7 +30,8 @@ def test_all_that_was_found_is_said() -> None:
         ),
         ("plausible, no more", True),
     ]
-    plain = [note.text for note in describe_data(PreparationReport(RECORD.dataset, RECORD.protocol))]
+    assert list(describe_scan(RECORD.dataset)) == []
+    plain = [note.text for note in describe_split(PreparationReport(RECORD.dataset, RECORD.protocol))]
     assert plain[1].startswith("checked: no track or replica stands on two sides")
     assert len(plain) == 2
 

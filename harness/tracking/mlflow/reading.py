@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from harness.records.base import RunKind
+from harness.records.base import RunKind, format_complaint
 from harness.records.predictions import Predictions
 from harness.records.study import StudyRecord, StudyResults
 from harness.records.trial import TrialRecord
@@ -23,6 +24,8 @@ from harness.tracking.serialization import (
     parse_record,
 )
 
+logger = logging.getLogger(__name__)
+
 
 def read_studies(tracking_uri: str) -> tuple[StudyResults, ...]:
     """Return all studies that MLflow holds, by family, then by name, with the trials that were delivered.
@@ -31,7 +34,7 @@ def read_studies(tracking_uri: str) -> tuple[StudyResults, ...]:
 
     Raises:
         TrackingError: MLflow cannot be reached, or there is no such store.
-        WorkspaceError: a study was delivered in another format, or what was delivered cannot be read.
+        WorkspaceError: all studies were delivered in another format, or what was delivered cannot be read.
     """
     client = connect_existing(tracking_uri)
     try:
@@ -39,9 +42,13 @@ def read_studies(tracking_uri: str) -> tuple[StudyResults, ...]:
         parents: dict[str, Run] = {}
         for run in search_runs(client, experiments, {"kind": RunKind.STUDY}) if experiments else []:
             parents.setdefault(run.data.tags["study"], run)
-        for run in parents.values():
+        readable = [run for run in parents.values() if format_complaint(run.data.tags.get("format")) is None]
+        if parents and not readable:
+            run = next(iter(parents.values()))
             check_format(run.data.tags.get("format"), f"{run.data.tags['study']} in {tracking_uri}")
-        results = [_read_study(client, run) for run in parents.values()]
+        if len(readable) < len(parents):
+            logger.warning("%s: %d studies of another format are left out", tracking_uri, len(parents) - len(readable))
+        results = [_read_study(client, run) for run in readable]
     except MlflowException as error:
         raise unreachable(tracking_uri, error) from error
     delivered = [result for result in results if result is not None]

@@ -139,7 +139,7 @@ class LocalBackend(TrialBackend):
         on_gpu = any(running.slot.on_gpu for running in self._running.values())
         longest = _POLL_SECONDS if self._leaving else _LOST_SECONDS if on_gpu else 3600.0
         ready: list[Any] = wait(list(waiting), timeout=max(0.0, min(deadline - time.monotonic(), longest)))
-        return [self._running[key] for key in sorted({waiting[item].key for item in ready}, key=repr)]
+        return [self._running[key] for key in sorted({waiting[item].key for item in ready}, key=_in_order)]
 
     def _settled(self) -> TrialEnded | None:
         """Return the end of a job whose memory is free again, or was waited for long enough."""
@@ -164,3 +164,7 @@ class LocalBackend(TrialBackend):
             if running.report is None or running.report.outcome is not Outcome.COMPLETED:
                 return
         self._leaving.append(LeavingJob.of(running, end, shared=self._shares(running.slot)))
+
+
+def _in_order(key: JobKey) -> tuple[int, str]:
+    return key.number, repr(key)

@@ -91,6 +91,7 @@ def _train(job: ChildJob, ask: Callable[[Message], bool]) -> TrialReport | NoGpu
         if job.on_gpu and not framework.computes_on_gpu():
             return NoGpu(framework.why_no_gpu(symptoms.tail(job.log)))
         report = train(training, family(training.family), FeatureStore(job.store), ask, limits.seconds, job.model)
+        # All that it took, in the timing of inference too: the meter sees that as well.
         return replace(report, pool_bytes=framework.pool_bytes(job.log)) if job.on_gpu else report
     except MemoryError:
         return TrialReport(Outcome.HOST_OOM, "the machine's own memory ran out")
