@@ -32,13 +32,17 @@ def sync(
     workspace: Workspace = Path("workspace"),
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Deliver to MLflow what it missed while it was away.
+    """Bring MLflow to what the workspace holds: a server that was away, another one, or a store that was lost.
 
     Examples:
 
+        harness sync
+
         harness sync --tracking-uri http://localhost:5000
     """
-    from harness.workflows import publish
+    from harness.console import watching
+    from harness.workflows.sync import sync as bring_up_to_date
 
-    delivered = publish.sync(workspace, tracking_uri)
+    with watching(False) as notify:
+        delivered = bring_up_to_date(workspace, tracking_uri, notify)
     typer.echo(f"delivered {delivered} results")

@@ -46,7 +46,7 @@ def open_model(workspace: Path, model: str | None, tracking_uri: str | None, cac
                     f"{workspace}: holds no trained model. Train some with `harness run all --quick`, or name another "
                     "folder with --workspace."
                 )
-            family, extractors = _available(ledger, best[0].study, cache)
+            family, extractors = available(ledger, best[0].study, cache)
             bundle_trial(ledger, *best, family, extractors, Path(folder))
             yield Path(folder)
     elif _ADDRESS.match(model):
@@ -104,7 +104,7 @@ def bundle_trial(
     )
 
 
-def _available(ledger: Ledger, study: StudyRecord, cache: Path) -> tuple[Family, Mapping[str, Extractor]]:
+def available(ledger: Ledger, study: StudyRecord, cache: Path) -> tuple[Family, Mapping[str, Extractor]]:
     """Return the family of a study, and the frozen networks that it was embedded with.
 
     Raises:

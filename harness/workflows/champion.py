@@ -7,22 +7,22 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from harness.errors import TrackingError
+from harness.errors import TrackingError, UsageError
 from harness.events import Note, Notify
 from harness.families import Family
 from harness.features.embeddings.extractor import Extractor
 from harness.inference.bundle import CARD, PACKAGE, requirements
 from harness.inference.card import card_of
-from harness.inference.resolve import best_model, bundle_trial
-from harness.records.study import StudyRecord
-from harness.settings import StoreSettings
+from harness.inference.resolve import available, best_model, bundle_trial
+from harness.records.study import StudyRecord, StudyResults
+from harness.records.trial import TrialRecord
+from harness.settings import StoreSettings, cache
 from harness.tracking.ledger import Ledger
 
 
 def competing_studies(study: StudyRecord, ledger: Ledger) -> list[StudyRecord]:
-    """Return the studies among which the champion of a family on a data set is chosen."""
-    name = (study.family, study.dataset.name)
-    return [other for other in ledger.studies() if (other.family, other.dataset.name) == name]
+    """Return the studies among which the champion of a family is chosen: of the same tracks and genres."""
+    return [other for other in ledger.studies() if _field(other) == _field(study)]
 
 
 def register_best_model(
@@ -41,26 +41,29 @@ def register_best_model(
         family: with the embeddings that are available.
         extractors: the networks that make them, by name.
     """
-    from harness.tracking.mlflow.logged_model import ModelFiles
-    from harness.tracking.mlflow.registry import register_champion
-
     best = best_model(ledger, competing_studies(study, ledger))
     if best is None or best[0].study.embeddings != study.embeddings:
         return
-    results, trial = best
-    with TemporaryDirectory() as folder:
-        bundle = Path(folder) / "model"
-        bundle_trial(ledger, results, trial, family, extractors, bundle)
+    try:
+        _register(stores.mlflow_uri, ledger, best, family, extractors)
+    except TrackingError as error:
+        notify(Note(f"the champion of {family.name} was not registered: {error}", warning=True))
+
+
+def register_all(tracking_uri: str, ledger: Ledger, notify: Notify) -> None:
+    """Make the best model of each family on each data set its champion in an MLflow store, as runs did in theirs.
+
+    A family that is not installed, or whose frozen network is gone, is told of and left out.
+    """
+    for study in {_field(study): study for study in ledger.studies()}.values():
+        best = best_model(ledger, competing_studies(study, ledger))
+        if best is None:
+            continue
         try:
-            register_champion(
-                stores.mlflow_uri,
-                results.study,
-                trial.number,
-                ModelFiles(bundle, PACKAGE / "inference" / "pyfunc.py", (PACKAGE,), tuple(requirements())),
-                description=(bundle / CARD).read_text(encoding="utf-8"),
-            )
-        except TrackingError as error:
-            notify(Note(f"the champion of {family.name} was not registered: {error}", warning=True))
+            family, extractors = available(ledger, best[0].study, cache())
+            _register(tracking_uri, ledger, best, family, extractors)
+        except (TrackingError, UsageError) as error:
+            notify(Note(f"the champion of {study.family} was not registered: {error}", warning=True))
 
 
 def renew_card(stores: StoreSettings, family: Family, study: StudyRecord, ledger: Ledger, notify: Notify) -> None:
@@ -71,3 +74,32 @@ def renew_card(stores: StoreSettings, family: Family, study: StudyRecord, ledger
         describe_champion(stores.mlflow_uri, study, partial(card_of, ledger.results(study.name), family))
     except TrackingError as error:
         notify(Note(f"the champion's card was not renewed: {error} The same command does it later.", warning=True))
+
+
+def _field(study: StudyRecord) -> tuple[str, str, str]:
+    """Return what is equal for studies whose models compete; the fingerprint is of tracks and genres."""
+    return study.family, study.dataset.name, study.dataset.fingerprint
+
+
+def _register(
+    tracking_uri: str,
+    ledger: Ledger,
+    best: tuple[StudyResults, TrialRecord],
+    family: Family,
+    extractors: Mapping[str, Extractor],
+) -> None:
+    """Log the model of a trial, and make it the champion of its family and data set.
+
+    Raises:
+        TrackingError: MLflow cannot be reached, or has no run of the trial.
+    """
+    from harness.tracking.mlflow.logged_model import ModelFiles
+    from harness.tracking.mlflow.registry import register_champion
+
+    results, trial = best
+    with TemporaryDirectory() as folder:
+        bundle = Path(folder) / "model"
+        bundle_trial(ledger, results, trial, family, extractors, bundle)
+        files = ModelFiles(bundle, PACKAGE / "inference" / "pyfunc.py", (PACKAGE,), tuple(requirements()))
+        card = (bundle / CARD).read_text(encoding="utf-8")
+        register_champion(tracking_uri, results.study, trial.number, files, description=card)

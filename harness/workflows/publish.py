@@ -12,7 +12,6 @@ from harness.scoring.metrics import confusion
 from harness.settings import StoreSettings
 from harness.tracking.base import Tracker
 from harness.tracking.ledger import Ledger
-from harness.workspace import Workspace
 from reports.document import results_table
 from reports.exports import confusion_json, per_genre_csv
 from reports.figures import confusion_matrix_png
@@ -55,21 +54,10 @@ def write_report(ledger: Ledger) -> list[Path]:
     return write_markdown([study for study in studies if study.trials], ledger.workspace.report)
 
 
-def sync(workspace: Path, tracking_uri: str | None) -> int:
-    """Deliver to MLflow what it missed and return how many results it got.
-
-    Raises:
-        TrackingError: MLflow cannot be reached, or refused some of them.
-        WorkspaceError: there are no results, or a run owns the workspace.
-    """
-    place = Workspace(workspace)
-    place.check_results()
-    with place.lock():
-        return deliver(Ledger(place), tracking_uri)
-
-
 def deliver(ledger: Ledger, tracking_uri: str | None) -> int:
-    """Do what `sync` does, for whoever owns the workspace.
+    """Bring an MLflow store, by default the workspace's own, to what the ledger holds; return how many results it got.
+
+    For whoever owns the workspace.
 
     Raises:
         TrackingError: MLflow cannot be reached, or refused some of the results.

@@ -160,12 +160,13 @@ def bench(tmp_path: Path, tones: Path, tone_store: ToneStore, monkeypatch: pytes
 def test_final_renews_the_card_where_the_champion_is_registered(bench: Bench) -> None:
     (results,) = bench.run("group")
     assert results.best is not None
-    uri, name = new_store(bench.workspace), champion_name(results.study)
+    uri = new_store(bench.workspace)
     assert sync(Ledger(Workspace(bench.workspace)), uri, artifact_root=bench.workspace / "artifacts").refused == ()
     client = connect(uri)
+    name = champion_name(client, results.study)
     run = find_trial(client, results.study, results.best.number)
     assert run is not None
-    client.create_registered_model(name)
+    client.create_registered_model(name, tags={"dataset.fingerprint": results.study.dataset.fingerprint})
     version = client.create_model_version(name, run.info.artifact_uri, run_id=run.info.run_id, description="old")
     client.set_registered_model_alias(name, CHAMPION, version.version)
 

@@ -22,19 +22,24 @@ from harness.tracking.ledger import Entry, Ledger
 from harness.tracking.mlflow.delivery import Delivery, sync
 from harness.tracking.mlflow.logged_model import ModelFiles, download_model
 from harness.tracking.mlflow.reading import read_studies
-from harness.tracking.mlflow.registry import register_champion
+from harness.tracking.mlflow.registry import champion_name, describe_champion, register_champion
 from harness.tracking.mlflow.tracker import MLflowTracker
 from harness.tracking.mlflow.views import addresses, experiment_tags, runs_page
 from harness.tracking.serialization import IMPORTANCE, dump_importance
+from harness.workflows.champion import competing_studies
 from harness.workspace import Workspace
 from tests.helpers.mlflow import (
+    BASELINE,
     EPOCHS,
     PARAMS,
     PREDICTIONS,
     STUDY,
+    WINNER,
     assert_equal,
     curve,
     files_of,
+    keep_finals,
+    new_store,
     pictures,
     runs_of,
     trial,
@@ -481,3 +486,70 @@ def test_the_champion_is_registered_once_and_predicts(ledger: Ledger, uri: str, 
     assert answer["genre"].tolist() == ["rock", "rock"]
     assert answer["rock"].tolist() == [0.75, 0.75]
     assert list(root.glob("models/*/artifacts/MLmodel"))
+
+
+def test_a_second_store_and_one_that_was_lost_get_all_that_the_ledger_holds(
+    ledger: Ledger, uri: str, root: Path, tmp_path: Path
+) -> None:
+    for number in range(2):
+        ledger.write_trial(trial(number), PREDICTIONS)
+    keep_finals(ledger, WINNER, BASELINE)
+    assert sync(ledger, uri, artifact_root=root, artifacts=pictures) == Delivery(3)
+    assert sync(ledger, uri, artifact_root=root, artifacts=pictures) == Delivery(0)
+    (tmp_path / "other").mkdir()
+    other = new_store(tmp_path / "other")
+    assert sync(ledger, other, artifact_root=tmp_path / "other" / "artifacts", artifacts=pictures) == Delivery(3)
+    (tmp_path / "mlflow.db").unlink()
+    tracker = MLflowTracker(new_store(tmp_path), ledger, artifact_root=root, artifacts=pictures)
+    tracker.study_started(STUDY)
+    tracker.close()
+    for store in (uri, other):
+        (results,) = read_studies(store)
+        assert results.trials == ledger.trials(STUDY.name)
+        assert results.finals == ledger.results(STUDY.name).finals
+        assert len(runs_of(store, "final")) == 2
+        assert {"confusion_matrix.png", "trial.json"} < files_of(store, runs_of(store, "trial")[0])
+    assert sync(ledger, uri, artifact_root=root, artifacts=pictures) == Delivery(0)
+
+
+def test_a_store_that_missed_a_later_change_gets_it(ledger: Ledger, uri: str, root: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other, elsewhere = new_store(tmp_path / "other"), tmp_path / "other" / "artifacts"
+    for store, place in ((uri, root), (other, elsewhere)):
+        sync(ledger, store, artifact_root=place)
+    ledger.write_study_files(STUDY.name, {IMPORTANCE: dump_importance({"layers": 1.0})})
+    assert sync(ledger, uri, artifact_root=root) == Delivery(1)
+    assert ledger.pending() == []
+    assert sync(ledger, other, artifact_root=elsewhere) == Delivery(1)
+    assert read_studies(other)[0].importance == {"layers": 1.0}
+
+
+def test_two_data_sets_of_one_name_never_share_a_champion(ledger: Ledger, uri: str, root: Path, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "genres.py").write_text(MODEL)
+    other = STUDY.model_copy(
+        update={
+            "name": "cnn2d-fusion-00000000",
+            "dataset": STUDY.dataset.model_copy(update={"fingerprint": "g", "genres": ("jazz", "rock")}),
+        }
+    )
+    ledger.open_study(other)
+    ledger.write_trial(trial(0), PREDICTIONS)
+    ledger.write_trial(trial(0).model_copy(update={"study": other.name}), PREDICTIONS)
+    sync(ledger, uri, artifact_root=root)
+    files = ModelFiles(tmp_path / "model", tmp_path / "genres.py", (), ("numpy",))
+    registered = [register_champion(uri, study, 0, files) for study in (STUDY, other, STUDY)]
+    assert registered == [
+        "models:/demo-cnn2d-fusion@champion",
+        "models:/demo-g-cnn2d-fusion@champion",
+        "models:/demo-cnn2d-fusion@champion",
+    ]
+    client = MlflowClient(uri)
+    for study, name in ((STUDY, "demo-cnn2d-fusion"), (other, "demo-g-cnn2d-fusion")):
+        version = client.get_model_version_by_alias(name, "champion")
+        assert client.get_run(version.run_id).data.tags["study"] == study.name
+        assert champion_name(client, study) == name
+    describe_champion(uri, other, lambda number: "of another data set")
+    assert client.get_model_version_by_alias("demo-g-cnn2d-fusion", "champion").description == "of another data set"
+    assert client.get_model_version_by_alias("demo-cnn2d-fusion", "champion").description == ""
+    assert competing_studies(other, ledger) == [other]

@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from harness.errors import TrackingError, first_line
+from harness.tracking.mlflow.relocation import follow_move
 
 _PAGE = 1000
 ENVIRONMENT = {
@@ -27,7 +28,7 @@ ENVIRONMENT = {
 
 
 def connect(tracking_uri: str) -> MlflowClient:
-    """Return a client of a store that answers.
+    """Return a client of a store that answers. Artifacts of an SQLite store are where it is; see `follow_move`.
 
     Raises:
         TrackingError: it does not.
@@ -38,6 +39,8 @@ def connect(tracking_uri: str) -> MlflowClient:
         logging.getLogger(name).setLevel(os.environ.get("MLFLOW_LOGGING_LEVEL", "ERROR"))
     try:
         with _opening(tracking_uri):
+            if (database := sqlite_file(tracking_uri)) is not None:
+                follow_move(database)
             client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
             client.search_experiments(max_results=1)
     except Exception as error:

@@ -1,25 +1,33 @@
-"""Delivery: what the ledger's outbox holds goes to MLflow, once."""
+"""Delivery: what an MLflow store lacks of a ledger goes there, once.
+
+The outbox tells what no store has got yet, without asking one. What a store got is noted with its runs, by digest: so
+one that is new, was lost, or was away while another was told, is brought to what the ledger holds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+import hashlib
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from harness.errors import WorkspaceError, first_line
+from harness.hashing import short_hash
 from harness.records.final import FinalRecord
 from harness.records.predictions import Predictions
-from harness.records.study import StudyResults
+from harness.records.study import StudyRecord, StudyResults
 from harness.tracking.ledger import Entry, Ledger
 from harness.tracking.mlflow.runs import RunStore
 from harness.tracking.mlflow.schema import final_name, trial_name
-from harness.tracking.serialization import assemble_results, dump_predictions
+from harness.tracking.serialization import assemble_results, dump_predictions, dump_record
 
 Artifacts = Callable[[str, Predictions], Mapping[str, bytes]]
 """Makes files, by name, that show predictions under a title; pictures are made above this floor."""
 Describe = Callable[[StudyResults], str]
 """Tells of a study, so far as it has come, in markdown."""
+
+_DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -38,27 +46,37 @@ def sync(
     artifacts: Artifacts | None = None,
     describe: Describe | None = None,
 ) -> Delivery:
-    """Deliver to MLflow what it missed. No search may be running: own the workspace first.
+    """Bring an MLflow store to what the ledger holds. No search may be running: own the workspace first.
 
     Raises:
         TrackingError: MLflow cannot be reached.
         WorkspaceError: the ledger cannot be read.
     """
     ledger.check_readable()
-    return deliver_pending(RunStore.open(tracking_uri, artifact_root), ledger, artifacts, describe)
+    store = RunStore.open(tracking_uri, artifact_root)
+    lacking = {*ledger.pending(), *(entry for study in ledger.studies() for entry in lacks(store, ledger, study))}
+    return deliver(store, ledger, sorted(lacking, key=_order), artifacts, describe)
 
 
-def deliver_pending(
+def lacks(store: RunStore, ledger: Ledger, study: StudyRecord) -> list[Entry]:
+    """Return what a store has not got of a study as the ledger holds it: the study itself, then trials."""
+    entries = [Entry(study.name, None), *(Entry(study.name, trial.number) for trial in ledger.trials(study.name))]
+    delivered = store.delivered(study)
+    return [entry for entry in entries if delivered.get(entry.number) != _digest(ledger, entry)]
+
+
+def deliver(
     store: RunStore,
     ledger: Ledger,
+    entries: Iterable[Entry],
     artifacts: Artifacts | None,
     describe: Describe | None,
     open_studies: Container[str] = (),
     running: Container[Entry] = (),
 ) -> Delivery:
-    """Deliver all that waits and is not running, and synchronise the pages of the studies concerned.
+    """Deliver what is not running, and synchronise the pages of the studies concerned.
 
-    What fails while MLflow answers stays in the outbox.
+    What fails while MLflow answers is still lacking then.
 
     Raises:
         TrackingError: MLflow does not answer any more.
@@ -75,7 +93,7 @@ def deliver_pending(
             return False
         return True
 
-    for entry in ledger.pending():
+    for entry in entries:
         if entry in running:
             continue
         status = "RUNNING" if entry.study in open_studies else "FINISHED"
@@ -97,7 +115,7 @@ def _describe(store: RunStore, ledger: Ledger, describe: Describe | None, study:
 def _deliver_entry(
     store: RunStore, ledger: Ledger, artifacts: Artifacts | None, describe: Describe | None, entry: Entry, status: str
 ) -> None:
-    study = ledger.study(entry.study)
+    study, digest = ledger.study(entry.study), _digest(ledger, entry)
 
     def shown(title: str, predictions: Predictions) -> dict[str, bytes]:
         made = artifacts(title, predictions) if artifacts is not None else {}
@@ -105,7 +123,7 @@ def _deliver_entry(
 
     if entry.number is None:
         files = ledger.files(entry.study)
-        store.deliver_study(study, files, status)
+        run_id = store.deliver_study(study, files, status)
         opened = assemble_results(study, (), {}, files.get)
         tested = opened.final_predictions
 
@@ -115,11 +133,27 @@ def _deliver_entry(
         if opened.finals is not None:
             store.deliver_finals(study, opened.finals, tested, final_files)
         _describe(store, ledger, describe, entry.study)
+        store.mark_delivered(run_id, digest)
         return
     trial = ledger.trial(entry.study, entry.number)
     if trial is None:
         raise WorkspaceError(f"{entry.study}: the record of trial {entry.number} is gone.")
     title = f"{trial_name(study, trial.number)}: validation tracks"
-    store.deliver_trial(
+    run_id = store.deliver_trial(
         study, trial, shown(title, ledger.predictions(study.name, trial.number)) if trial.completed else {}
     )
+    store.mark_delivered(run_id, digest)
+
+
+def _digest(ledger: Ledger, entry: Entry) -> str:
+    """Return a digest of all that is delivered of an entry."""
+    if entry.number is None:
+        parts = {"study.json": dump_record(ledger.study(entry.study)), **ledger.files(entry.study)}
+    else:
+        trial = ledger.trial(entry.study, entry.number)
+        parts = {"trial.json": dump_record(trial)} if trial is not None else {}
+    return short_hash({name: hashlib.sha256(content).hexdigest() for name, content in parts.items()}, _DIGITS)
+
+
+def _order(entry: Entry) -> tuple[str, int]:
+    return entry.study, -1 if entry.number is None else entry.number

@@ -21,6 +21,7 @@ from harness.errors import TrackingError, first_line
 from harness.records.base import FORMAT
 from harness.records.study import StudyRecord
 from harness.tracking.mlflow.connection import connect_existing, pages, sqlite_file
+from harness.tracking.mlflow.relocation import where_now
 
 INPUTS = Schema(
     [
@@ -129,7 +130,7 @@ def download_model(tracking_uri: str, model_uri: str, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         uri = _artifact_uri(client, model_uri)
         path = mlflow.artifacts.download_artifacts(
-            artifact_uri=_as_moved(uri, database) if database else uri, dst_path=str(folder), tracking_uri=tracking_uri
+            artifact_uri=where_now(uri, database) if database else uri, dst_path=str(folder), tracking_uri=tracking_uri
         )
     except Exception as error:  # stores of all kinds fail in ways of their own
         raise TrackingError(
@@ -156,13 +157,6 @@ def _artifact_uri(client: MlflowClient, model_uri: str) -> str:
         else client.get_logged_model(name).artifact_location
     )
     return uri
-
-
-def _as_moved(artifact_uri: str, database: Path) -> str:
-    """Return where a model lies that lay beside its database, in `artifacts/models/ID/artifacts`, before both moved."""
-    path = Path(artifact_uri.removeprefix("file://"))
-    moved = database.parent.joinpath(*path.parts[-4:])
-    return str(moved) if not path.exists() and moved.exists() else artifact_uri
 
 
 def _logged_with(client: MlflowClient, run_id: str, name: str | None) -> LoggedModel:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from harness.errors import TrackingError
@@ -15,6 +16,9 @@ from harness.tracking.mlflow.logged_model import ModelFiles, log_model
 from harness.tracking.mlflow.runs import find_trial
 
 CHAMPION = "champion"
+
+_DATASET = "dataset.fingerprint"
+"""The tag of a registered model that tells two data sets of one name apart."""
 
 MAX_DESCRIPTION = 5_000
 """Characters that MLflow's database keeps of a description."""
@@ -39,27 +43,25 @@ def register_champion(
         description: the model card, as markdown.
 
     Returns:
-        The model's address: `models:/DATASET-FAMILY@champion`.
+        The model's address, such as `models:/DATASET-FAMILY@champion`; see `champion_name`.
 
     Raises:
         TrackingError: MLflow cannot be reached, or has no such trial.
     """
-    name, description = champion_name(study), description[:MAX_DESCRIPTION]
+    description = description[:MAX_DESCRIPTION]
     client = connect(tracking_uri)
     try:
         run = find_trial(client, study, number)
         if run is None:
-            raise TrackingError(
-                f"{tracking_uri}: has no run of trial {number} of {study.name}. Deliver it first with: harness sync "
-                f"--tracking-uri {tracking_uri}"
-            )
+            raise TrackingError(f"{tracking_uri}: has no run of trial {number} of {study.name}. Deliver it first.")
+        name = champion_name(client, study)
         versions = client.search_model_versions(f"name = '{name}' and run_id = '{run.info.run_id}'")
         if versions:
             version = max(versions, key=lambda each: int(each.version))
         else:
             logged = log_model(client, study, run, model)
             with suppress(MlflowException):
-                client.create_registered_model(name)
+                client.create_registered_model(name, tags={_DATASET: study.dataset.fingerprint})
             version = client.create_model_version(
                 name,
                 logged.artifact_location,
@@ -89,8 +91,9 @@ def describe_champion(tracking_uri: str, study: StudyRecord, describe: Callable[
     """
     if is_missing(tracking_uri):
         return
-    client, name = connect(tracking_uri), champion_name(study)
+    client = connect(tracking_uri)
     try:
+        name = champion_name(client, study)
         if not any(CHAMPION in model.aliases for model in client.search_registered_models(f"name = '{name}'")):
             return
         version = client.get_model_version_by_alias(name, CHAMPION)
@@ -101,6 +104,15 @@ def describe_champion(tracking_uri: str, study: StudyRecord, describe: Callable[
         raise unreachable(tracking_uri, error) from error
 
 
-def champion_name(study: StudyRecord) -> str:
-    """Return the name under which the champion of `study`'s data set and family is registered."""
-    return re.sub(r"[/:]", "-", f"{study.dataset.name}-{study.family}")
+def champion_name(client: MlflowClient, study: StudyRecord) -> str:
+    """Return the name under which the champion of `study`'s data set and family is registered, or would be.
+
+    It is `DATASET-FAMILY` for the first data set of that name that a store sees. Another one, of other audio or genres,
+    has its fingerprint in the name, too: two data sets never share a champion.
+    """
+    data = study.dataset
+    plain, exact = (
+        re.sub(r"[/:]", "-", f"{known}-{study.family}") for known in (data.name, f"{data.name}-{data.fingerprint}")
+    )
+    found = client.search_registered_models(f"name = '{plain}'")
+    return exact if found and found[0].tags.get(_DATASET) != data.fingerprint else plain

@@ -46,6 +46,22 @@ class RunStore:
         """
         return cls(connect(tracking_uri), tracking_uri, artifact_root)
 
+    def delivered(self, study: StudyRecord) -> dict[int | None, str]:
+        """Return the digests of what this store has got of a study, by trial; None stands for the study itself."""
+        experiment = self.client.get_experiment_by_name(schema.experiment_name(study))
+        if experiment is None:
+            return {}
+        runs = search_runs(self.client, [experiment.experiment_id], {"study": study.name})
+        return {
+            int(tags["trial"]) if tags["kind"] == RunKind.TRIAL else None: tags[schema.DELIVERED]
+            for tags in (run.data.tags for run in runs)
+            if schema.DELIVERED in tags
+        }
+
+    def mark_delivered(self, run_id: str, digest: str) -> None:
+        """Note with the run of a study or a trial that all of it is there."""
+        self.client.set_tag(run_id, schema.DELIVERED, digest)
+
     def ping(self) -> None:
         """Raises: TrackingError: the store does not answer."""
         try:
@@ -69,12 +85,13 @@ class RunStore:
         self.log(run_id, {}, {**params, "budget_bytes": study.budget_bytes})
         return run_id
 
-    def deliver_study(self, study: StudyRecord, files: Mapping[str, bytes], status: str) -> None:
-        """Synchronise the run of `study` with its record and its `files`, by name, and set its status."""
+    def deliver_study(self, study: StudyRecord, files: Mapping[str, bytes], status: str) -> str:
+        """Synchronise the run of `study` with its record and its `files`, by name, set its status, return its id."""
         run_id = self.parent(study)
         self._upload(run_id, {**files, "study.json": dump_record(study)})
         self._log_dataset(run_id, study)
         self.set_status(run_id, status)
+        return run_id
 
     def describe(self, results: StudyResults, description: str) -> None:
         """Synchronise the name, the description and the scores of the study's run with the best trial so far.
@@ -96,8 +113,10 @@ class RunStore:
         if name != run.info.run_name:
             self.client.update_run(run.info.run_id, name=name)
 
-    def deliver_trial(self, study: StudyRecord, trial: TrialRecord, files: Mapping[str, bytes]) -> None:
-        """Synchronise the run of `trial` with its record, from whatever state an earlier attempt left it in."""
+    def deliver_trial(self, study: StudyRecord, trial: TrialRecord, files: Mapping[str, bytes]) -> str:
+        """Synchronise the run of `trial` with its record, from whatever state an earlier attempt left it in; return its
+        id.
+        """
         points = trial_points(trial)
         params = schema.trial_params(study, trial)
         run = find_trial(self.client, study, trial.number)
@@ -120,6 +139,7 @@ class RunStore:
             run_id, name=schema.with_score(schema.trial_name(study, trial.number), score, trial.outcome)
         )
         self.set_status(run_id, schema.status(trial.outcome), ended)
+        return run_id
 
     def deliver_finals(
         self,

@@ -18,6 +18,8 @@ from harness.records.trial import Outcome, TrialRecord
 
 NOTE, PARENT = MLFLOW_RUN_NOTE, MLFLOW_PARENT_RUN_ID
 """MLflow's own tags: the description of a run, and the id of the run that it is nested in."""
+DELIVERED = "delivered"
+"""The tag of a study's run or a trial's that has been delivered: the digest of all that was."""
 
 _STATUS = {Outcome.COMPLETED: "FINISHED", Outcome.PRUNED: "FINISHED", Outcome.INTERRUPTED: "KILLED"}
 

@@ -17,7 +17,7 @@ from harness.records.study import StudyRecord
 from harness.records.trial import EpochRecord, TrialRecord
 from harness.tracking.base import Tracker
 from harness.tracking.ledger import Entry, Ledger
-from harness.tracking.mlflow.delivery import Artifacts, Describe, deliver_pending
+from harness.tracking.mlflow.delivery import Artifacts, Describe, deliver, lacks
 from harness.tracking.mlflow.points import epoch_points, now
 from harness.tracking.mlflow.runs import RunStore
 
@@ -84,12 +84,12 @@ class MLflowTracker(Tracker):
         self._closed = False
 
     def study_started(self, study: StudyRecord) -> None:
-        """Show `study` as running, and deliver all that waits."""
+        """Show `study` as running, and deliver all that waits, with all that this store lacks of the study."""
 
         def job() -> None:
             self._open[study.name] = study
             self._attempt(lambda store: store.set_status(store.parent(study), "RUNNING"))
-            self._attempt(self._deliver)
+            self._attempt(lambda store: self._deliver(store, study))
 
         self._put(job)
 
@@ -199,9 +199,13 @@ class MLflowTracker(Tracker):
             store.log(live.run_id, {point: moment for moment, epoch in live.epochs for point in epoch_points(epoch)})
             live.epochs.clear()
 
-    def _deliver(self, store: RunStore) -> None:
+    def _deliver(self, store: RunStore, study: StudyRecord | None = None) -> None:
+        """Deliver what waits, and all that the store lacks of `study`."""
+        entries = self._ledger.pending()
+        if study is not None:
+            entries += [entry for entry in lacks(store, self._ledger, study) if entry not in entries]
         # The ledger may be ahead of this thread: a trial whose start has not been shown must wait for its turn.
-        delivery = deliver_pending(store, self._ledger, self._artifacts, self._describe, self._open, self._running)
+        delivery = deliver(store, self._ledger, entries, self._artifacts, self._describe, self._open, self._running)
         for reason in delivery.refused:
             self._warn_once(reason)
 
