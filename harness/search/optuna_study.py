@@ -3,7 +3,10 @@
 Promises of an `OptunaStudy`, whatever storage Optuna opened for it:
 
 **Owner.** A study belongs to the workspace that made it, by the workspace's id. Another one is turned away before
-anything is asked or told, and so is a storage that has lost trials which the workspace holds.
+anything is asked or told.
+
+**Loss.** Trials that the workspace holds and the storage lost are made again by `restore`, under their numbers:
+a storage may be deleted, or put back from an old copy.
 
 **Numbers.** Trials are numbered from 0 without gaps, and no number is given twice. Trial 0 is the family's baseline.
 
@@ -135,22 +138,48 @@ class OptunaStudy:
             ended: the trials that it holds, by number.
 
         Raises:
-            WorkspaceError: another workspace made the study in this storage, or the storage lost trials.
+            WorkspaceError: another workspace made the study in this storage.
         """
         name, trials = self.record.name, self.study.get_trials(deepcopy=False)
-        known = {trial.number for trial in trials}
         finished = {trial.number for trial in trials if trial.state.is_finished()}
         if self.study.user_attrs.get("workspace", workspace) != workspace or not finished <= ended.keys():
             raise WorkspaceError(
                 f"Optuna's storage holds trials of {name} that another workspace made. Go on there, or name another "
                 "--storage."
             )
-        if not ended.keys() <= known:
-            raise WorkspaceError(
-                f"Optuna's storage does not know {len(ended.keys() - known)} trials of {name} that this workspace "
-                "holds. Name the --storage that they were made with, put it back, or start a new --workspace."
-            )
         self.study.set_user_attr("workspace", workspace)
+
+    def restore(
+        self,
+        ended: Mapping[int, TrialRecord],
+        baseline: Config,
+        space: Callable[[Suggest, bool], Config],
+        reported: Callable[[TrialRecord], Mapping[int, float]],
+    ) -> None:
+        """Make the trials again that a workspace holds and the storage has lost.
+
+        A number between them that the workspace does not hold becomes a trial that was cut off before it was sampled.
+        Killed in between, the next call goes on.
+
+        Args:
+            ended: the trials that are on record, by number.
+            baseline: the first trial of a new study.
+            space: what they were sampled from.
+            reported: what a trial reported on its way, by step, as far as its record tells.
+        """
+        trials = self.study.get_trials(deepcopy=False)
+        waiting = [trial for trial in trials if trial.state is optuna.trial.TrialState.WAITING]
+        for number in range(len(trials) - len(waiting), max(ended, default=-1) + 1):
+            if number in ended and not waiting:
+                self.study.enqueue_trial(ended[number].params)
+            elif number == 0 and not waiting:
+                self.study.enqueue_trial(dict(baseline))
+            waiting = []
+            trial = self.ask()
+            if number in ended:
+                self.sample(trial, space)
+                trial.report(reported(ended[number]))
+                trial.tell(ended[number])
 
     def resume(self, ended: Mapping[int, TrialRecord], baseline: Config) -> list[OpenTrial]:
         """Tell Optuna of trials that ended and that it was not told of, and return those that were cut off.

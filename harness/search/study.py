@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 
 import optuna
 
@@ -11,10 +12,10 @@ from harness.events import EpochFinished, Notify, StudyFinished, StudyStarted, T
 from harness.records.predictions import Predictions
 from harness.records.study import StudyResults
 from harness.records.trial import TrialRecord, best_trial
-from harness.scoring.metrics import log_likelihoods
 from harness.search.attempt import RunningAttempt
 from harness.search.config import StudyConfig
 from harness.search.optuna_study import OpenTrial, OptunaStudy
+from harness.search.reported import by_track, reported
 from harness.search.scheduling import Rejected, Scheduler
 from harness.search.trial_record import observation, trial_record
 from harness.search.trial_spec import trial_spec
@@ -44,8 +45,6 @@ class StudyRunner:
         self.ledger, self.tracker, self.notify, self.trials = ledger, tracker, notify, trials
         self.record = config.record
         self.scheduler = Scheduler(config, backend, trials)
-        held_out = sorted(example.track for fold in config.folds for example in fold.valid)
-        self.steps = {track: step for step, track in enumerate(held_out)}
 
     @classmethod
     def open(
@@ -65,7 +64,9 @@ class StudyRunner:
         proposals = OptunaStudy.open(config.record, config.trials, len(config.folds), storage)
         trials = TrialTable(config.record.name, ledger.trials(config.record.name))
         proposals.check_ownership(ledger.owner(), trials.ended)
-        trials.add_unfinished(proposals.resume(trials.ended, config.family.baseline))
+        baseline = config.family.baseline
+        proposals.restore(trials.ended, baseline, config.family.space, partial(reported, config, ledger))
+        trials.add_unfinished(proposals.resume(trials.ended, baseline))
         return cls(config, proposals, backend, ledger, tracker, notify, trials)
 
     def run(self) -> StudyResults:
@@ -162,9 +163,7 @@ class StudyRunner:
 
     def _fold_ended(self, event: FoldReported) -> None:
         """Report the log probability of every track's genre: the pruner compares trials track by track."""
-        logs = log_likelihoods(event.predictions)
-        values = {self.steps[track]: float(log) for track, log in zip(event.predictions.tracks, logs, strict=True)}
-        self.backend.reply(event.key, self._report(event.key.number, values))
+        self.backend.reply(event.key, self._report(event.key.number, by_track(self.config, event.predictions)))
 
     def _report(self, number: int, values: Mapping[int, float]) -> bool:
         return self.trials.running[number].attempt.trial.report(values)

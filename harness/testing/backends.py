@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from harness.features.fold import LabelledTrack
 from harness.features.input_spec import InputSpec
 from harness.models import Config
 from harness.records.predictions import Predictions
@@ -161,9 +162,13 @@ class FoldFakeBackend(FakeBackend):
         fold, training = len(job.passed), job.spec.training
         if fold + 1 >= len(training.folds):
             return None
-        tracks = training.folds[fold].valid
+        return self.predictions(job.spec, training.folds[fold].valid)
+
+    def predictions(self, spec: TrialSpec, tracks: Sequence[LabelledTrack]) -> Predictions:
+        """Return what a job answers for tracks."""
+        training = spec.training
         labels = np.array([track.label for track in tracks])
-        sure = np.array([self.certainty(job.spec, track.track) for track in tracks])
+        sure = np.array([self.certainty(spec, track.track) for track in tracks])
         others = (1 - sure) / (len(training.genres) - 1)
         is_genre = labels[:, None] == np.arange(len(training.genres))
         probabilities = np.where(is_genre, sure[:, None], others[:, None]).astype(np.float32)

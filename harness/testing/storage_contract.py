@@ -195,12 +195,35 @@ class StorageContract:
                 self.open(storages).check_ownership("somebody else's", records)
         assert self.told(storages) == before
 
-    def test_a_storage_that_lost_trials_is_an_error(self, storages: Storages) -> None:
-        ended: dict[int, TrialRecord] = {}
-        self.run(storages, 2, ended)
-        lost = {**ended, 2: ended[1].model_copy(update={"number": 2})}
-        with pytest.raises(WorkspaceError, match="does not know 1 trials of made-up-0a1b2c3d"):
-            self.open(storages).check_ownership("mine", lost)
+    def test_a_storage_that_lost_trials_goes_on_as_if_it_had_not(self, storages: Storages) -> None:
+        whole: dict[int, TrialRecord] = {}
+        optuna_memory = optuna.storages.InMemoryStorage()
+        self.run(lambda: optuna_memory, TRIALS, whole)
+        ended = {number: whole[number] for number in range(TRIALS - 2)}
+        for _ in range(2):
+            study = self.open(storages)
+            study.check_ownership("mine", ended)
+            study.restore(ended, BASELINE, space, lambda record: {1: record.number / 8})
+            assert study.resume(ended, BASELINE) == []
+            for record, told in zip(ended.values(), self.told(storages), strict=True):
+                assert (told.state, told.value) == (TrialState.COMPLETE, record.scores.valid_macro_f1)
+                assert (told.params, told.constraints) == (record.params, record.constraints)
+                assert told.intermediate_values == {1: record.number / 8}
+        self.run(storages, TRIALS, ended)
+        assert [ended[number].params for number in ended] == [whole[number].params for number in whole]
+
+    def test_what_the_workspace_does_not_hold_either_is_run_under_its_number(self, storages: Storages) -> None:
+        whole: dict[int, TrialRecord] = {}
+        optuna_memory = optuna.storages.InMemoryStorage()
+        self.run(lambda: optuna_memory, 3, whole)
+        for lost in (0, 1):
+            ended = {number: record for number, record in whole.items() if number != lost}
+            study = self.open(storages, RECORD.model_copy(update={"name": f"made-up-{lost}"}))
+            study.restore(ended, BASELINE, space, lambda record: {})
+            (trial,) = study.resume(ended, BASELINE)
+            assert trial.number == lost
+            assert study.sample(trial, space) == (BASELINE if lost == 0 else trial.params)
+            assert [each.number for each in study.study.trials] == [0, 1, 2]
 
     def test_studies_of_one_storage_do_not_mix(self, storages: Storages) -> None:
         ended: dict[int, TrialRecord] = {}

@@ -167,6 +167,44 @@ def test_more_trials_later_are_those_that_there_would_have_been(durable: Bench, 
     assert [essence(trial) for trial in later.trials] == [essence(trial) for trial in bench.run(fake(), 8).trials]
 
 
+@pytest.mark.parametrize("folds", [(), FIVE_FOLDS], ids=["one fold", "five folds"])
+def test_a_database_of_optuna_that_was_lost_is_made_again_from_the_ledger(
+    tmp_path: Path, folds: tuple[Fold, ...]
+) -> None:
+    def backend() -> FakeBackend:
+        if not folds:
+            return fake()
+        made = fold_fake()
+        made.end = lambda spec, epochs: completed(spec, epochs, predictions=made.predictions(spec, TWENTY))
+        return made
+
+    def told(bench: Bench) -> list[Any]:
+        # What a trial reported of its folds before it was pruned, which also is its value, is in no record.
+        return [
+            (trial.state, trial.params, trial.constraints, in_record(trial) and (trial.value, reached(trial)))
+            for trial in bench.told
+        ]
+
+    def in_record(trial: optuna.trial.FrozenTrial) -> bool:
+        return not folds or trial.state is TrialState.COMPLETE
+
+    def reached(trial: optuna.trial.FrozenTrial) -> dict[int, float]:
+        return {step: pytest.approx(value) for step, value in trial.intermediate_values.items()}
+
+    more = {"folds": folds} if folds else {}
+    whole, lossy = Bench(tmp_path / "whole"), Bench(tmp_path / "lossy")
+    whole.run(backend(), 8, **more)
+    lossy.run(backend(), 5, **more)
+    lossy.memory = InMemoryStorage()
+    again = backend()
+    results = lossy.run(again, 8, **more)
+    assert {spec.key.number for spec in again.specs} == {5, 6, 7}
+    assert [trial.number for trial in results.trials] == list(range(8))
+    assert told(lossy)[:5] == told(whole)[:5]
+    if not folds:
+        assert told(lossy) == told(whole)
+
+
 def test_listeners_are_told_of_every_trial_and_of_the_end(bench: Bench) -> None:
     bench.run(fake(), 2)
     assert isinstance(bench.events[0], StudyStarted)
