@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +16,18 @@ ARTIST_TABLE = "artists.csv"
 
 SYNTHETIC_NOTICE = "SYNTHETIC.txt"
 """Beside the genre folders: says that no one played this music."""
+
+
+def dataset_name(folder: str) -> str:
+    """Return what a data set in a folder of this name is called: letters of any script, digits, `_`, `.` and `-`.
+
+    The name is part of names in MLflow, where some other signs have a meaning. It is in NFC.
+    """
+    kept = (
+        sign if unicodedata.category(sign)[0] in "LMN" or sign in "_." else "-"
+        for sign in unicodedata.normalize("NFC", folder)
+    )
+    return re.sub("-+", "-", "".join(kept)).strip("-") or "dataset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +54,7 @@ class Dataset:
     """All usable tracks of a folder.
 
     Attributes:
-        name: the folder's name, layout folders such as `genres` left out.
+        name: the folder's name, layout folders such as `genres` left out; see `dataset_name`.
         root: the folder that was scanned.
         genres: sorted; their order is the order of the classes.
         tracks: sorted by id.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from harness.datasets import gtzan
-from harness.datasets.dataset import ARTIST_TABLE, SYNTHETIC_NOTICE, Dataset, Track
+from harness.datasets.dataset import ARTIST_TABLE, SYNTHETIC_NOTICE, Dataset, Track, dataset_name
 from harness.datasets.decode import AUDIO_SUFFIXES, CRASH_ADVICE, content_address, decode
 from harness.datasets.track_tables import matched, read_table
 from harness.errors import DataError, ProtocolError, listed
@@ -125,7 +124,7 @@ def _assemble(
     homes = _homes(base)
     table = groups or next((home / ARTIST_TABLE for home in homes if (home / ARTIST_TABLE).is_file()), None)
     return Dataset(
-        name=re.sub(r"[^\w.-]+", "-", homes[-1].name, flags=re.ASCII).strip("-") or "dataset",
+        name=dataset_name(homes[-1].name),
         root=root,
         genres=tuple(sorted({track.genre for track in tracks})),
         tracks=tracks,
