@@ -23,11 +23,9 @@ def dataset_name(folder: str) -> str:
 
     The name is part of names in MLflow, where some other signs have a meaning. It is in NFC.
     """
-    kept = (
-        sign if unicodedata.category(sign)[0] in "LMN" or sign in "_." else "-"
-        for sign in unicodedata.normalize("NFC", folder)
-    )
-    return re.sub("-+", "-", "".join(kept)).strip("-") or "dataset"
+    signs = unicodedata.normalize("NFC", folder)
+    kept = "".join(sign if sign in "_." or unicodedata.category(sign)[0] in "LMN" else "-" for sign in signs)
+    return re.sub("-+", "-", kept).strip("-") or "dataset"
 
 
 @dataclass(frozen=True, slots=True)
