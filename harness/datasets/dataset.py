@@ -38,6 +38,7 @@ class Track:
         path: the file.
         digest: the content address of its decoded audio, mono at its own rate.
         seconds: its length.
+        acoustic_fingerprint: what it sounds like (`fingerprint.py`); None where that is no evidence.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Track:
     path: Path
     digest: str
     seconds: float
+    acoustic_fingerprint: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Dataset:
         genres: sorted; their order is the order of the classes.
         tracks: sorted by id.
         quarantined: relative path of a file that cannot serve -> the reason.
-        replicas: sets of ids of tracks with the same decoded audio, sample by sample.
+        replicas: sets of ids of tracks that are one recording.
         fingerprint: changes when any track's audio, id or genre changes, and not when the folder moves.
         synthetic: whether the audio was made by `harness data make`.
         groups: track id -> group (artist); empty when unknown, else complete.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from harness.datasets import gtzan
 from harness.datasets.dataset import ARTIST_TABLE, SYNTHETIC_NOTICE, Dataset, Track, dataset_name
 from harness.datasets.decode import AUDIO_SUFFIXES, CRASH_ADVICE, content_address, decode
+from harness.datasets.fingerprint import fingerprint, linked
+from harness.datasets.stratified_split import linked_units
 from harness.datasets.track_tables import matched, read_table
 from harness.errors import DataError, ProtocolError, listed
 from harness.hashing import short_hash
@@ -29,10 +31,11 @@ class _File(NamedTuple):
 
 
 class _Examined(NamedTuple):
-    """What a file that can serve holds: the address of its audio, and its length."""
+    """What a file that can serve holds: the address of its audio, its length, and what it sounds like."""
 
     digest: str
     seconds: float
+    acoustic_fingerprint: bytes | None
 
 
 def scan(
@@ -95,7 +98,7 @@ def _examine(path: Path) -> _Examined | str:
         samples, rate = decode(path)
     except DataError as error:
         return str(error)
-    return _Examined(content_address(samples, rate), len(samples) / rate)
+    return _Examined(content_address(samples, rate), len(samples) / rate, fingerprint(samples, rate))
 
 
 def _tracks(base: Path, files: Sequence[_File], found: Sequence[_Examined | str]) -> tuple[Track, ...]:
@@ -106,7 +109,7 @@ def _tracks(base: Path, files: Sequence[_File], found: Sequence[_Examined | str]
     """
     ids = _ids(files)
     tracks = [
-        Track(ids[file.path], file.path.parent.name, file.path, seen.digest, seen.seconds)
+        Track(ids[file.path], file.path.parent.name, file.path, *seen)
         for file, seen in zip(files, found, strict=True)
         if not isinstance(seen, str)
     ]
@@ -136,11 +139,20 @@ def _assemble(
     )
 
 
-def _replicas(tracks: Iterable[Track]) -> tuple[tuple[str, ...], ...]:
+def _replicas(tracks: Sequence[Track]) -> tuple[tuple[str, ...], ...]:
     by_digest = defaultdict(list)
     for track in tracks:
         by_digest[track.digest].append(track.id)
-    return tuple(sorted(tuple(same) for same in by_digest.values() if len(same) > 1))
+    sets = [*by_digest.values(), *_same_recording(tracks)]
+    return tuple(unit for unit in linked_units([track.id for track in tracks], sets) if len(unit) > 1)
+
+
+def _same_recording(tracks: Iterable[Track]) -> Iterator[list[str]]:
+    """Yield tracks that sound the same, one of each audio."""
+    different = list({track.digest: track for track in tracks}.values())
+    prints = [track.acoustic_fingerprint for track in different]
+    for group in linked(prints, [track.seconds for track in different]):
+        yield [different[index].id for index in group]
 
 
 def _genres_folder(root: Path) -> Path:

@@ -50,8 +50,10 @@ def _describe(dataset: Dataset, seed: int) -> Iterator[str]:
     for path, reason in dataset.quarantined.items():
         yield f"  {path}: {reason}"
     yield f"replicas: {len(dataset.replicas)}"
+    digests = {track.id: track.digest for track in dataset.tracks}
     for names in dataset.replicas:
-        yield f"  the same audio: {', '.join(names)}"
+        equal = len({digests[name] for name in names}) == 1
+        yield f"  {'the same audio' if equal else 'the same recording in another coding'}: {', '.join(names)}"
     yield "protocols:"
     for protocol, offer in offered(dataset, seed):
         sizes = (

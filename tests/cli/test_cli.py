@@ -22,7 +22,7 @@ from harness.records.trial import Outcome, TrialRecord
 from harness.settings import run_settings
 from harness.tracking.ledger import Ledger
 from harness.workspace import Workspace
-from tests.helpers.audio import RATE, write_audio
+from tests.helpers.audio import RATE, song, write_audio
 from tests.helpers.command import Benchmark, command, trial_numbers
 
 Harness = Callable[..., tuple[int, str, str]]
@@ -133,6 +133,17 @@ def test_a_folder_without_music_is_named(harness: Harness, tmp_path: Path) -> No
     status, _, err = harness("data", "check", tmp_path / "nowhere")
     assert status == 2
     assert "no such folder" in err
+
+
+def test_one_recording_in_two_codings_is_told_from_copies(harness: Harness, tmp_path: Path) -> None:
+    for seed, name in enumerate(("blues/one", "blues/two", "rock/three", "rock/copy")):
+        write_audio(tmp_path / f"{name}.wav", song(min(seed, 2), 4.0), 22_050)
+    write_audio(tmp_path / "blues/other.mp3", song(1, 4.0), 22_050)
+
+    status, out, err = harness("data", "check", tmp_path)
+
+    assert status == 0, err
+    assert "replicas: 2\n  the same audio: copy, three\n  the same recording in another coding: other, two\n" in out
 
 
 def test_gtzan_is_known_by_its_names(harness: Harness, tmp_path: Path) -> None:

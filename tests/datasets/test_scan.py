@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 
 from harness.datasets.decode import decode
 from harness.datasets.scan import scan
 from harness.datasets.signal import SAMPLE_RATE, resample
 from harness.errors import DataError, ProtocolError
-from tests.helpers.audio import noise, write_audio, write_genres
+from tests.helpers.audio import noise, song, write_audio, write_genres
 
 NAMES = ("blues/blues.00000", "blues/blues.00001", "rock/rock.00000", "rock/rock.00001")
 
@@ -139,6 +140,20 @@ def test_the_same_audio_in_other_files_is_named(tmp_path: Path) -> None:
     write_audio(tmp_path / "rock/stereo.au", np.stack([first, first], axis=1), second)
 
     assert scan(tmp_path).replicas == (("copy", "rock.00000", "stereo"),)
+
+
+def test_one_recording_in_several_codings_is_named(tmp_path: Path) -> None:
+    for seed, name in enumerate(("blues/one", "blues/two", "rock/three", "rock/four")):
+        write_audio(tmp_path / f"{name}.wav", song(seed, 4.0), SAMPLE_RATE)
+    digests = {track.id: track.digest for track in scan(tmp_path).tracks}
+    write_audio(tmp_path / "blues/track 7.mp3", song(0, 4.0), SAMPLE_RATE, compression_level=0.9)
+    write_audio(tmp_path / "rock/again.ogg", 0.5 * soxr.resample(song(0, 4.0), SAMPLE_RATE, 16_000), 16_000)
+    write_audio(tmp_path / "rock/copy.flac", song(2, 4.0), SAMPLE_RATE, subtype="PCM_16")
+
+    found = scan(tmp_path)
+
+    assert found.replicas == (("again", "one", "track 7"), ("copy", "three"))
+    assert digests.items() <= {track.id: track.digest for track in found.tracks}.items()
 
 
 def test_ids_grow_only_as_far_as_they_must(tmp_path: Path) -> None:

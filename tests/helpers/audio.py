@@ -21,6 +21,23 @@ def noise(seed: int | str, seconds: float = 3.2, rate: int = RATE) -> np.ndarray
     return rng.normal(0, 0.1, round(seconds * rate)).astype(np.float32)
 
 
+def song(seed: int, seconds: float = 8.0, rate: int = 22_050) -> np.ndarray:
+    """Three voices that play notes by chance over quiet noise, float32, shape (n,): other seeds, other songs."""
+    rng = np.random.default_rng(seed)
+    times = np.arange(round(seconds * rate)) / rate
+    samples = 0.005 * rng.normal(size=len(times))
+    for _ in range(3):
+        start = 0.0
+        while start < seconds:
+            pitch = 110 * 2 ** (rng.integers(36) / 12)
+            # A second of a note is all that is heard of it.
+            at = times[round(start * rate) : round((start + 1) * rate)] - start
+            overtones = sum(np.sin(2 * np.pi * pitch * n * at) / n for n in range(1, 7))
+            samples[round(start * rate) :][: len(at)] += 0.05 * np.exp(-at / 0.2) * overtones
+            start += rng.choice([0.15, 0.3, 0.45])
+    return samples.astype(np.float32)
+
+
 def write_audio(path: Path, samples: np.ndarray | None = None, rate: int = RATE, **options: Any) -> Path:
     """Write samples, by default noise of the file's own name, and return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
