@@ -69,6 +69,8 @@ def describe_split(report: PreparationReport) -> Iterator[Note]:
     dataset, protocol = report.dataset, report.protocol
     sizes = ", ".join(f"{size} {name}" for name, size in protocol.sizes.items() if size)
     yield Note(f"{dataset.name}: {dataset.tracks} tracks, protocol {protocol.name}: {sizes}")
+    if report.choice:
+        yield Note(report.choice)
     kept = "track, replica or artist" if protocol.grouped else "track or replica"
     yield Note(f"checked: no {kept} stands on two sides, and statistics come from training tracks alone")
     if protocol.warning:

@@ -34,6 +34,8 @@ def test_all_that_was_found_is_said() -> None:
     plain = [note.text for note in describe_split(PreparationReport(RECORD.dataset, RECORD.protocol))]
     assert plain[1].startswith("checked: no track or replica stands on two sides")
     assert len(plain) == 2
+    chosen = [note.text for note in describe_split(PreparationReport(RECORD.dataset, RECORD.protocol, "few tracks"))]
+    assert chosen == [plain[0], "few tracks", plain[1]]
 
 
 def test_augmented_copies_are_made_where_a_family_may_train_on_them() -> None:
