@@ -20,6 +20,7 @@ from harness.preparation import (
 )
 from harness.records.study import DatasetRecord
 from harness.settings import RunSettings
+from harness.workflows.artists import artists_hint
 
 
 def prepare_search(settings: RunSettings, families: Sequence[Family], notify: Notify) -> PreparedData:
@@ -49,6 +50,9 @@ def prepare_data(
     # Told first: what was skipped may be why the protocol cannot split the rest.
     for note in describe_scan(dataset.record()):
         notify(note)
+    # A final is of the split that its search had.
+    if Partition.TEST not in partitions and (hint := artists_hint(dataset)):
+        notify(Note(hint))
     found = split_dataset(dataset, settings.dataset.protocol, settings.search.seed)
     for note in describe_split(found.report):
         notify(note)
