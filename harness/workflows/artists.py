@@ -63,8 +63,8 @@ def artists_hint(dataset: Dataset) -> str | None:
     """Return what to do where no artists are known of a data set, and the tags of some of its files name them."""
     if dataset.groups:
         return None
-    step = -(-len(dataset.tracks) // _LOOKED_AT)
-    if not any(artist_names(track.path) for track in dataset.tracks[::step]):
+    step = -(-len(dataset.tracks) // _LOOKED_AT)  # from all genres
+    if not any(artist_names(track.path) for track in dataset.tracks[:: step or 1]):
         return None
     return (
         f"the files' tags name artists: `harness data artists {shlex.quote(str(dataset.root))}` writes them for the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from harness.datasets.scan import scan
 from harness.errors import DataError, UsageError
 from harness.workflows.artists import artists_hint, write_artists
 from harness.workflows.check_data import check_data
-from tests.helpers.audio import write_audio
+from tests.helpers.audio import dataset, write_audio
 from tests.helpers.command import command, in_this_process
 from tests.helpers.tags import write_mp3, write_tagged
 
@@ -92,6 +93,12 @@ def test_the_command_says_what_it_wrote_and_ends_as_the_table_is(tmp_path: Path)
     assert done.stderr.startswith(f"error: {root / 'artists.csv'}: 1 of 13 tracks have no artist in their tags:")
 
 
+def test_a_name_that_no_table_can_hold_gets_no_row(tmp_path: Path) -> None:
+    root = write_music(tmp_path / "music")
+    (root / "jazz" / "jazz0a.flac").rename(os.fsdecode(bytes(root / "jazz") + b"/\xff.flac"))
+    assert write(root)[0] == f"{root / 'artists.csv'}: 11 tracks, 4 artists"
+
+
 def test_without_any_artist_nothing_is_written(tmp_path: Path) -> None:
     for name in ("jazz/one.wav", "metal/two.au"):
         write_audio(tmp_path / name)
@@ -130,3 +137,4 @@ def test_what_the_tags_know_is_offered_until_artists_are_known(tmp_path: Path) -
 
 def test_nothing_is_offered_where_no_tag_names_an_artist(tones: Path) -> None:
     assert artists_hint(scan(tones)) is None
+    assert artists_hint(dataset({})) is None
