@@ -34,10 +34,11 @@ WITH_TEST = (*IN_SEARCH, Partition.TEST)
 
 @dataclass(frozen=True)
 class PreparationReport:
-    """What was found in a data set, and how it was split."""
+    """What was found in a data set, and how it was split; `choice` is that of the `Split`."""
 
     dataset: DatasetRecord
     protocol: ProtocolRecord
+    choice: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class SplitDataset:
     @property
     def report(self) -> PreparationReport:
         """What a user should know of it before anything is trained."""
-        return PreparationReport(self.dataset.record(), self.split.record())
+        return PreparationReport(self.dataset.record(), self.split.record(), self.split.choice)
 
 
 @dataclass(frozen=True)

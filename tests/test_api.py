@@ -105,7 +105,8 @@ import json, sys
 from harness import load_results, run
 with open("ran", "a") as file:
     file.write("once ")
-results = run("cnn2d-mfcc", data={data!r}, quick=True, epochs=1, trials=1, device="cpu", workspace="work")
+few = {{"quick": True, "epochs": 1, "trials": 1, "protocol": "random"}}
+results = run("cnn2d-mfcc", data={data!r}, device="cpu", workspace="work", **few)
 loaded = load_results("work")
 print(json.dumps([results.trials()["outcome"].tolist(), len(loaded.trials()), results.best("cnn2d-mfcc").number]))
 """

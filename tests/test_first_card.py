@@ -47,6 +47,7 @@ def test_every_cell_runs_on_a_machine_without_a_gpu(tones: Path, tmp_path: Path)
             "TRIALS": "1",
             "EPOCHS": "1",
             "DATA": str(tones),
+            "OPTIONS": "--protocol random",
             "CLONE": str(ROOT),
         },
     }

@@ -1,4 +1,4 @@
-"""`harness data`: data sets made, fetched and checked."""
+"""`harness data`: data sets made, fetched and checked, and their tables of artists."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ def data_root() -> None:
     Examples:
 
         harness data check ~/music
+
+        harness data artists ~/music
 
         harness data fetch gtzan ~/gtzan
     """
@@ -71,6 +73,30 @@ def data_check(
 
     with counting("reading tracks") as progress:
         for line in check_data(directory, groups, seed, progress):
+            typer.echo(line)
+
+
+@data_app.command("artists")
+def data_artists(
+    directory: Annotated[Path, typer.Argument(metavar="DIR")],
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="(default: artists.csv beside the genre folders)")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a table that is there.")] = False,
+) -> None:
+    """Write the table of artists from the tags of the files, for the protocol `group`.
+
+    Examples:
+
+        harness data artists ~/music
+
+        harness data artists ~/music --output artists.csv
+    """
+    from harness.console import counting
+    from harness.workflows.artists import write_artists
+
+    with counting("reading tags") as progress:
+        for line in write_artists(directory, output, force, progress):
             typer.echo(line)
 
 

@@ -18,6 +18,9 @@ from harness.errors import ProtocolError, UsageError, listed
 PROTOCOLS = ("group", "fault_filtered", "kfold:5", "random")
 """The protocols that have a name, the most trustworthy first; `kfold` takes any number from 2."""
 
+_FEW_TRACKS = 100
+"""Of fewer, a fifth validates on fewer than 20 tracks, and each of these is more than 5 points of a score."""
+
 _SHARES: dict[str, dict[Partition, float]] = {
     "group": {Partition.TRAIN: 0.6, Partition.VALID: 0.2, Partition.TEST: 0.2},
     "random": {Partition.TRAIN: 0.8, Partition.VALID: 0.2},
@@ -40,7 +43,8 @@ def assign(dataset: Dataset, protocol: str, seed: int) -> Split:
     - `group`: 60/20/20 by whole groups, stratified by genre.
     - `kfold:K`: K folds, stratified by genre, by whole groups where groups are known; each validates once, no test.
     - `FILE.csv`: what the columns `track` and `partition` say.
-    - `auto`: `group` where it can serve, else `fault_filtered` where it can, else `random`.
+    - `auto`: `group` where it can serve, else `fault_filtered` where it can, else `random`; of fewer than 100 tracks
+      `kfold:5` in the place of `group` and `random`, where it can serve.
 
     What is drawn depends on the seed and the track ids alone, and keeps replicas on one side.
 
@@ -80,7 +84,10 @@ def offered(dataset: Dataset, seed: int) -> list[tuple[str, dict[str, int] | str
 
 def _auto(dataset: Dataset, seed: int) -> Split:
     why = ""
+    folded = _folds_of_few(dataset, seed)
     if dataset.groups:
+        if folded:
+            return folded
         try:
             return assign(dataset, "group", seed)
         except ProtocolError as error:
@@ -88,8 +95,26 @@ def _auto(dataset: Dataset, seed: int) -> Split:
     try:
         return assign(dataset, "fault_filtered", seed)
     except ProtocolError:
+        if folded:
+            return folded
         split = assign(dataset, "random", seed)
         return replace(split, warning=f"{split.warning}{why}")
+
+
+def _folds_of_few(dataset: Dataset, seed: int) -> Split | None:
+    """Return five folds of a data set with few tracks, where each genre has enough for them."""
+    if len(dataset.tracks) >= _FEW_TRACKS:
+        return None
+    try:
+        split = assign(dataset, "kfold:5", seed)
+    except ProtocolError:
+        return None
+    once = "group trains once, and keeps a test set" if dataset.groups else "random trains once"
+    choice = (
+        f"few tracks ({len(dataset.tracks)}): each validates once in 5 folds, at 5 times the training; "
+        f"--protocol {once}"
+    )
+    return replace(split, choice=choice)
 
 
 def _with_leak_warning(

@@ -30,6 +30,13 @@ class _File(NamedTuple):
     name: str
 
 
+class TrackFiles(NamedTuple):
+    """The audio files of a data set by the ids of their tracks, and where its table of artists lies, or would."""
+
+    paths: dict[str, Path]
+    artist_table: Path
+
+
 class _Examined(NamedTuple):
     """What a file that can serve holds: the address of its audio, its length, and what it sounds like."""
 
@@ -62,11 +69,7 @@ def scan(
         ProtocolError: the table of groups is broken or misses tracks.
     """
     root = Path(os.path.abspath(root))
-    try:
-        base = _genres_folder(root)
-        files = _list_files(base)
-    except OSError as error:
-        raise DataError(f"{error.filename}: cannot be read ({error.strerror}). Check its permissions.") from None
+    base, files = _files_below(root)
     paths = [file.path for file in files]
     found = map_items(_examine, paths, progress=progress, workers=workers, advice=CRASH_ADVICE)
     quarantined = {file.name: seen for file, seen in zip(files, found, strict=True) if isinstance(seen, str)}
@@ -77,6 +80,26 @@ def scan(
             + "\nRemove or replace them, or pass --skip-bad to go on without them."
         )
     return _assemble(root, base, _tracks(base, files, found), quarantined, groups)
+
+
+def track_files(root: Path) -> TrackFiles:
+    """Return the audio files of a folder, but for those whose names no table can hold. Nothing is decoded.
+
+    Raises:
+        DataError: no genre folders, or fewer than two genres.
+    """
+    base, files = _files_below(Path(os.path.abspath(root)))
+    paths = {track: path for path, track in _ids(files).items() if _printable(str(path)) == str(path)}
+    return TrackFiles(paths, _artist_table(base) or base / ARTIST_TABLE)
+
+
+def _files_below(root: Path) -> tuple[Path, list[_File]]:
+    """Return the folder of the genre folders, and every audio file in them."""
+    try:
+        base = _genres_folder(root)
+        return base, _list_files(base)
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror}). Check its permissions.") from None
 
 
 def _list_files(base: Path) -> list[_File]:
@@ -125,7 +148,7 @@ def _assemble(
 ) -> Dataset:
     """Return the data set of the tracks, with what stands beside their folders: its name, its mark, its artists."""
     homes = _homes(base)
-    table = groups or next((home / ARTIST_TABLE for home in homes if (home / ARTIST_TABLE).is_file()), None)
+    table = groups or _artist_table(base)
     return Dataset(
         name=dataset_name(homes[-1].name),
         root=root,
@@ -219,6 +242,10 @@ def _homes(base: Path) -> list[Path]:
     while homes[-1].name.lower() in _LAYOUT_NAMES and homes[-1] != homes[-1].parent:
         homes.append(homes[-1].parent)
     return homes
+
+
+def _artist_table(base: Path) -> Path | None:
+    return next((home / ARTIST_TABLE for home in _homes(base) if (home / ARTIST_TABLE).is_file()), None)
 
 
 def _groups(table: Path, ids: Collection[str]) -> dict[str, str]:

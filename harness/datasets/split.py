@@ -34,6 +34,7 @@ class Split:
         grouped: whether groups are known and each stands on one side.
         warning: one line on what the protocol does to the numbers, or None.
         fold_of: track id -> the fold in which it validates, from 0; empty for a single split.
+        choice: one line on why `auto` took this protocol where a user may want another, or None.
     """
 
     protocol: str
@@ -41,6 +42,7 @@ class Split:
     grouped: bool
     warning: str | None
     fold_of: Mapping[str, int] = field(default_factory=dict)
+    choice: str | None = None
 
     @property
     def fingerprint(self) -> str:

@@ -10,6 +10,7 @@ from harness.datasets.dataset import Dataset
 from harness.datasets.gtzan import compare
 from harness.datasets.protocols import offered
 from harness.datasets.scan import scan
+from harness.workflows.artists import artists_hint
 
 
 def check_data(
@@ -46,6 +47,8 @@ def _describe(dataset: Dataset, seed: int) -> Iterator[str]:
     for genre in dataset.genres:
         yield f"  {genre}: {sum(track.genre == genre for track in dataset.tracks)}"
     yield f"artists: {len(set(dataset.groups.values())) if dataset.groups else 'unknown'}"
+    if hint := artists_hint(dataset):
+        yield f"  {hint}"
     yield f"quarantined: {len(dataset.quarantined)}"
     for path, reason in dataset.quarantined.items():
         yield f"  {path}: {reason}"

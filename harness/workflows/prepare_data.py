@@ -20,6 +20,7 @@ from harness.preparation import (
 )
 from harness.records.study import DatasetRecord
 from harness.settings import RunSettings
+from harness.workflows.artists import artists_hint
 
 
 def prepare_search(settings: RunSettings, families: Sequence[Family], notify: Notify) -> PreparedData:
@@ -49,6 +50,9 @@ def prepare_data(
     # Told first: what was skipped may be why the protocol cannot split the rest.
     for note in describe_scan(dataset.record()):
         notify(note)
+    # A final is of the split that its search had.
+    if Partition.TEST not in partitions and (hint := artists_hint(dataset)):
+        notify(Note(hint))
     found = split_dataset(dataset, settings.dataset.protocol, settings.search.seed)
     for note in describe_split(found.report):
         notify(note)
@@ -69,6 +73,8 @@ def describe_split(report: PreparationReport) -> Iterator[Note]:
     dataset, protocol = report.dataset, report.protocol
     sizes = ", ".join(f"{size} {name}" for name, size in protocol.sizes.items() if size)
     yield Note(f"{dataset.name}: {dataset.tracks} tracks, protocol {protocol.name}: {sizes}")
+    if report.choice:
+        yield Note(report.choice)
     kept = "track, replica or artist" if protocol.grouped else "track or replica"
     yield Note(f"checked: no {kept} stands on two sides, and statistics come from training tracks alone")
     if protocol.warning:

@@ -231,6 +231,33 @@ def test_auto_takes_the_most_trustworthy_that_can_serve() -> None:
     assert "too high" in (alone.warning or "")
 
 
+def test_auto_gives_folds_to_few_tracks_and_says_so() -> None:
+    few = {f"{genre}{number}": genre for genre in ("a", "b") for number in range(49)}
+    split = assign(dataset(few), "auto", 0)
+    assert split == replace(assign(dataset(few), "kfold:5", 0), choice=split.choice)
+    assert split.choice == (
+        "few tracks (98): each validates once in 5 folds, at 5 times the training; --protocol random trains once"
+    )
+    assert "knows no artists" in (split.warning or "")
+
+    enough = assign(dataset(few | {"a49": "a", "b49": "b"}), "auto", 0)
+    assert (enough.protocol, enough.choice) == ("random", None)
+    # A genre of four tracks cannot be in five folds.
+    poor = assign(dataset({track: genre for track, genre in few.items() if track[1:] < "12"}), "auto", 0)
+    assert (poor.protocol, poor.choice) == ("random", None)
+
+
+def test_auto_gives_folds_by_whole_artists_to_few_tracks_of_known_ones() -> None:
+    split = assign(demo(genres=TEN[:9]), "auto", 0)
+    assert (split.protocol, split.grouped) == ("kfold:5", True)
+    assert "--protocol group trains once, and keeps a test set" in (split.choice or "")
+    # Three artists a genre are enough for `group` alone.
+    assert assign(demo(artists=3), "auto", 0).protocol == "group"
+    # Where it is known better, nothing is drawn.
+    part = {track: genre for track, genre in GTZAN.items() if track.endswith("0") and genre != "rock"}
+    assert assign(dataset(part), "auto", 0).protocol == "fault_filtered"
+
+
 def test_auto_says_why_known_groups_do_not_serve() -> None:
     split = assign(demo(artists=2), "auto", 0)
     assert split.protocol == "random"

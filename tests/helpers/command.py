@@ -51,7 +51,7 @@ def program(name: str, *arguments: object) -> list[str]:
 
 
 def search(data: Path, workspace: Path) -> Benchmark:
-    options = ("--quick", "--epochs", "2", "--deterministic", "--data", str(data))
+    options = ("--quick", "--epochs", "2", "--deterministic", "--data", str(data), "--protocol", "random")
 
     def order(*more: object) -> list[str]:
         return command("run", "cnn2d-mfcc", "cnn2d-fusion", *options, "--workspace", workspace, *more)

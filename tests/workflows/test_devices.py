@@ -137,8 +137,8 @@ def blind(tmp_path: Path) -> dict[str, str]:
 @pytest.mark.apart
 def test_no_record_names_a_gpu_that_did_not_compute(blind: dict[str, str], tones: Path, tmp_path: Path) -> None:
     """Trains a trial, and starts two servers."""
-    options = ("--quick", "--epochs", 1, "--trials", 1, "--data", tones, "--workspace", tmp_path / "work")
-    order = command("run", "cnn2d-mfcc", *options)
+    options = ("--quick", "--epochs", 1, "--trials", 1, "--data", tones, "--protocol", "random")
+    order = command("run", "cnn2d-mfcc", *options, "--workspace", tmp_path / "work")
     asked = subprocess.run([*order, "--device", "gpu:0"], env=blind, capture_output=True, text=True)
     assert asked.returncode == 2
     assert "Big (GPU-b1): tensorflow computes on the CPU: it cannot load libcuda.so.1" in asked.stderr

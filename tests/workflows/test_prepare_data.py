@@ -6,14 +6,18 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from harness.datasets.split import Partition
 from harness.events import Event, Note, Progress
 from harness.families import families, select
 from harness.features.augment import AUGMENTED_COPIES
-from harness.preparation import IN_SEARCH, PreparationReport, augmented_copies_needed
+from harness.preparation import IN_SEARCH, WITH_TEST, PreparationReport, augmented_copies_needed
 from harness.settings import RunSettings
 from harness.testing.records import RECORD
 from harness.workflows.prepare_data import describe_scan, describe_split, prepare_data
 from tests.helpers.models import ToneStore
+from tests.helpers.tags import write_tagged
 
 
 def test_all_that_was_found_is_said() -> None:
@@ -34,6 +38,8 @@ def test_all_that_was_found_is_said() -> None:
     plain = [note.text for note in describe_split(PreparationReport(RECORD.dataset, RECORD.protocol))]
     assert plain[1].startswith("checked: no track or replica stands on two sides")
     assert len(plain) == 2
+    chosen = [note.text for note in describe_split(PreparationReport(RECORD.dataset, RECORD.protocol, "few tracks"))]
+    assert chosen == [plain[0], "few tracks", plain[1]]
 
 
 def test_augmented_copies_are_made_where_a_family_may_train_on_them() -> None:
@@ -41,6 +47,21 @@ def test_augmented_copies_are_made_where_a_family_may_train_on_them() -> None:
     assert augmented_copies_needed([pretrained], quick=False) == 0
     assert augmented_copies_needed([pretrained, families()["cnn1d-raw"]], quick=False) == AUGMENTED_COPIES
     assert augmented_copies_needed([replace(pretrained, uses_augmented_copies=True)], quick=True) == 0
+
+
+@pytest.mark.parametrize("partitions", [IN_SEARCH, WITH_TEST])
+def test_a_search_offers_what_the_tags_know(
+    partitions: tuple[Partition, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for genre in ("jazz", "metal"):
+        for number in range(2):
+            write_tagged(tmp_path / "music" / genre / f"{genre}{number}.flac", f"artist {number}")
+    monkeypatch.setattr("harness.workflows.prepare_data.extract_features", lambda *about: None)
+    said: list[Event] = []
+    prepare_data(RunSettings(families=("cnn2d-mfcc",), data=tmp_path / "music"), [], partitions, said.append)
+    notes = [each.text for each in said if isinstance(each, Note)]
+    offered = [note for note in notes if "the files' tags name artists: `harness data artists /" in note]
+    assert offered == (notes[:1] if partitions == IN_SEARCH else [])
 
 
 def test_a_data_set_is_described_before_it_is_extracted(tones: Path, tone_store: ToneStore, tmp_path: Path) -> None:
