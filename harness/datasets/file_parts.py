@@ -7,11 +7,11 @@ it as ranges of bytes.
 from __future__ import annotations
 
 import io
-import mmap
 import os
 import re
 import struct
 from collections.abc import Iterator
+from itertools import pairwise
 
 from harness.datasets.file_kinds import id3_length
 from harness.errors import DataError
@@ -30,7 +30,7 @@ _GUESSED_FRAMES, _PADDED_FRAMES = 2, 10
 """How many frames may be left of an MP3 behind its last sample: where libmpg123 guessed how many there are, with a cut
 one at the end; and where its header says so, as encoders pad."""
 
-_BLOCK = 1 << 13
+_BLOCK, _OVERLAP = 1 << 16, 8
 
 _RESYNC = 1000
 """How many bytes that are no frames libmpg123 passes over."""
@@ -38,6 +38,7 @@ _RESYNC = 1000
 _MPEG_HEADER = rb"\xff(?:[\xe2-\xe7\xf2-\xf7\xfa-\xff])[\x10-\xef][^\x0c-\x0f\x1c-\x1f]"
 _MPEG_START = re.compile(rb"ID3[\x02-\x04]|" + _MPEG_HEADER)
 _FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
+_ENCODER = re.compile(rb"Xing|Info\0|LAME3")
 _OGG_PAGE = re.compile(rb"OggS\x00([\x00-\x07])")
 _OGG_FIRST_PAGE = 2
 
@@ -145,21 +146,34 @@ def parts(descriptor: int, kind: str) -> Iterator[ByteRange] | None:
         recognised = _MPEG_START.match(os.pread(descriptor, 4, id3_length(os.pread(descriptor, 10, 0))))
         return _mp3_parts(descriptor, size) if recognised else None
     if kind in ("OGG", "FLAC"):
-        with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
-            starts = _ogg_starts(content) if kind == "OGG" else [m.start() for m in _FLAC_START.finditer(content)][1:]
-        ends = [*starts, size]
-        return (ByteRange(descriptor, *ends_of) for ends_of in zip([0, *starts], ends, strict=True)) if starts else None
+        starts = (
+            _ogg_starts(descriptor) if kind == "OGG" else [place for place, _ in _found(_FLAC_START, descriptor)][1:]
+        )
+        bounds = [0, *starts, size]
+        return (ByteRange(descriptor, *pair) for pair in pairwise(bounds)) if starts else None
     field = _false_length(descriptor, size, kind)
     return None if field is None else iter([ByteRange(descriptor, 0, size, patch=(field, _TO_THE_END))])
 
 
-def _ogg_starts(content: mmap.mmap) -> list[int]:
+def _found(pattern: re.Pattern[bytes], descriptor: int, place: int = 0) -> Iterator[tuple[int, re.Match[bytes]]]:
+    """Yield where in a file, from `place` on, a pattern of at most `_OVERLAP` bytes is found."""
+    # Not mapped into memory, as which it would count.
+    kept = b""
+    while block := os.pread(descriptor, _BLOCK, place):
+        text = kept + block
+        for match in pattern.finditer(text):
+            if match.end() > len(kept):
+                yield place - len(kept) + match.start(), match
+        place, kept = place + len(block), text[-_OVERLAP:]
+
+
+def _ogg_starts(descriptor: int) -> list[int]:
     """Return where each further stream of a chained Ogg file begins: a first page behind one that is not."""
     starts, within = [], False
-    for page in _OGG_PAGE.finditer(content):
+    for place, page in _found(_OGG_PAGE, descriptor):
         first = bool(page[1][0] & _OGG_FIRST_PAGE)
         if first and within:
-            starts.append(page.start())
+            starts.append(place)
         within = not first
     return starts
 
@@ -174,7 +188,8 @@ def _mp3_parts(descriptor: int, size: int) -> Iterator[ByteRange]:
             # libmpg123 took the bit rate of the first frame for that of all, and stopped there.
             part = ByteRange(descriptor, start, stop, endless=True, skip=part.decoded)
             yield part
-        start = _next_mp3(descriptor, part.place, stop, int(_PADDED_FRAMES * part.frame))
+        following = _next_mp3(descriptor, part.place, stop, int(_PADDED_FRAMES * part.frame))
+        start = following if following is not None and following > start else None
 
 
 def _tells_its_length(descriptor: int, start: int) -> bool:
@@ -220,10 +235,10 @@ def _next_mp3(descriptor: int, place: int, size: int, least: int) -> int | None:
     if size - place <= least:
         return None
     # Where the format changes, the first header has been read already; an old tag may stand between.
-    for candidate in (place, place + _ID3V1, place - 4):
+    for candidate in (place, place + _ID3V1, max(0, place - 4)):
         if _MPEG_START.match(os.pread(descriptor, 4, candidate)):
             return candidate
-    if re.search(b"Xing|Info\0|LAME3", os.pread(descriptor, size - place, place)):
+    if any(_found(_ENCODER, descriptor, place)):
         raise DataError("another MP3 follows behind its end, and cannot be told apart: convert it, as with ffmpeg")
     return None
 
@@ -234,7 +249,7 @@ def _false_length(descriptor: int, size: int, kind: str) -> int | None:
     A recorder that was stopped leaves 0, or the length of some moment. More than a second must follow that is no chunk.
     """
     magic = os.pread(descriptor, 4, 0)
-    if kind == "AU" and magic == b".snd":
+    if kind == "AU" and magic == b".snd" and size > 24:
         offset, length, _, rate, channels = struct.unpack(">5I", os.pread(descriptor, 20, 4))
         bytes_a_second = rate * channels if length else 0
         # libsndfile counts with 31 bits here.
@@ -246,7 +261,7 @@ def _false_length(descriptor: int, size: int, kind: str) -> int | None:
     while place + 8 <= size:
         name, length = struct.unpack("<4sI", os.pread(descriptor, 8, place))
         if name == b"fmt ":
-            (bytes_a_second,) = struct.unpack("<I", os.pread(descriptor, 4, place + 16))
+            bytes_a_second = int.from_bytes(os.pread(descriptor, 4, place + 16), "little")
         if name == b"data":
             end = place + 8 + length
             lies = _goes_on(descriptor, end, size, bytes_a_second if length else 0)
