@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import signal
 import sys
 import threading
@@ -98,6 +100,53 @@ def redirect(*descriptors: int, to: Path | None = None) -> None:
     with open(os.devnull if to is None else to, "wb") as file:
         for descriptor in descriptors:
             os.dup2(file.fileno(), descriptor)
+
+
+@contextmanager
+def c_notes_discarded() -> Iterator[None]:
+    """Throw away what libraries in C print to their `stderr`, and nothing else, for the block.
+
+    Standard error as the process and Python have it stays open: other threads, a live view and servers go on writing.
+    Blocks of several threads may overlap. It does nothing where the C library is not glibc.
+    """
+    _c_notes.enter()
+    try:
+        yield
+    finally:
+        _c_notes.leave()
+
+
+class _CNotes:
+    """The variable `stderr` of the C library while any block points it elsewhere."""
+
+    def __init__(self) -> None:
+        self._lock, self._blocks = threading.Lock(), 0
+        self._variable: ctypes.c_void_p | None = None
+        self._kept: int | None = None
+        self._nowhere: int | None = None
+
+    def enter(self) -> None:
+        with self._lock:
+            self._blocks += 1
+            if self._blocks == 1 and self._prepared() and self._variable is not None:
+                self._kept, self._variable.value = self._variable.value, self._nowhere
+
+    def leave(self) -> None:
+        with self._lock:
+            self._blocks -= 1
+            if self._blocks == 0 and self._nowhere and self._variable is not None:
+                self._variable.value = self._kept
+
+    def _prepared(self) -> bool:
+        if self._variable is None and platform.libc_ver()[0] == "glibc":
+            library = ctypes.CDLL(None)
+            library.fopen.restype = ctypes.c_void_p
+            self._nowhere = library.fopen(os.devnull.encode(), b"w")
+            self._variable = ctypes.c_void_p.in_dll(library, "stderr")
+        return bool(self._nowhere)
+
+
+_c_notes = _CNotes()
 
 
 @contextmanager

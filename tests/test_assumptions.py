@@ -10,6 +10,7 @@ import inspect
 import io
 import json
 import os
+import platform
 import subprocess
 import sys
 import warnings
@@ -24,7 +25,7 @@ from typing import Any
 import optuna
 import pytest
 
-from harness.processes import without_main
+from harness.processes import c_notes_discarded, without_main
 from tests.helpers.command import ROOT
 
 PACKAGES = ("harness", "reports", "search_spaces", "benchmarks")
@@ -136,7 +137,7 @@ import json, multiprocessing, os
 from multiprocessing import forkserver, process
 from multiprocessing.context import ForkServerProcess
 
-from harness.processes import without_main
+from harness.processes import c_notes_discarded, without_main
 
 CHILD = "import os, sys; connection.send([os.environ['WHEN'], 'colorsys' in sys.modules])"
 
@@ -224,6 +225,22 @@ class TestSoundfile:
         with pytest.raises(soundfile.LibsndfileError) as raised:
             soundfile.SoundFile(tmp_path / "text.mp3")
         assert raised.value.code == 7, why
+
+    @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="nothing is discarded without glibc")
+    def test_the_variable_stderr_decides_where_libraries_print(self, capfd: pytest.CaptureFixture[str]) -> None:
+        import ctypes
+
+        why = reliance('"stderr"', "it is pointed elsewhere while decoders work, whose notes cannot be switched off.")
+        library = ctypes.CDLL(None)
+
+        def note(text: bytes) -> None:
+            library.fputs(text, ctypes.c_void_p.in_dll(library, "stderr"))
+
+        with c_notes_discarded(), c_notes_discarded():
+            note(b"a note")
+            os.write(2, b"an error ")
+        note(b"and another")
+        assert capfd.readouterr().err == "an error and another", why
 
 
 class TestMLflow:

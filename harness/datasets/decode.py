@@ -1,24 +1,32 @@
-"""An audio file is decoded to samples, or the reason is given why it cannot serve."""
+"""An audio file is decoded to samples, or the reason is given why it cannot serve.
+
+Samples come in blocks, so that a file of any length takes the same memory; `decode` puts them together.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from harness.datasets.signal import FULL_SCALE, Samples
+from harness.datasets.file_kinds import HEAD, id3_length, unreadable_kind
+from harness.datasets.file_parts import ByteRange, parts
+from harness.datasets.signal import Samples
+from harness.datasets.track_checks import SILENCE, TrackChecks
 from harness.errors import DataError
-
-MIN_SECONDS = 3.1
-"""The shortest track that serves: the shortest crop, 130 frames, is 3.0 s, and resampling may cost a few samples."""
+from harness.processes import c_notes_discarded
 
 AUDIO_SUFFIXES = (".au", ".wav", ".flac", ".mp3", ".ogg")
 
-_SILENCE = 1 / FULL_SCALE
-"""One step of 16 bits: what moves less than that is stored as a constant."""
-
 _BLOCK = 1 << 18
+"""Samples of a channel that are decoded at once. libmpg123 rounds by where a block begins: another size, other bits."""
 
 CRASH_ADVICE = (
     "It may have run out of memory, or one of these files may crash the decoder. Free some memory and run again, or "
@@ -29,32 +37,46 @@ CRASH_ADVICE = (
 _NO_FILE = 7
 """What libsndfile answers, with a text that says so, to anything called `.mp3` that is none."""
 
+_NO_LENGTH = 1 << 62
+"""What libsndfile takes for the length of a FLAC file that does not say it, and then cannot read."""
+
+_Channels = npt.NDArray[np.float32]
+"""Samples of all channels, shape (n, channels)."""
+
+_Source = bytes | ByteRange
+"""What libsndfile is told to read: a file's name in the bytes of the system, which need not be text, or a part."""
+
+
+def open_blocks(path: Path) -> tuple[int, Iterator[Samples]]:
+    """Begin to decode an audio file.
+
+    A channel that is silent throughout is left out where others are not: mixed in, it would only halve them.
+
+    Returns:
+        The rate in Hz, and the samples as blocks, each float32, shape (n,), mixed down to mono. The file is closed
+        when the last was taken, or the iterator is dropped.
+
+    Raises:
+        DataError: the file is unreadable or of another kind, at once; or, while blocks are taken: damaged, not finite,
+            or far beyond full scale; or, behind the last: empty, silent, cancelled by mixing, or shorter than
+            `MIN_SECONDS`. The message is the reason alone, without the file's name.
+    """
+    decoded = _decoded(path)
+    first = next(decoded, None)
+    if first is None:
+        raise DataError("empty: it holds no samples")
+    return first[0], _checked_blocks(first, decoded)
+
 
 def decode(path: Path) -> tuple[Samples, int]:
     """Return the samples of an audio file, float32, shape (n,), mixed down to mono, and their rate in Hz.
 
     Raises:
-        DataError: the file is unreadable, empty, silent, not finite or shorter than `MIN_SECONDS`; the message is
-            the reason alone, without the file's name.
+        DataError: as `open_blocks`, in whatever it says.
     """
-    import soundfile
-
-    try:
-        if path.stat().st_size == 0:
-            raise DataError("empty file")
-        with soundfile.SoundFile(path) as file:
-            rate: int = file.samplerate
-            # Block by block: a damaged header may claim any length, and only one channel need be kept.
-            blocks = []
-            while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
-                blocks.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32))
-    except soundfile.LibsndfileError as error:
-        why = "" if error.code == _NO_FILE else f" ({error.error_string.strip().rstrip('.')})"
-        raise DataError(f"not audio that libsndfile can read{why}") from None
-    except OSError as error:
-        raise DataError(f"not readable ({error.strerror})") from None
-    samples = np.concatenate(blocks) if blocks else np.empty(0, np.float32)
-    return checked(samples, rate), rate
+    rate, blocks = open_blocks(path)
+    with _reasons():
+        return np.concatenate(list(blocks)), rate
 
 
 def checked(samples: Samples, rate: int) -> Samples:
@@ -63,15 +85,26 @@ def checked(samples: Samples, rate: int) -> Samples:
     Raises:
         DataError: they cannot serve; the message is the reason alone.
     """
-    if not len(samples):
-        raise DataError("empty: it holds no samples")
-    if len(samples) < MIN_SECONDS * rate:
-        raise DataError(f"too short: {len(samples) / rate:.2f} s, and a track needs {MIN_SECONDS} s")
-    if not np.isfinite(samples).all():
-        raise DataError("not finite: it holds NaN or infinite samples")
-    if np.ptp(samples) < _SILENCE:
-        raise DataError("silent: its samples are all the same")
+    checks = TrackChecks(rate)
+    checks.see(samples)
+    checks.finish()
     return samples
+
+
+class ContentAddress:
+    """The content address of decoded audio, made block by block: equal audio, equal address, whatever the file."""
+
+    def __init__(self, rate: int) -> None:
+        """Begin with the rate in Hz."""
+        self._hash = hashlib.sha256(rate.to_bytes(8, "little"))
+
+    def update(self, block: Samples) -> None:
+        """Add samples, float32, shape (n,); how they are cut into blocks makes no difference."""
+        self._hash.update(np.ascontiguousarray(block, "<f4").data)
+
+    def hexdigest(self) -> str:
+        """Return the SHA-256 of rate and samples so far, 64 hexadecimal digits."""
+        return self._hash.hexdigest()
 
 
 def content_address(samples: Samples, rate: int) -> str:
@@ -84,4 +117,129 @@ def content_address(samples: Samples, rate: int) -> str:
     Returns:
         The SHA-256 of rate and samples, 64 hexadecimal digits.
     """
-    return hashlib.sha256(rate.to_bytes(8, "little") + samples.astype("<f4", copy=False).tobytes()).hexdigest()
+    address = ContentAddress(rate)
+    address.update(samples)
+    return address.hexdigest()
+
+
+def _checked_blocks(
+    first: tuple[int, Samples, _Channels], others: Iterator[tuple[int, Samples, _Channels]]
+) -> Iterator[Samples]:
+    rate, mono, channels = first
+    checks = TrackChecks(rate)
+    checks.see(mono, channels)
+    yield mono
+    for further, mono, channels in others:
+        if further != rate:
+            raise DataError(f"joined of parts of {rate} and {further} Hz: convert it, as with ffmpeg")
+        checks.see(mono, channels)
+        yield mono
+    checks.finish()
+
+
+def _decoded(path: Path) -> Iterator[tuple[int, Samples, _Channels]]:
+    """Yield rate, mono samples and the channels that they were mixed from, block by block."""
+    with _reasons():
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise DataError("a folder, no file" if stat.S_ISDIR(mode) else "no ordinary file")
+        with path.open("rb", buffering=0) as file:
+            descriptor = file.fileno()
+            if os.fstat(descriptor).st_size == 0:
+                raise DataError("empty file")
+            start = id3_length(os.pread(descriptor, HEAD, 0))
+            if kind := unreadable_kind(os.pread(descriptor, HEAD, start)):
+                raise DataError(kind)
+            name = os.fsencode(path)
+            with _opened(name) as sound:
+                if sound.format == "FLAC" and sound.frames > _NO_LENGTH:
+                    raise DataError("a stream that does not say its length: write it anew, as with ffmpeg")
+                whole = parts(descriptor, sound.format)
+            for source in [name] if whole is None else whole:
+                yield from _mixed(source)
+
+
+def _mixed(source: _Source) -> Iterator[tuple[int, Samples, _Channels]]:
+    sounding: list[int] | None = None
+    for number, (rate, channels) in enumerate(_read(source)):
+        if number == 0 and channels.shape[1] > 1 and _still(channels).any():
+            sounding = _sounding_channels(source)
+        if sounding is not None:
+            channels = channels[:, sounding]
+        yield rate, _mean(channels), channels
+
+
+def _mean(channels: _Channels) -> Samples:
+    if channels.shape[1] == 1:
+        return channels[:, 0]
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(channels.mean(axis=1, dtype=np.float32))
+
+
+def _sounding_channels(source: _Source) -> list[int]:
+    """Return which channels are not silent from beginning to end; all where none sounds."""
+    extremes: list[_Channels] = []
+    for _, channels in _read(source if isinstance(source, bytes) else source.copy()):
+        extremes = [_extremes(np.concatenate([*extremes, _extremes(channels)]))]
+        still = _still(extremes[0])
+        if not still.any():
+            break
+    found: list[int] = np.flatnonzero(~still if not still.all() else still).tolist()
+    return found
+
+
+def _extremes(channels: _Channels) -> _Channels:
+    """Return the lowest and the highest sample of each channel, shape (2, channels)."""
+    # A channel's samples side by side: numpy is several times faster along them.
+    rows = np.ascontiguousarray(channels.T)
+    return np.stack([rows.min(axis=1), rows.max(axis=1)])
+
+
+def _still(channels: _Channels) -> npt.NDArray[np.bool_]:
+    """Return for each channel whether it keeps one value."""
+    low, high = _extremes(channels)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(high - low < SILENCE)
+
+
+def _read(source: _Source) -> Iterator[tuple[int, _Channels]]:
+    """Yield the rate, and a block of all channels, until the source ends."""
+    with _opened(source) as sound:
+        while True:
+            # Block by block: a damaged header may claim any length.
+            with c_notes_discarded():
+                block: _Channels = sound.read(_BLOCK, dtype="float32", always_2d=True)
+            if isinstance(source, ByteRange) and source.error is not None:
+                raise source.error
+            if not len(block):
+                return
+            if isinstance(source, ByteRange):
+                source.decoded += len(block)
+                block = block[max(0, len(block) - max(0, source.decoded - source.skip)) :]
+            if len(block):
+                yield sound.samplerate, block
+
+
+def _opened(source: _Source) -> Any:
+    import soundfile
+
+    with c_notes_discarded():
+        return soundfile.SoundFile(source)
+
+
+@contextmanager
+def _reasons() -> Iterator[None]:
+    """Turn whatever keeps a file from being decoded into the reason."""
+    import soundfile
+
+    try:
+        yield
+    except soundfile.LibsndfileError as error:
+        why = "" if error.code == _NO_FILE else f" ({error.error_string.strip().rstrip('.')})"
+        raise DataError(f"not audio that libsndfile can read{why}") from None
+    except soundfile.SoundFileError as error:
+        raise DataError(f"not audio that libsndfile can read ({error})") from None
+    except MemoryError:
+        raise DataError("too large for the memory that is free") from None
+    except OSError as error:
+        raise DataError(f"not readable ({error.strerror})") from None

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.analysis.final_scores import score_configuration
 from harness.analysis.score_intervals import intervals_of
-from harness.datasets.decode import MIN_SECONDS
+from harness.datasets.track_checks import MIN_SECONDS
 from harness.families import Family
 from harness.features.input_spec import InputSpec
 from harness.markdown import escape, genre_table, table

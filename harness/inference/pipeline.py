@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.datasets.decode import AUDIO_SUFFIXES, MIN_SECONDS, checked, decode
+from harness.datasets.decode import AUDIO_SUFFIXES, checked, decode
 from harness.datasets.signal import FULL_SCALE, SAMPLE_RATE, Samples, quantised, resample
+from harness.datasets.track_checks import MIN_SECONDS
 from harness.errors import DataError, HarnessError
 from harness.features.crops import crop, crop_starts
 from harness.features.embeddings.extractor import Extractor
