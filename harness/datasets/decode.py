@@ -13,7 +13,24 @@ from harness.errors import DataError
 MIN_SECONDS = 3.1
 """The shortest track that serves: the shortest crop, 130 frames, is 3.0 s, and resampling may cost a few samples."""
 
-AUDIO_SUFFIXES = (".au", ".wav", ".flac", ".mp3", ".ogg")
+AUDIO_SUFFIXES = (
+    ".au",
+    ".wav",
+    ".flac",
+    ".mp3",
+    ".ogg",
+    ".aif",
+    ".aifc",
+    ".aiff",
+    ".caf",
+    ".mp2",
+    ".oga",
+    ".opus",
+    ".rf64",
+    ".snd",
+    ".w64",
+    ".wave",
+)
 
 _SILENCE = 1 / FULL_SCALE
 """One step of 16 bits: what moves less than that is stored as a constant."""

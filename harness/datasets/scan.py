@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
-from pathlib import Path
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from harness.datasets import gtzan
 from harness.datasets.dataset import ARTIST_TABLE, SYNTHETIC_NOTICE, Dataset, Track
-from harness.datasets.decode import AUDIO_SUFFIXES, CRASH_ADVICE, content_address, decode
-from harness.datasets.track_tables import matched, read_table
-from harness.errors import DataError, ProtocolError, listed
+from harness.datasets.decode import CRASH_ADVICE, content_address, decode
+from harness.datasets.genre_names import name_notes, one_name_twice
+from harness.datasets.layout import AudioFile, Layout, find_layout, ignored_kinds, printable
+from harness.datasets.replicas import replicas
+from harness.datasets.track_groups import FROM_FOLDERS, folder_groups, groups_of
+from harness.errors import DataError, combined, listed
 from harness.hashing import short_hash
 from harness.parallel import Progress, map_items
 
 _LAYOUT_NAMES = {"genres", "genres_original", "data"}
-_UNSERVED_SUFFIXES = (".aac", ".aif", ".aiff", ".m4a", ".mp4", ".opus", ".wma")
-_GROUP_COLUMNS = ("artist", "group", "artist_group")
-
-
-class _File(NamedTuple):
-    """An audio file, and its path below the genre folders' folder as records hold it."""
-
-    path: Path
-    name: str
 
 
 class _Examined(NamedTuple):
@@ -34,6 +28,21 @@ class _Examined(NamedTuple):
 
     digest: str
     seconds: float
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """All that is found in a folder, whether it can serve as a data set or not.
+
+    Attributes:
+        dataset: of the tracks that there are, be they none.
+        problems: why it cannot serve, though the quarantined files are left out; in a fixed order.
+        ignored: kinds of files that are no audio, each with its count.
+    """
+
+    dataset: Dataset
+    problems: tuple[DataError, ...]
+    ignored: tuple[str, ...]
 
 
 def scan(
@@ -59,39 +68,98 @@ def scan(
             files that are unreadable, empty, silent, not finite or too short.
         ProtocolError: the table of groups is broken or misses tracks.
     """
-    root = Path(os.path.abspath(root))
-    try:
-        base = _genres_folder(root)
-        files = _list_files(base)
-    except OSError as error:
-        raise DataError(f"{error.filename}: cannot be read ({error.strerror}). Check its permissions.") from None
-    paths = [file.path for file in files]
-    found = map_items(_examine, paths, progress=progress, workers=workers, advice=CRASH_ADVICE)
-    quarantined = {file.name: seen for file, seen in zip(files, found, strict=True) if isinstance(seen, str)}
-    if quarantined and not skip_bad:
+    base, layout = _listed(root)
+    # What makes reading worthless is said before it, which may take an hour.
+    if problems := _layout_problems(layout):
+        raise combined(problems)
+    inspection = _inspected(base, layout, groups, progress, workers)
+    found = inspection.dataset
+    if found.quarantined and not skip_bad:
+        total = len(layout.files) + len(layout.refused)
         raise DataError(
-            f"{base}: {len(quarantined)} of {len(files)} files cannot serve:\n"
-            + listed(f"{name}: {reason}" for name, reason in quarantined.items())
+            f"{layout.base}: {len(found.quarantined)} of {total} files cannot serve:\n"
+            + listed(f"{name}: {reason}" for name, reason in found.quarantined.items())
             + "\nRemove or replace them, or pass --skip-bad to go on without them."
         )
-    return _assemble(root, base, _tracks(base, files, found), quarantined, groups)
+    if inspection.problems:
+        raise combined(inspection.problems)
+    return found
 
 
-def _list_files(base: Path) -> list[_File]:
-    """Return every audio file in the genre folders, sorted."""
-    return [
-        _File(path, _printable(path.relative_to(base).as_posix()))
-        for folder in _folders(base)
-        for path in _audio_in(folder)
-    ]
+def inspect(
+    root: Path, *, groups: Path | None = None, progress: Progress | None = None, workers: int | None = None
+) -> Inspection:
+    """Decode every file of a folder once, and return what it holds, and all that is wrong with it. See `scan`.
+
+    Raises:
+        DataError: there is no such folder, or it has no folders with audio in them.
+    """
+    base, layout = _listed(root)
+    return _inspected(base, layout, groups, progress, workers)
+
+
+def _listed(root: Path) -> tuple[Path, Layout]:
+    root = Path(os.path.abspath(root))
+    try:
+        return root, find_layout(root)
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror}). Check its permissions.") from None
+
+
+def _inspected(
+    root: Path, layout: Layout, groups: Path | None, progress: Progress | None, workers: int | None
+) -> Inspection:
+    paths = [file.path for file in layout.files]
+    found = map_items(_examine, paths, progress=progress, workers=workers, advice=CRASH_ADVICE)
+    bad = {file.name: seen for file, seen in zip(layout.files, found, strict=True) if isinstance(seen, str)}
+    quarantined = dict(sorted((bad | layout.refused).items()))
+    tracks = _tracks(layout, found)
+    dataset = _assembled(root, layout, tracks, quarantined)
+    problems = [*_layout_problems(layout), *_lost_genres(layout, tracks, quarantined)]
+    try:
+        dataset = _grouped(dataset, layout.base, groups)
+    except DataError as error:
+        problems.append(error)
+    return Inspection(dataset, tuple(problems), tuple(ignored_kinds(layout)))
+
+
+def _layout_problems(layout: Layout) -> list[DataError]:
+    """Return why the folders are no data set, whatever their files hold."""
+    genres = [genre for genre, music in layout.genres.items() if music]
+    problems = list(one_name_twice(layout.base, genres))
+    if len(genres) < 2:
+        base = layout.base / genres[0]
+        below = sorted({file.name.split("/")[1] for file in layout.files if file.name.count("/") > 1})
+        advice = f" If the genres are its folders ({', '.join(below[:3])}), name {base}." if len(below) > 1 else ""
+        problems.append(
+            DataError(
+                f"{layout.base}: one genre only, {genres[0]}. A classifier needs at least two genre folders.{advice}"
+            )
+        )
+    return problems
+
+
+def _lost_genres(layout: Layout, tracks: Sequence[Track], quarantined: dict[str, str]) -> list[DataError]:
+    """Return one error for each genre that holds what may be music, and gives no track."""
+    with_tracks = {track.genre for track in tracks}
+    lost = sorted(genre for genre, music in layout.genres.items() if music and genre not in with_tracks)
+    problems = []
+    for genre in lost:
+        reasons = [f"{name}: {reason}" for name, reason in quarantined.items() if name.split("/")[0] == genre]
+        why = f":\n{listed(reasons)}\n" if reasons else ", for none is called as audio is. "
+        problems.append(
+            DataError(
+                f"{layout.base / genre}: none of its files can serve{why}Replace them, or remove the folder to go on "
+                f"without {genre}."
+            )
+        )
+    return problems
 
 
 def _examine(path: Path) -> _Examined | str:
     """Return what a file holds, or why it cannot serve. Runs in a worker."""
-    if _printable(str(path)) != str(path):
+    if printable(str(path)) != str(path):
         return "its name is not UTF-8: rename it"
-    if path.suffix.lower() in _UNSERVED_SUFFIXES:
-        return f"not one of {', '.join(AUDIO_SUFFIXES)}: convert it"
     try:
         samples, rate = decode(path)
     except DataError as error:
@@ -99,107 +167,74 @@ def _examine(path: Path) -> _Examined | str:
     return _Examined(content_address(samples, rate), len(samples) / rate)
 
 
-def _tracks(base: Path, files: Sequence[_File], found: Sequence[_Examined | str]) -> tuple[Track, ...]:
-    """Return the tracks that can serve, sorted by id.
-
-    Raises:
-        DataError: a genre has none.
-    """
-    ids = _ids(files)
+def _tracks(layout: Layout, found: Sequence[_Examined | str]) -> tuple[Track, ...]:
+    """Return the tracks that can serve, sorted by id."""
+    ids = _ids(layout.files)
     tracks = [
-        Track(ids[file.path], file.path.parent.name, file.path, seen.digest, seen.seconds)
-        for file, seen in zip(files, found, strict=True)
+        Track(ids[file.path], file.genre, file.path, seen.digest, seen.seconds)
+        for file, seen in zip(layout.files, found, strict=True)
         if not isinstance(seen, str)
     ]
-    for genre in sorted({file.path.parent.name for file in files} - {track.genre for track in tracks}):
-        raise DataError(
-            f"{base / genre}: none of its files can serve. Replace them, or remove the folder to go on without {genre}."
-        )
     return tuple(sorted(tracks, key=lambda track: track.id))
 
 
-def _assemble(
-    root: Path, base: Path, tracks: tuple[Track, ...], quarantined: dict[str, str], groups: Path | None
-) -> Dataset:
-    """Return the data set of the tracks, with what stands beside their folders: its name, its mark, its artists."""
-    homes = _homes(base)
-    table = groups or next((home / ARTIST_TABLE for home in homes if (home / ARTIST_TABLE).is_file()), None)
+def _assembled(root: Path, layout: Layout, tracks: tuple[Track, ...], quarantined: dict[str, str]) -> Dataset:
+    """Return the data set of the tracks without groups, with what stands beside their folders: its name, its mark."""
+    homes = _homes(layout.base)
+    genres = tuple(sorted({track.genre for track in tracks}))
+    reasons = replicas(tracks)
     return Dataset(
-        name=re.sub(r"[^\w.-]+", "-", homes[-1].name, flags=re.ASCII).strip("-") or "dataset",
+        name=re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", printable(homes[-1].name))).strip("-") or "dataset",
         root=root,
-        genres=tuple(sorted({track.genre for track in tracks})),
+        genres=genres,
         tracks=tracks,
         quarantined=quarantined,
-        replicas=_replicas(tracks),
+        replicas=tuple(reasons),
         fingerprint=short_hash([(track.genre, track.id, track.digest) for track in tracks], 16),
         synthetic=any((home / SYNTHETIC_NOTICE).is_file() for home in homes),
-        groups=_groups(table, [track.id for track in tracks]) if table else {},
+        replica_reasons=reasons,
+        notes=(*_folder_notes(layout), *name_notes(genres, homes)),
     )
 
 
-def _replicas(tracks: Iterable[Track]) -> tuple[tuple[str, ...], ...]:
-    by_digest = defaultdict(list)
-    for track in tracks:
-        by_digest[track.digest].append(track.id)
-    return tuple(sorted(tuple(same) for same in by_digest.values() if len(same) > 1))
-
-
-def _genres_folder(root: Path) -> Path:
-    """Return the folder whose folders are the genres."""
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder. Name the folder that holds the genre folders.")
-    for base in (*(root / layout for layout in gtzan.LAYOUTS), root):
-        if base.is_dir() and any(_audio_in(folder) for folder in _folders(base)):
-            break
-    else:
-        raise DataError(
-            f"{root}: no genre folders with audio in it. A data set is one folder a genre, with "
-            f"{', '.join(AUDIO_SUFFIXES)} files, directly in it or in {', '.join(gtzan.LAYOUTS)}."
+def _folder_notes(layout: Layout) -> Iterator[str]:
+    if layout.empty:
+        yield f"empty, so no genres: {', '.join(layout.empty)}"
+    if bare := [name for name, music in layout.genres.items() if not music and name not in layout.empty]:
+        yield f"no audio in them, so no genres: {', '.join(bare)}"
+    if layout.loose:
+        yield f"in no genre's folder, so left out: {', '.join(layout.loose[:3])}" + (
+            f" and {len(layout.loose) - 3} more" if len(layout.loose) > 3 else ""
         )
-    genres = [folder for folder in _folders(base) if _audio_in(folder)]
-    for folder in _folders(base):
-        if not any(not _is_stray(name) for name in os.listdir(folder)):
-            raise DataError(f"{folder}: a genre folder without a file. Fill it, or remove it to go on without it.")
-    if len(genres) < 2:
-        raise DataError(f"{base}: one genre only, {genres[0].name}. A classifier needs at least two genre folders.")
-    return base
 
 
-def _folders(base: Path) -> list[Path]:
-    return sorted(path for path in base.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX")))
+def _grouped(dataset: Dataset, base: Path, table: Path | None) -> Dataset:
+    """Return the data set with the groups of its tracks, as far as there are any.
+
+    Raises:
+        ProtocolError: the table is broken or misses tracks.
+    """
+    table = table or next((home / ARTIST_TABLE for home in _homes(base) if (home / ARTIST_TABLE).is_file()), None)
+    if table:
+        return replace(dataset, groups=groups_of(table, dataset.tracks), groups_from=table.name)
+    groups = folder_groups(base, dataset.tracks)
+    return replace(dataset, groups=groups, groups_from=FROM_FOLDERS if groups else "")
 
 
-def _audio_in(folder: Path) -> list[Path]:
-    suffixes = (*AUDIO_SUFFIXES, *_UNSERVED_SUFFIXES)
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in suffixes and not _is_stray(path.name) and not path.is_dir()
-    )
-
-
-def _is_stray(name: str) -> bool:
-    """Whether a file is litter that copies of GTZAN carry: `bextract_single.mf`, `.DS_Store`, `._blues.00000.au`."""
-    return name.startswith(".") or name.endswith(".mf") or name in {"Thumbs.db", "desktop.ini"}
-
-
-def _printable(name: str) -> str:
-    """Return a file's name without the bytes that are no text, which no record can hold."""
-    return name.encode("utf-8", "replace").decode()
-
-
-def _ids(files: Iterable[_File]) -> dict[Path, str]:
+def _ids(files: Iterable[AudioFile]) -> dict[Path, str]:
     """Return the shortest form of the names that is unique in the whole data set."""
-    names = dict(files)
-    forms: tuple[Callable[[Path], str], ...] = (
-        lambda path: path.stem,
-        lambda path: f"{path.parent.name}/{path.stem}",
+    names = {file.path: PurePosixPath(file.name) for file in files}
+    forms: tuple[Callable[[PurePosixPath], str], ...] = (
+        lambda name: name.stem,
+        lambda name: f"{name.parts[0]}/{name.stem}",
+        lambda name: str(name.with_suffix("")),
+        str,
     )
     for form in forms:
-        ids = {path: form(path) for path in names}
+        ids = {path: form(name) for path, name in names.items()}
         if len(set(ids.values())) == len(ids):
-            return ids
-    return names
+            break
+    return ids
 
 
 def _homes(base: Path) -> list[Path]:
@@ -208,15 +243,3 @@ def _homes(base: Path) -> list[Path]:
     while homes[-1].name.lower() in _LAYOUT_NAMES and homes[-1] != homes[-1].parent:
         homes.append(homes[-1].parent)
     return homes
-
-
-def _groups(table: Path, ids: Collection[str]) -> dict[str, str]:
-    rows = read_table(table, _GROUP_COLUMNS)
-    names = matched(ids, rows)
-    missing = [track for track in ids if track not in names or not rows[names[track]]]
-    if missing:
-        raise ProtocolError(
-            f"{table}: {len(missing)} of {len(ids)} tracks have no group:\n{listed(missing)}\n"
-            f"Add a row for each of them: its id, and its artist."
-        )
-    return {track: rows[names[track]] for track in ids}

@@ -50,6 +50,12 @@ class ProtocolRecord(Record):
     warning: str | None = None
     folds: int = 0
 
+    @property
+    def sizes_text(self) -> str:
+        """The sizes for a reader: `80 train, 20 valid`, or `50 tracks in 5 folds`."""
+        words = {"folds": f"tracks in {self.folds} folds"}
+        return ", ".join(f"{size} {words.get(name, name)}" for name, size in self.sizes.items() if size)
+
 
 class ReferenceRecord(Record):
     """A classifier that needs no network, on the tracks of a study: what any family must beat.
