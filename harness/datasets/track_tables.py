@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -87,8 +88,9 @@ def endings(path: PurePath) -> Iterator[str]:
 
 
 def plain_name(name: str) -> str:
-    """Return a name as it is compared: in NFC, without case, with slashes."""
-    return unicodedata.normalize("NFC", name.strip().replace("\\", "/").removeprefix("./")).casefold()
+    """Return a name as it is compared: in NFC, without case, with slashes, and none of them at its beginning."""
+    path = re.sub(r"^(\.?/)+", "", name.strip().replace("\\", "/"))
+    return unicodedata.normalize("NFC", path).casefold()
 
 
 def _canonical(name: str) -> str:
