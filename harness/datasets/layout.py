@@ -58,8 +58,12 @@ _SYSTEM_FOLDERS = frozenset(
 )
 """Folders that operating systems and network disks make by themselves; those with a dot are strays anyway."""
 
-_MAGIC = re.compile(rb"RIFF....WAVE|RF64|fLaC|OggS|FORM....AIF|\.snd|caff|ID3", re.DOTALL)
-"""First bytes of files that libsndfile can read."""
+_MAGIC = re.compile(
+    rb"RIFF....WAVE|RF64|fLaC|OggS|FORM....AIF|\.snd|caff|ID3|\xff[\xf1-\xf3\xf9-\xfb]"
+    rb"|MAC |wvpk|....ftyp|\x1aE\xdf\xa3",
+    re.DOTALL,
+)
+"""First bytes of audio and video: of what libsndfile reads, of AAC, Monkey's Audio, WavPack, MP4 and Matroska."""
 
 _NOWHERE = "a link that leads nowhere (No such file or directory): mend or remove it"
 
@@ -85,7 +89,7 @@ class Layout:
         refused: name of a file or folder that is not looked into -> the reason.
         ignored: suffix -> how many files are no audio, whatever genre they lie in.
         genres: the name of every genre folder -> whether its loss would be one of music: it holds what may be audio.
-        loose: names of audio files that lie beside the genre folders.
+        loose: names of files beside the genre folders that hold music, or may.
         empty: names of genre folders without a file.
     """
 
@@ -118,7 +122,7 @@ def find_layout(root: Path) -> Layout:
     for base in (*(root / layout for layout in gtzan.LAYOUTS), root):
         if base.is_dir() and ((found := _walked(base)).files or found.refused):
             return found
-    lie = f" {len(found.loose)} audio files lie directly in it, in no genre's folder." if found.loose else ""
+    lie = f" What lies directly in it is in no genre's folder: {', '.join(found.loose[:3])}." if found.loose else ""
     raise DataError(
         f"{root}: no genre folders with audio in it.{lie} A data set is one folder a genre, with "
         f"{', '.join(AUDIO_SUFFIXES)} files, directly in it or in {', '.join(gtzan.LAYOUTS)}."
@@ -139,7 +143,7 @@ def _walked(base: Path) -> Layout:
             walk.folder(entry)
         elif entry.is_symlink() and not entry.exists():
             walk.refuse(entry, _NOWHERE)
-        elif entry.suffix.lower() in AUDIO_SUFFIXES or _UNSERVED.get(entry.suffix.lower()) == _CONVERT:
+        elif entry.suffix.lower() in (*AUDIO_SUFFIXES, *_UNSERVED):
             layout.loose.append(printable(entry.name))
     # Links come last: a folder is read where it really lies, if that is in this data set.
     while walk.links:
@@ -209,7 +213,7 @@ class _Walk:
         elif suffix in _UNSERVED:
             self.refuse(path, _UNSERVED[suffix])
         elif _begins_as_audio(path):
-            self.refuse(path, f"audio by its first bytes, but not called {', '.join(AUDIO_SUFFIXES)}: rename it")
+            self.refuse(path, "audio or video by its first bytes, but not by its suffix: rename or convert it")
         else:
             # What no one knows may be music, so a genre of nothing else is not passed over.
             self._may_be_music(path)

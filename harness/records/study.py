@@ -53,8 +53,9 @@ class ProtocolRecord(Record):
     @property
     def sizes_text(self) -> str:
         """The sizes for a reader: `80 train, 20 valid`, or `50 tracks in 5 folds`."""
-        words = {"folds": f"tracks in {self.folds} folds"}
-        return ", ".join(f"{size} {words.get(name, name)}" for name, size in self.sizes.items() if size)
+        words = {name: name for name in ("train", "valid", "test")} | {"folds": f"tracks in {self.folds} folds"}
+        words |= {name: name for name in sorted(self.sizes.keys() - words.keys())}
+        return ", ".join(f"{self.sizes[name]} {word}" for name, word in words.items() if self.sizes.get(name))
 
 
 class ReferenceRecord(Record):
