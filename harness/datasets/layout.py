@@ -136,18 +136,18 @@ def printable(name: str) -> str:
 
 def _walked(base: Path) -> Layout:
     layout = Layout(base)
-    walk = _Walk(layout, {_identity(base)})
+    walk = _Walk(layout)
     for entry in _entries(base):
         if entry.is_dir():
             layout.genres[printable(entry.name)] = False
-            walk.folder(entry)
+            walk.entry(entry)
         elif entry.is_symlink() and not entry.exists():
             walk.refuse(entry, _NOWHERE)
         elif entry.suffix.lower() in (*AUDIO_SUFFIXES, *_UNSERVED):
             layout.loose.append(printable(entry.name))
     # Links come last: a folder is read where it really lies, if that is in this data set.
     while walk.links:
-        walk.link(walk.links.pop(0))
+        walk.entry(walk.links.pop(0), follow=True)
     layout.files.sort(key=lambda file: file.path)
     layout.refused = dict(sorted(layout.refused.items()))
     layout.empty = [genre for genre in layout.genres if genre not in walk.filled]
@@ -166,39 +166,34 @@ class _Walk:
     """
 
     layout: Layout
-    entered: set[tuple[int, int]]
+    entered: set[tuple[int, int]] = field(default_factory=set)
     links: list[Path] = field(default_factory=list)
     filled: set[str] = field(default_factory=set)
 
-    def folder(self, folder: Path) -> None:
-        if folder.is_symlink():
-            self.links.append(folder)
-        else:
-            self._enter(folder)
-
-    def link(self, link: Path) -> None:
-        if self.layout.base.resolve().is_relative_to(link.resolve()):
-            self.refuse(link, f"a link to a folder above it, {printable(str(link.resolve()))}: remove it")
-        else:
-            self._enter(link)
-
-    def _enter(self, folder: Path) -> None:
+    def entry(self, path: Path, *, follow: bool = False) -> None:
+        """Take a file or folder; a link to a folder is put off unless it is to be followed now."""
         try:
-            identity, entries = _identity(folder), _entries(folder)
-        except OSError as error:
-            self.refuse(folder, f"a folder that is not readable ({error.strerror}): check its permissions")
-            return
-        if identity in self.entered:
-            self.refuse(folder, f"a folder that is read already, {printable(str(folder.resolve()))}: remove the link")
-            return
-        self.entered.add(identity)
-        for entry in entries:
-            if entry.is_dir():
-                self.folder(entry)
+            if not path.is_dir():
+                self._file(path)
+            elif path.is_symlink() and not follow:
+                self.links.append(path)
             else:
-                self.file(entry)
+                self._folder(path)
+        except OSError as error:
+            self.refuse(path, f"not readable ({error.strerror}): check its permissions")
 
-    def file(self, path: Path) -> None:
+    def _folder(self, folder: Path) -> None:
+        target = folder.resolve()
+        if self.layout.base.resolve().is_relative_to(target):
+            self.refuse(folder, f"a link to a folder above it, {printable(str(target))}: remove it")
+        elif _identity(folder) in self.entered:
+            self.refuse(folder, f"a folder that is read already, {printable(str(target))}: remove the link")
+        else:
+            self.entered.add(_identity(folder))
+            for path in _entries(folder):
+                self.entry(path)
+
+    def _file(self, path: Path) -> None:
         suffix = path.suffix.lower()
         if suffix in _NO_AUDIO:
             self.filled.add(self._genre(path))

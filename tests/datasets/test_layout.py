@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -240,3 +242,18 @@ def test_genres_that_look_like_one_and_numbers_get_a_hint(tmp_path: Path) -> Non
 @pytest.mark.parametrize(("folder", "name"), [("音楽 2024", "音楽-2024"), ("Música", "Música"), ("my set!", "my-set")])
 def test_a_data_set_keeps_the_letters_of_its_name(tmp_path: Path, folder: str, name: str) -> None:
     assert scan(write_genres(tmp_path / unicodedata.normalize("NFD", folder), FLAT)).name == name
+
+
+def test_a_folder_that_may_not_be_looked_into_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_genres(tmp_path, [*FLAT, "jazz/locked/five"])
+    listing = Path.iterdir
+
+    def refused(folder: Path) -> Iterator[Path]:
+        if folder.name == "locked":  # to root, who may run this, every folder is open
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return listing(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    found = inspect(tmp_path)
+    assert found.dataset.quarantined == {"jazz/locked": "not readable (Permission denied): check its permissions"}
+    assert [str(problem).split(":")[0] for problem in found.problems] == [str(tmp_path / "jazz")]
