@@ -16,9 +16,11 @@ command line prints it without a traceback and exits with `exit_code`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 
 _LISTED = 20
+_IN_A_SENTENCE = 3
 
 
 class HarnessError(Exception):
@@ -74,6 +76,28 @@ class TrackingError(HarnessError):
 def first_line(error: BaseException) -> str:
     """Return the first line of what `error` says, or its class where it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def combined(errors: Sequence[DataError]) -> DataError:
+    """Return several errors as one, which says all that they say, in their order; a single one as it is."""
+    return errors[0] if len(errors) == 1 else DataError("\n".join(str(error) for error in errors))
+
+
+def one_line(error: BaseException) -> str:
+    """Return all that `error` says in one line: of what it lists the first three, and a count of the others."""
+    text = ""
+    items: list[str] = []
+    for line in [*str(error).splitlines(), ""]:
+        if line.startswith("  "):
+            items.append(line.strip())
+            continue
+        if items:
+            more = re.fullmatch(r"and (\d+) more", items[-1])
+            rest = len(items) - _IN_A_SENTENCE + (int(more[1]) - 1 if more else 0)
+            text += " " + ", ".join(items[:_IN_A_SENTENCE]) + (f" and {rest} more" if rest > 0 else "") + "."
+            items = []
+        text += f" {line.strip()}"
+    return text.strip()
 
 
 def listed(lines: Iterable[str]) -> str:

@@ -33,8 +33,8 @@ class Track:
     """One audio file with one genre.
 
     Attributes:
-        id: the file's stem where stems are unique in the data set, else `genre/stem`.
-        genre: the name of the folder that it lies in.
+        id: the file's stem where stems are unique in the data set, else `genre/stem`, else more of its path.
+        genre: the name of the genre folder that it lies in, at any depth.
         path: the file.
         digest: the content address of its decoded audio, mono at its own rate.
         seconds: its length.
@@ -63,6 +63,9 @@ class Dataset:
         fingerprint: changes when any track's audio, id or genre changes, and not when the folder moves.
         synthetic: whether the audio was made by `harness data make`.
         groups: track id -> group (artist); empty when unknown, else complete.
+        groups_from: where the groups come from, for a reader.
+        replica_reasons: one of `replicas` -> why it is one recording.
+        notes: what a user should know of the folders, a line each.
     """
 
     name: str
@@ -74,6 +77,9 @@ class Dataset:
     fingerprint: str
     synthetic: bool
     groups: Mapping[str, str] = field(default_factory=dict)
+    groups_from: str = ""
+    replica_reasons: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def group_members(self) -> dict[str, list[str]]:

@@ -23,7 +23,24 @@ from harness.datasets.track_checks import SILENCE, TrackChecks
 from harness.errors import DataError
 from harness.processes import c_notes_discarded
 
-AUDIO_SUFFIXES = (".au", ".wav", ".flac", ".mp3", ".ogg")
+AUDIO_SUFFIXES = (
+    ".au",
+    ".wav",
+    ".flac",
+    ".mp3",
+    ".ogg",
+    ".aif",
+    ".aifc",
+    ".aiff",
+    ".caf",
+    ".mp2",
+    ".oga",
+    ".opus",
+    ".rf64",
+    ".snd",
+    ".w64",
+    ".wave",
+)
 
 _BLOCK = 1 << 18
 """Samples of a channel that are decoded at once. libmpg123 rounds by where a block begins: another size, other bits."""

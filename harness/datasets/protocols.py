@@ -6,14 +6,15 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from harness.datasets import gtzan
 from harness.datasets.dataset import Dataset
 from harness.datasets.split import Partition, Split, verify
 from harness.datasets.stratified_split import Side, assign_stratified, linked_units
-from harness.datasets.track_tables import matched, read_table
-from harness.errors import ProtocolError, UsageError, listed
+from harness.datasets.track_tables import endings, matched, plain_name, read_table
+from harness.errors import ProtocolError, UsageError, listed, one_line
+from harness.records.study import ProtocolRecord
 
 PROTOCOLS = ("group", "fault_filtered", "kfold:5", "random")
 """The protocols that have a name, the most trustworthy first; `kfold` takes any number from 2."""
@@ -71,14 +72,14 @@ def assign(dataset: Dataset, protocol: str, seed: int) -> Split:
     return split
 
 
-def offered(dataset: Dataset, seed: int) -> list[tuple[str, dict[str, int] | str]]:
-    """Return every named protocol with the sizes of its partitions, or with the reason why it cannot serve."""
-    offers: list[tuple[str, dict[str, int] | str]] = []
+def offered(dataset: Dataset, seed: int) -> list[tuple[str, ProtocolRecord | str]]:
+    """Return every named protocol with its split, or with the reason why it cannot serve, in one line."""
+    offers: list[tuple[str, ProtocolRecord | str]] = []
     for protocol in PROTOCOLS:
         try:
-            offers.append((protocol, assign(dataset, protocol, seed).sizes))
+            offers.append((protocol, assign(dataset, protocol, seed).record()))
         except ProtocolError as error:
-            offers.append((protocol, str(error)))
+            offers.append((protocol, one_line(error).removeprefix(f"{protocol}: ")))
     return offers
 
 
@@ -91,7 +92,7 @@ def _auto(dataset: Dataset, seed: int) -> Split:
         try:
             return assign(dataset, "group", seed)
         except ProtocolError as error:
-            why = f" (`group` cannot serve: {' '.join(str(error).split())})"
+            why = f" (`group` cannot serve: {one_line(error)})"
     try:
         return assign(dataset, "fault_filtered", seed)
     except ProtocolError:
@@ -163,7 +164,7 @@ def _from_file(dataset: Dataset, path: Path) -> Split:
                 f"{path}: the row of {name} says {word!r}, which is no partition. Write one of {', '.join(Partition)}."
             )
     ids = [track.id for track in dataset.tracks]
-    names = matched(ids, rows)
+    names = matched(dataset.tracks, rows)
     if missing := [track for track in ids if track not in names]:
         raise ProtocolError(
             f"{path}: {len(missing)} of the {len(ids)} tracks of {dataset.name} have no row:\n{listed(missing)}\n"
@@ -180,9 +181,9 @@ def _from_file(dataset: Dataset, path: Path) -> Split:
 
 def _quarantined_names(dataset: Dataset, names: Iterable[str]) -> set[str]:
     """Return the names that mean a track that was quarantined: a table of the whole set still serves."""
-    forms = {gtzan.canonical_name(path) for path in dataset.quarantined}
-    forms |= {form.rpartition("/")[2] for form in forms}
-    return {name for name in names if gtzan.canonical_name(name) in forms}
+    paths = (PurePosixPath(path) for path in dataset.quarantined)
+    forms = {gtzan.canonical_name(plain_name(end)) for path in paths for end in endings(path)}
+    return {name for name in names if gtzan.canonical_name(plain_name(name)) in forms}
 
 
 def _drawn(dataset: Dataset, protocol: str, shares: Mapping[Side, float], seed: int, by_group: bool) -> dict[str, Side]:

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from harness.datasets import gtzan
+import numpy as np
+
 from harness.datasets.dataset import ARTIST_TABLE, SYNTHETIC_NOTICE, Dataset, Track, dataset_name
-from harness.datasets.decode import AUDIO_SUFFIXES, CRASH_ADVICE, content_address, decode
-from harness.datasets.fingerprint import fingerprint, linked
-from harness.datasets.stratified_split import linked_units
-from harness.datasets.track_tables import matched, read_table
-from harness.errors import DataError, ProtocolError, listed
+from harness.datasets.decode import CRASH_ADVICE, ContentAddress, open_blocks
+from harness.datasets.fingerprint import MAX_SECONDS, fingerprint
+from harness.datasets.genre_names import name_notes, one_name_twice
+from harness.datasets.layout import AudioFile, Layout, find_layout, ignored_kinds, printable
+from harness.datasets.replicas import replicas
+from harness.datasets.track_groups import FROM_FOLDERS, folder_groups, groups_of
+from harness.errors import DataError, combined, listed
 from harness.hashing import short_hash
 from harness.parallel import Progress, map_items
 
 _LAYOUT_NAMES = {"genres", "genres_original", "data"}
-_UNSERVED_SUFFIXES = (".aac", ".aif", ".aiff", ".m4a", ".mp4", ".opus", ".wma")
-_GROUP_COLUMNS = ("artist", "group", "artist_group")
-
-
-class _File(NamedTuple):
-    """An audio file, and its path below the genre folders' folder as records hold it."""
-
-    path: Path
-    name: str
 
 
 class TrackFiles(NamedTuple):
@@ -43,6 +37,21 @@ class _Examined(NamedTuple):
     digest: str
     seconds: float
     acoustic_fingerprint: bytes | None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """All that is found in a folder, whether it can serve as a data set or not.
+
+    Attributes:
+        dataset: of the tracks that there are, be they none.
+        problems: why it cannot serve, though the quarantined files are left out; in a fixed order.
+        ignored: kinds of files that are no audio, each with its count.
+    """
+
+    dataset: Dataset
+    problems: tuple[DataError, ...]
+    ignored: tuple[str, ...]
 
 
 def scan(
@@ -68,18 +77,34 @@ def scan(
             files that are unreadable, empty, silent, not finite or too short.
         ProtocolError: the table of groups is broken or misses tracks.
     """
-    root = Path(os.path.abspath(root))
-    base, files = _files_below(root)
-    paths = [file.path for file in files]
-    found = map_items(_examine, paths, progress=progress, workers=workers, advice=CRASH_ADVICE)
-    quarantined = {file.name: seen for file, seen in zip(files, found, strict=True) if isinstance(seen, str)}
-    if quarantined and not skip_bad:
+    base, layout = _listed(root)
+    # What makes reading worthless is said before it, which may take an hour.
+    if problems := _layout_problems(layout):
+        raise combined(problems)
+    inspection = _inspected(base, layout, groups, progress, workers)
+    found = inspection.dataset
+    if found.quarantined and not skip_bad:
+        total = len(layout.files) + len(layout.refused)
         raise DataError(
-            f"{base}: {len(quarantined)} of {len(files)} files cannot serve:\n"
-            + listed(f"{name}: {reason}" for name, reason in quarantined.items())
+            f"{layout.base}: {len(found.quarantined)} of {total} files cannot serve:\n"
+            + listed(f"{name}: {reason}" for name, reason in found.quarantined.items())
             + "\nRemove or replace them, or pass --skip-bad to go on without them."
         )
-    return _assemble(root, base, _tracks(base, files, found), quarantined, groups)
+    if inspection.problems:
+        raise combined(inspection.problems)
+    return found
+
+
+def inspect(
+    root: Path, *, groups: Path | None = None, progress: Progress | None = None, workers: int | None = None
+) -> Inspection:
+    """Decode every file of a folder once, and return what it holds, and all that is wrong with it. See `scan`.
+
+    Raises:
+        DataError: there is no such folder, or it has no folders with audio in them.
+    """
+    base, layout = _listed(root)
+    return _inspected(base, layout, groups, progress, workers)
 
 
 def track_files(root: Path) -> TrackFiles:
@@ -88,152 +113,157 @@ def track_files(root: Path) -> TrackFiles:
     Raises:
         DataError: no genre folders, or fewer than two genres.
     """
-    base, files = _files_below(Path(os.path.abspath(root)))
-    paths = {track: path for path, track in _ids(files).items() if _printable(str(path)) == str(path)}
-    return TrackFiles(paths, _artist_table(base) or base / ARTIST_TABLE)
+    _, layout = _listed(root)
+    if problems := _layout_problems(layout):
+        raise combined(problems)
+    paths = {track: path for path, track in _ids(layout.files).items() if printable(str(path)) == str(path)}
+    return TrackFiles(paths, _artist_table(layout.base) or layout.base / ARTIST_TABLE)
 
 
-def _files_below(root: Path) -> tuple[Path, list[_File]]:
-    """Return the folder of the genre folders, and every audio file in them."""
+def _listed(root: Path) -> tuple[Path, Layout]:
+    root = Path(os.path.abspath(root))
     try:
-        base = _genres_folder(root)
-        return base, _list_files(base)
+        return root, find_layout(root)
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror}). Check its permissions.") from None
 
 
-def _list_files(base: Path) -> list[_File]:
-    """Return every audio file in the genre folders, sorted."""
-    return [
-        _File(path, _printable(path.relative_to(base).as_posix()))
-        for folder in _folders(base)
-        for path in _audio_in(folder)
-    ]
+def _inspected(
+    root: Path, layout: Layout, groups: Path | None, progress: Progress | None, workers: int | None
+) -> Inspection:
+    paths = [file.path for file in layout.files]
+    found = map_items(_examine, paths, progress=progress, workers=workers, advice=CRASH_ADVICE)
+    bad = {file.name: seen for file, seen in zip(layout.files, found, strict=True) if isinstance(seen, str)}
+    quarantined = dict(sorted((bad | layout.refused).items()))
+    tracks = _tracks(layout, found)
+    dataset = _assembled(root, layout, tracks, quarantined)
+    problems = [*_layout_problems(layout), *_lost_genres(layout, tracks, quarantined)]
+    try:
+        dataset = _grouped(dataset, layout.base, groups)
+    except DataError as error:
+        problems.append(error)
+    return Inspection(dataset, tuple(problems), tuple(ignored_kinds(layout)))
+
+
+def _layout_problems(layout: Layout) -> list[DataError]:
+    """Return why the folders are no data set, whatever their files hold."""
+    genres = [genre for genre, music in layout.genres.items() if music]
+    problems = list(one_name_twice(layout.base, genres))
+    if len(genres) < 2:
+        base = layout.base / genres[0]
+        below = sorted({file.name.split("/")[1] for file in layout.files if file.name.count("/") > 1})
+        advice = f" If the genres are its folders ({', '.join(below[:3])}), name {base}." if len(below) > 1 else ""
+        problems.append(
+            DataError(
+                f"{layout.base}: one genre only, {genres[0]}. A classifier needs at least two genre folders.{advice}"
+            )
+        )
+    return problems
+
+
+def _lost_genres(layout: Layout, tracks: Sequence[Track], quarantined: dict[str, str]) -> list[DataError]:
+    """Return one error for each genre that holds what may be music, and gives no track."""
+    with_tracks = {track.genre for track in tracks}
+    lost = sorted(genre for genre, music in layout.genres.items() if music and genre not in with_tracks)
+    problems = []
+    for genre in lost:
+        reasons = [f"{name}: {reason}" for name, reason in quarantined.items() if name.split("/")[0] == genre]
+        why = f":\n{listed(reasons)}\n" if reasons else ", for none is called as audio is. "
+        problems.append(
+            DataError(
+                f"{layout.base / genre}: none of its files can serve{why}Replace them, or remove the folder to go on "
+                f"without {genre}."
+            )
+        )
+    return problems
 
 
 def _examine(path: Path) -> _Examined | str:
     """Return what a file holds, or why it cannot serve. Runs in a worker."""
-    if _printable(str(path)) != str(path):
+    if printable(str(path)) != str(path):
         return "its name is not UTF-8: rename it"
-    if path.suffix.lower() in _UNSERVED_SUFFIXES:
-        return f"not one of {', '.join(AUDIO_SUFFIXES)}: convert it"
     try:
-        samples, rate = decode(path)
+        rate, blocks = open_blocks(path)
+        address, first, total = ContentAddress(rate), [], 0
+        for block in blocks:
+            address.update(block)
+            # Of a track of hours, no more is kept than is looked at.
+            if total < MAX_SECONDS * rate:
+                first.append(block)
+            total += len(block)
     except DataError as error:
         return str(error)
-    return _Examined(content_address(samples, rate), len(samples) / rate, fingerprint(samples, rate))
+    return _Examined(address.hexdigest(), total / rate, fingerprint(np.concatenate(first), rate))
 
 
-def _tracks(base: Path, files: Sequence[_File], found: Sequence[_Examined | str]) -> tuple[Track, ...]:
-    """Return the tracks that can serve, sorted by id.
-
-    Raises:
-        DataError: a genre has none.
-    """
-    ids = _ids(files)
+def _tracks(layout: Layout, found: Sequence[_Examined | str]) -> tuple[Track, ...]:
+    """Return the tracks that can serve, sorted by id."""
+    ids = _ids(layout.files)
     tracks = [
-        Track(ids[file.path], file.path.parent.name, file.path, *seen)
-        for file, seen in zip(files, found, strict=True)
+        Track(ids[file.path], file.genre, file.path, *seen)
+        for file, seen in zip(layout.files, found, strict=True)
         if not isinstance(seen, str)
     ]
-    for genre in sorted({file.path.parent.name for file in files} - {track.genre for track in tracks}):
-        raise DataError(
-            f"{base / genre}: none of its files can serve. Replace them, or remove the folder to go on without {genre}."
-        )
     return tuple(sorted(tracks, key=lambda track: track.id))
 
 
-def _assemble(
-    root: Path, base: Path, tracks: tuple[Track, ...], quarantined: dict[str, str], groups: Path | None
-) -> Dataset:
-    """Return the data set of the tracks, with what stands beside their folders: its name, its mark, its artists."""
-    homes = _homes(base)
-    table = groups or _artist_table(base)
+def _assembled(root: Path, layout: Layout, tracks: tuple[Track, ...], quarantined: dict[str, str]) -> Dataset:
+    """Return the data set of the tracks without groups, with what stands beside their folders: its name, its mark."""
+    homes = _homes(layout.base)
+    genres = tuple(sorted({track.genre for track in tracks}))
+    reasons = replicas(tracks)
     return Dataset(
-        name=dataset_name(homes[-1].name),
+        name=dataset_name(printable(homes[-1].name)),
         root=root,
-        genres=tuple(sorted({track.genre for track in tracks})),
+        genres=genres,
         tracks=tracks,
         quarantined=quarantined,
-        replicas=_replicas(tracks),
+        replicas=tuple(reasons),
         fingerprint=short_hash([(track.genre, track.id, track.digest) for track in tracks], 16),
         synthetic=any((home / SYNTHETIC_NOTICE).is_file() for home in homes),
-        groups=_groups(table, [track.id for track in tracks]) if table else {},
+        replica_reasons=reasons,
+        notes=(*_folder_notes(layout), *name_notes(genres, homes)),
     )
 
 
-def _replicas(tracks: Sequence[Track]) -> tuple[tuple[str, ...], ...]:
-    by_digest = defaultdict(list)
-    for track in tracks:
-        by_digest[track.digest].append(track.id)
-    sets = [*by_digest.values(), *_same_recording(tracks)]
-    return tuple(unit for unit in linked_units([track.id for track in tracks], sets) if len(unit) > 1)
-
-
-def _same_recording(tracks: Iterable[Track]) -> Iterator[list[str]]:
-    """Yield tracks that sound the same, one of each audio."""
-    different = list({track.digest: track for track in tracks}.values())
-    prints = [track.acoustic_fingerprint for track in different]
-    for group in linked(prints, [track.seconds for track in different]):
-        yield [different[index].id for index in group]
-
-
-def _genres_folder(root: Path) -> Path:
-    """Return the folder whose folders are the genres."""
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder. Name the folder that holds the genre folders.")
-    for base in (*(root / layout for layout in gtzan.LAYOUTS), root):
-        if base.is_dir() and any(_audio_in(folder) for folder in _folders(base)):
-            break
-    else:
-        raise DataError(
-            f"{root}: no genre folders with audio in it. A data set is one folder a genre, with "
-            f"{', '.join(AUDIO_SUFFIXES)} files, directly in it or in {', '.join(gtzan.LAYOUTS)}."
+def _folder_notes(layout: Layout) -> Iterator[str]:
+    if layout.empty:
+        yield f"empty, so no genres: {', '.join(layout.empty)}"
+    if bare := [name for name, music in layout.genres.items() if not music and name not in layout.empty]:
+        yield f"no audio in them, so no genres: {', '.join(bare)}"
+    if layout.loose:
+        yield f"in no genre's folder, so left out: {', '.join(layout.loose[:3])}" + (
+            f" and {len(layout.loose) - 3} more" if len(layout.loose) > 3 else ""
         )
-    genres = [folder for folder in _folders(base) if _audio_in(folder)]
-    for folder in _folders(base):
-        if not any(not _is_stray(name) for name in os.listdir(folder)):
-            raise DataError(f"{folder}: a genre folder without a file. Fill it, or remove it to go on without it.")
-    if len(genres) < 2:
-        raise DataError(f"{base}: one genre only, {genres[0].name}. A classifier needs at least two genre folders.")
-    return base
 
 
-def _folders(base: Path) -> list[Path]:
-    return sorted(path for path in base.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX")))
+def _grouped(dataset: Dataset, base: Path, table: Path | None) -> Dataset:
+    """Return the data set with the groups of its tracks, as far as there are any.
+
+    Raises:
+        ProtocolError: the table is broken or misses tracks.
+    """
+    table = table or _artist_table(base)
+    if table:
+        return replace(dataset, groups=groups_of(table, dataset.tracks), groups_from=table.name)
+    groups = folder_groups(base, dataset.tracks)
+    return replace(dataset, groups=groups, groups_from=FROM_FOLDERS if groups else "")
 
 
-def _audio_in(folder: Path) -> list[Path]:
-    suffixes = (*AUDIO_SUFFIXES, *_UNSERVED_SUFFIXES)
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in suffixes and not _is_stray(path.name) and not path.is_dir()
-    )
-
-
-def _is_stray(name: str) -> bool:
-    """Whether a file is litter that copies of GTZAN carry: `bextract_single.mf`, `.DS_Store`, `._blues.00000.au`."""
-    return name.startswith(".") or name.endswith(".mf") or name in {"Thumbs.db", "desktop.ini"}
-
-
-def _printable(name: str) -> str:
-    """Return a file's name without the bytes that are no text, which no record can hold."""
-    return name.encode("utf-8", "replace").decode()
-
-
-def _ids(files: Iterable[_File]) -> dict[Path, str]:
+def _ids(files: Iterable[AudioFile]) -> dict[Path, str]:
     """Return the shortest form of the names that is unique in the whole data set."""
-    names = dict(files)
-    forms: tuple[Callable[[Path], str], ...] = (
-        lambda path: path.stem,
-        lambda path: f"{path.parent.name}/{path.stem}",
+    names = {file.path: PurePosixPath(file.name) for file in files}
+    forms: tuple[Callable[[PurePosixPath], str], ...] = (
+        lambda name: name.stem,
+        lambda name: f"{name.parts[0]}/{name.stem}",
+        lambda name: str(name.with_suffix("")),
+        str,
     )
     for form in forms:
-        ids = {path: form(path) for path in names}
+        ids = {path: form(name) for path, name in names.items()}
         if len(set(ids.values())) == len(ids):
-            return ids
-    return names
+            break
+    return ids
 
 
 def _homes(base: Path) -> list[Path]:
@@ -246,15 +276,3 @@ def _homes(base: Path) -> list[Path]:
 
 def _artist_table(base: Path) -> Path | None:
     return next((home / ARTIST_TABLE for home in _homes(base) if (home / ARTIST_TABLE).is_file()), None)
-
-
-def _groups(table: Path, ids: Collection[str]) -> dict[str, str]:
-    rows = read_table(table, _GROUP_COLUMNS)
-    names = matched(ids, rows)
-    missing = [track for track in ids if track not in names or not rows[names[track]]]
-    if missing:
-        raise ProtocolError(
-            f"{table}: {len(missing)} of {len(ids)} tracks have no group:\n{listed(missing)}\n"
-            f"Add a row for each of them: its id, and its artist."
-        )
-    return {track: rows[names[track]] for track in ids}

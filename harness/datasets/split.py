@@ -107,7 +107,8 @@ def verify(dataset: Dataset, split: Split) -> None:
         )
     _check_genres(dataset, split)
     for same in dataset.replicas:
-        _check_one_side(split, "the same audio", same)
+        reason = dataset.replica_reasons.get(same, "the same audio")
+        _check_one_side(split, f"one recording ({reason})", same)
     if split.grouped:
         for group, members in dataset.group_members.items():
             _check_one_side(split, f"group {group}", members)

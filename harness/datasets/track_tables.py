@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
-from collections.abc import Collection, Iterable
-from pathlib import Path
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePath
 
+from harness.datasets.dataset import Track
 from harness.datasets.gtzan import canonical_name
 from harness.errors import ProtocolError
 
@@ -19,6 +22,7 @@ def read_table(path: Path, columns: Iterable[str]) -> dict[str, str]:
     """
     expected = " or ".join(f"track,{column}" for column in columns)
     rows: dict[str, str] = {}
+    seen: set[str] = set()
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
@@ -31,10 +35,11 @@ def read_table(path: Path, columns: Iterable[str]) -> dict[str, str]:
                 if len(row) < 2:
                     raise ProtocolError(f"{path}: row {reader.line_num} has one column. Write {expected}.")
                 name = row[0].strip()
-                if name in rows:
+                if (composed := unicodedata.normalize("NFC", name)) in seen:
                     raise ProtocolError(
                         f"{path}: row {reader.line_num} names {name} a second time. Remove one of them."
                     )
+                seen.add(composed)
                 rows[name] = row[1].strip()
     except OSError as error:
         raise ProtocolError(f"{path}: cannot be read ({error.strerror}). Name a CSV file with {expected}.") from None
@@ -43,20 +48,59 @@ def read_table(path: Path, columns: Iterable[str]) -> dict[str, str]:
     return rows
 
 
-def matched(ids: Iterable[str], names: Iterable[str]) -> dict[str, str]:
-    """Return for every track id which of the `names` in a user's table means it: the same one, else the same in form.
+def matched(tracks: Iterable[Track], names: Iterable[str]) -> dict[str, str]:
+    """Return track id -> the name in a user's table that means this track.
 
-    A name that could mean two tracks, or an id that two names could mean, is left out.
+    A name means a track by its id, by its stem, or by the end of its path, with or without its suffix; by all of these
+    only where no other recording is called so. Letters are compared in Unicode's form NFC, without their case; where
+    that finds nothing, in the form of GTZAN's names. Files of one path but for the suffix are one recording.
+
+    A name that could mean two recordings, or that another name says in other letters, means none.
     """
-    ids, names = list(ids), list(names)
-    exact = set(ids) & set(names)
-    ids_by_form, names_by_form = _by_form(set(ids) - exact), _by_form(set(names) - exact)
-    return {track: track for track in exact} | {
-        ids_by_form[form]: names_by_form[form] for form in ids_by_form.keys() & names_by_form.keys()
-    }
+    tracks = list(tracks)
+    ids = {track.id for track in tracks}
+    found = {name: name for name in names if name in ids}
+    left = [name for name in names if name not in ids]
+    for form in (plain_name, _canonical):
+        called = _by_name(tracks, form)
+        counts = Counter(form(name) for name in left)
+        for name in sorted(left, key=len, reverse=True):  # the whole path before the stem
+            meant = called.get(form(name), []) if counts[form(name)] == 1 else []
+            if len({_recording(track) for track in meant}) == 1:
+                found = {track.id: name for track in meant} | found
+        used = set(found.values())
+        left = [name for name in left if name not in used]
+    of_recording = {_recording(track): found[track.id] for track in tracks if track.id in found}
+    return {track.id: of_recording[_recording(track)] for track in tracks if _recording(track) in of_recording} | found
 
 
-def _by_form(names: Collection[str]) -> dict[str, str]:
-    forms = {name: canonical_name(name) for name in names}
-    counts = Counter(forms.values())
-    return {form: name for name, form in forms.items() if counts[form] == 1}
+def _recording(track: Track) -> PurePath:
+    return track.path.with_suffix("")
+
+
+def endings(path: PurePath) -> Iterator[str]:
+    """Yield a path from its last part on, then with more of it: each with its suffix, and without."""
+    for start in range(1, len(path.parts) + 1):
+        end = "/".join(path.parts[-start:])
+        yield end
+        if path.suffix:
+            yield end.removesuffix(path.suffix)
+
+
+def plain_name(name: str) -> str:
+    """Return a name as it is compared: in NFC, without case, with slashes, and none of them at its beginning."""
+    path = re.sub(r"^(\.?/)+", "", name.strip().replace("\\", "/"))
+    return unicodedata.normalize("NFC", path).casefold()
+
+
+def _canonical(name: str) -> str:
+    return canonical_name(plain_name(name))
+
+
+def _by_name(tracks: Iterable[Track], form: Callable[[str], str]) -> dict[str, list[Track]]:
+    called = defaultdict(list)
+    for track in tracks:
+        names = {track.id, f"{track.genre}/{track.path.stem}", *endings(track.path)}
+        for name in {form(name) for name in names}:
+            called[name].append(track)
+    return called

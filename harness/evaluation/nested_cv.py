@@ -80,5 +80,5 @@ def _searched(prepared: PreparedData) -> Dataset:
         dataset,
         tracks=tuple(track for track in dataset.tracks if track.id not in left_out),
         groups={track: group for track, group in dataset.groups.items() if track not in left_out},
-        replicas=tuple(same for same in dataset.replicas if left_out.isdisjoint(same)),
+        replicas=tuple(kept for same in dataset.replicas if (kept := tuple(t for t in same if t not in left_out))[1:]),
     )

@@ -50,6 +50,13 @@ class ProtocolRecord(Record):
     warning: str | None = None
     folds: int = 0
 
+    @property
+    def sizes_text(self) -> str:
+        """The sizes for a reader: `80 train, 20 valid`, or `50 tracks in 5 folds`."""
+        words = {name: name for name in ("train", "valid", "test")} | {"folds": f"tracks in {self.folds} folds"}
+        words |= {name: name for name in sorted(self.sizes.keys() - words.keys())}
+        return ", ".join(f"{self.sizes[name]} {word}" for name, word in words.items() if self.sizes.get(name))
+
 
 class ReferenceRecord(Record):
     """A classifier that needs no network, on the tracks of a study: what any family must beat.

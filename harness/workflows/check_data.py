@@ -9,7 +9,8 @@ from pathlib import Path
 from harness.datasets.dataset import Dataset
 from harness.datasets.gtzan import compare
 from harness.datasets.protocols import offered
-from harness.datasets.scan import scan
+from harness.datasets.scan import Inspection, inspect
+from harness.errors import DataError, combined
 from harness.workflows.artists import artists_hint
 
 
@@ -22,11 +23,12 @@ def check_data(
         progress: told of the folder's name, the tracks that were read, and how many there are.
 
     Raises:
-        DataError: the folder holds no usable data set.
+        DataError: the folder holds no usable data set; all that is known of it was yielded before.
     """
-    yield from _describe(
-        scan(directory, skip_bad=True, groups=groups, progress=partial(progress, directory.name)), seed
-    )
+    found = inspect(directory, groups=groups, progress=partial(progress, directory.name))
+    yield from _describe(found, seed)
+    if found.problems:
+        raise combined(found.problems)
 
 
 def check_fetched(directory: Path, progress: Callable[[str, int, int], None]) -> Iterator[str]:
@@ -35,33 +37,44 @@ def check_fetched(directory: Path, progress: Callable[[str, int, int], None]) ->
     Raises:
         DataError: tracks are missing or damaged that are not known to be.
     """
-    dataset = scan(directory, skip_bad=True, progress=partial(progress, directory.name))
-    yield from _describe(dataset, seed=0)
-    yield from compare(dataset)
+    found = inspect(directory, progress=partial(progress, directory.name))
+    yield from _describe(found, seed=0)
+    problems = list(found.problems)
+    try:
+        yield from compare(found.dataset)
+    except DataError as error:
+        problems.append(error)
+    if problems:
+        raise combined(problems)
 
 
-def _describe(dataset: Dataset, seed: int) -> Iterator[str]:
+def _describe(found: Inspection, seed: int) -> Iterator[str]:
+    dataset = found.dataset
     synthetic = " (synthetic)" if dataset.synthetic else ""
     hours = sum(track.seconds for track in dataset.tracks) / 3600
     yield f"{dataset.name}{synthetic}: {len(dataset.tracks)} tracks, {len(dataset.genres)} genres, {hours:.1f} hours"
     for genre in dataset.genres:
         yield f"  {genre}: {sum(track.genre == genre for track in dataset.tracks)}"
-    yield f"artists: {len(set(dataset.groups.values())) if dataset.groups else 'unknown'}"
+    yield f"artists: {f'{len(dataset.group_members)}, from {dataset.groups_from}' if dataset.groups else 'unknown'}"
     if hint := artists_hint(dataset):
         yield f"  {hint}"
+    for note in dataset.notes:
+        yield f"note: {note}"
+    if found.ignored:
+        yield f"not read, since it is no audio: {', '.join(found.ignored)}"
     yield f"quarantined: {len(dataset.quarantined)}"
     for path, reason in dataset.quarantined.items():
         yield f"  {path}: {reason}"
     yield f"replicas: {len(dataset.replicas)}"
-    digests = {track.id: track.digest for track in dataset.tracks}
     for names in dataset.replicas:
-        equal = len({digests[name] for name in names}) == 1
-        yield f"  {'the same audio' if equal else 'the same recording in another coding'}: {', '.join(names)}"
+        yield f"  {dataset.replica_reasons[names]}: {', '.join(names)}"
+    yield from _protocols(dataset, seed)
+
+
+def _protocols(dataset: Dataset, seed: int) -> Iterator[str]:
+    if len(dataset.genres) < 2:
+        yield "protocols: none, with fewer than two genres"
+        return
     yield "protocols:"
     for protocol, offer in offered(dataset, seed):
-        sizes = (
-            offer.removeprefix(f"{protocol}: ").partition("\n")[0]
-            if isinstance(offer, str)
-            else ", ".join(f"{size} {name}" for name, size in offer.items() if size)
-        )
-        yield f"  {protocol}: {sizes}"
+        yield f"  {protocol}: {offer if isinstance(offer, str) else offer.sizes_text}"

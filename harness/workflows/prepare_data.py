@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from harness.datasets.dataset import Dataset
 from harness.datasets.split import Partition
+from harness.datasets.track_groups import FROM_FOLDERS
 from harness.events import Note, Notify
 from harness.families import Family
 from harness.features.store import FeatureStore
@@ -18,7 +20,6 @@ from harness.preparation import (
     scan_dataset,
     split_dataset,
 )
-from harness.records.study import DatasetRecord
 from harness.settings import RunSettings
 from harness.workflows.artists import artists_hint
 
@@ -48,7 +49,7 @@ def prepare_data(
     """
     dataset = scan_dataset(settings.dataset, notify)
     # Told first: what was skipped may be why the protocol cannot split the rest.
-    for note in describe_scan(dataset.record()):
+    for note in describe_scan(dataset):
         notify(note)
     # A final is of the split that its search had.
     if Partition.TEST not in partitions and (hint := artists_hint(dataset)):
@@ -60,19 +61,23 @@ def prepare_data(
     return extract_features(found, FeatureStore(settings.stores.place.store), partitions, copies, notify)
 
 
-def describe_scan(dataset: DatasetRecord) -> Iterator[Note]:
+def describe_scan(dataset: Dataset) -> Iterator[Note]:
     """Yield what a user should read of the files of a data set."""
     for path, reason in dataset.quarantined.items():
         yield Note(f"skipped {path}: {reason}", warning=True)
     for names in dataset.replicas:
-        yield Note(f"the same audio, kept on one side: {', '.join(names)}", warning=True)
+        reason = dataset.replica_reasons.get(names, "the same audio")
+        yield Note(f"{reason}, kept on one side: {', '.join(names)}", warning=True)
+    for text in dataset.notes:
+        yield Note(text, warning=True)
+    if dataset.groups_from == FROM_FOLDERS:
+        yield Note(f"artists: {len(dataset.group_members)}, from {FROM_FOLDERS}")
 
 
 def describe_split(report: PreparationReport) -> Iterator[Note]:
     """Yield what a user should read of a data set and its split."""
     dataset, protocol = report.dataset, report.protocol
-    sizes = ", ".join(f"{size} {name}" for name, size in protocol.sizes.items() if size)
-    yield Note(f"{dataset.name}: {dataset.tracks} tracks, protocol {protocol.name}: {sizes}")
+    yield Note(f"{dataset.name}: {dataset.tracks} tracks, protocol {protocol.name}: {protocol.sizes_text}")
     if report.choice:
         yield Note(report.choice)
     kept = "track, replica or artist" if protocol.grouped else "track or replica"

@@ -12,8 +12,6 @@ from harness.records.study import StudyRecord
 from harness.units import format_duration, format_size
 from reports.templating import Section
 
-_PARTITIONS = ("train", "valid", "test", "excluded")
-
 
 def sections(group: GroupAnalysis, links: RunLinks) -> tuple[Section, ...]:
     """Write where the figures come from, as a table."""
@@ -59,7 +57,7 @@ def _dataset(study: StudyRecord) -> str:
         f"fingerprint {escape(data.fingerprint)}",
     ]
     if data.replicas:
-        parts.append(f"{len(data.replicas)} sets of exact replicas")
+        parts.append(f"{len(data.replicas)} sets of replicas")
     if data.quarantined:
         parts.append(f"{len(data.quarantined)} files left out as unusable")
     return ", ".join(parts)
@@ -67,7 +65,5 @@ def _dataset(study: StudyRecord) -> str:
 
 def _protocol(study: StudyRecord) -> str:
     split = study.protocol
-    names = [*_PARTITIONS, *sorted(set(split.sizes) - set(_PARTITIONS))]
-    sizes = [f"{escape(name)} {split.sizes[name]}" for name in names if name in split.sizes]
     grouped = "groups kept together" if split.grouped else "groups not known"
-    return f"{escape(split.name)}: {', '.join(sizes)} tracks; {grouped}; fingerprint {escape(split.fingerprint)}"
+    return f"{escape(split.name)}: {escape(split.sizes_text)}; {grouped}; fingerprint {escape(split.fingerprint)}"

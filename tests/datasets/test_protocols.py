@@ -282,9 +282,14 @@ def test_an_unknown_protocol_lists_the_known() -> None:
 
 def test_offered_gives_sizes_or_reasons() -> None:
     offers = dict(offered(demo(), 0))
-    assert offers["group"] == {"train": 60, "valid": 20, "test": 20, "excluded": 0}
-    assert offers["random"] == {"train": 80, "valid": 20, "test": 0, "excluded": 0}
-    assert "names of GTZAN" in offers["fault_filtered"]
+    said = {name: offer if isinstance(offer, str) else offer.sizes_text for name, offer in offers.items()}
+    assert said["group"] == "60 train, 20 valid, 20 test"
+    assert said["random"] == "80 train, 20 valid"
+    assert said["kfold:5"] == "100 tracks in 5 folds"
+    assert said["fault_filtered"] == (
+        "a partition of GTZAN, and 100 of the 100 tracks of made do not have names of GTZAN: "
+        f"{', '.join(track.id for track in demo().tracks[:3])} and 97 more. Choose another protocol."
+    )
 
 
 FOUR = {"rock_00000": "rock", "rock_00001": "rock", "jazz_00000": "jazz", "jazz_00001": "jazz"}
@@ -348,7 +353,9 @@ def test_verify_refuses_what_leaks() -> None:
     verify(data, split)
     one, other = split.tracks(Partition.TRAIN)[0], split.tracks(Partition.TEST)[0]
 
-    with pytest.raises(ProtocolError, match=rf"the same audio stands on two sides:\n  {one}: train\n  {other}: test"):
+    with pytest.raises(
+        ProtocolError, match=rf"one recording \(the same audio\) stands on two sides:\n  {one}: train\n  {other}: test"
+    ):
         verify(replace(data, replicas=((one, other),)), split)
     with pytest.raises(ProtocolError, match=f"group {data.groups[one]} stands on two sides"):
         verify(data, replace(split, assignment={**split.assignment, one: Partition.VALID}))

@@ -186,7 +186,7 @@ def test_worker_processes_find_the_same_and_report_progress(tmp_path: Path) -> N
     parallel = scan(tmp_path, skip_bad=True, workers=2, progress=lambda done, total: seen.append((done, total)))
 
     assert parallel == scan(tmp_path, skip_bad=True, workers=1)
-    assert seen == [(done, 13) for done in range(1, 14)]
+    assert seen == [(done, 11) for done in range(1, 12)]
 
 
 def test_too_little_to_classify_is_said(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_too_little_to_classify_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="one genre only, blues"):
         scan(tmp_path)
     (tmp_path / "rock").mkdir()
-    with pytest.raises(DataError, match="rock: a genre folder without a file"):
+    with pytest.raises(DataError, match="one genre only, blues"):
         scan(tmp_path)
     (tmp_path / "rock/bad.wav").write_bytes(b"")
     with pytest.raises(DataError, match="rock: none of its files can serve"):

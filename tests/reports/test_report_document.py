@@ -204,7 +204,7 @@ def test_two_spaces_of_one_family_are_told_apart():
 def test_provenance_names_what_the_figures_rest_on():
     markdown = build_report(without_predictions(make_results())).markdown
     for fact in (
-        "train 600, valid 200, test 190, excluded 10",
+        "600 train, 200 valid, 190 test, 10 excluded",
         "NVIDIA H200",
         "550.1",
         "abc1234",

@@ -132,7 +132,7 @@ def test_what_the_tags_know_is_offered_until_artists_are_known(tmp_path: Path) -
     assert said()[said().index("artists: unknown") + 1] == f"  {hint}"
     write(root)
     assert artists_hint(scan(root)) is None
-    assert "artists: 4" in said()
+    assert "artists: 4, from artists.csv" in said()
 
 
 def test_nothing_is_offered_where_no_tag_names_an_artist(tones: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.datasets.split import Partition
+from harness.datasets.track_groups import FROM_FOLDERS
 from harness.events import Event, Note, Progress
 from harness.families import families, select
 from harness.features.augment import AUGMENTED_COPIES
@@ -16,17 +17,26 @@ from harness.preparation import IN_SEARCH, WITH_TEST, PreparationReport, augment
 from harness.settings import RunSettings
 from harness.testing.records import RECORD
 from harness.workflows.prepare_data import describe_scan, describe_split, prepare_data
+from tests.helpers.audio import dataset
 from tests.helpers.models import ToneStore
 from tests.helpers.tags import write_tagged
 
 
 def test_all_that_was_found_is_said() -> None:
-    dataset = RECORD.dataset.model_copy(update={"quarantined": {"a.au": "no audio"}, "replicas": (("a", "b"),)})
+    found = replace(
+        dataset({"a": "rock", "b": "rock"}, quarantined={"a.au": "no audio"}, replicas=[("a", "b")]),
+        replica_reasons={("a", "b"): "same name, other format"},
+        notes=("empty, so no genres: jazz",),
+        groups={"a": "one", "b": "one"},
+        groups_from=FROM_FOLDERS,
+    )
     protocol = RECORD.protocol.model_copy(update={"grouped": True, "warning": "plausible, no more"})
-    notes = [*describe_scan(dataset), *describe_split(PreparationReport(dataset, protocol))]
+    notes = [*describe_scan(found), *describe_split(PreparationReport(RECORD.dataset, protocol))]
     assert [(note.text, note.warning) for note in notes] == [
         ("skipped a.au: no audio", True),
-        ("the same audio, kept on one side: a, b", True),
+        ("same name, other format, kept on one side: a, b", True),
+        ("empty, so no genres: jazz", True),
+        ("artists: 1, from the sub-folders of the genres, since there is no artists.csv", False),
         ("made: 4 tracks, protocol random: 2 train, 2 valid", False),
         (
             "checked: no track, replica or artist stands on two sides, and statistics come from training tracks alone",
@@ -34,7 +44,7 @@ def test_all_that_was_found_is_said() -> None:
         ),
         ("plausible, no more", True),
     ]
-    assert list(describe_scan(RECORD.dataset)) == []
+    assert list(describe_scan(dataset({"a": "rock"}))) == []
     plain = [note.text for note in describe_split(PreparationReport(RECORD.dataset, RECORD.protocol))]
     assert plain[1].startswith("checked: no track or replica stands on two sides")
     assert len(plain) == 2

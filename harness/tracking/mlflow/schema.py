@@ -97,7 +97,7 @@ def dataset_input(study: StudyRecord) -> DatasetInput:
         "tracks": data.tracks,
         "genres": list(data.genres),
         "synthetic": data.synthetic,
-        "sets of exact replicas": len(data.replicas),
+        "sets of replicas": len(data.replicas),
         "unusable files": len(data.quarantined),
         "protocol": split.name,
         "tracks by partition": split.sizes,
