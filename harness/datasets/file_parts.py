@@ -35,8 +35,7 @@ _BLOCK, _OVERLAP = 1 << 16, 8
 _RESYNC = 1000
 """How many bytes that are no frames libmpg123 passes over."""
 
-_MPEG_HEADER = rb"\xff(?:[\xe2-\xe7\xf2-\xf7\xfa-\xff])[\x10-\xef][^\x0c-\x0f\x1c-\x1f]"
-_MPEG_START = re.compile(rb"ID3[\x02-\x04]|" + _MPEG_HEADER)
+_MPEG_FRAME = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x10-\xef]")
 _FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 _ENCODER = re.compile(rb"Xing|Info\0|LAME3")
 _OGG_PAGE = re.compile(rb"OggS\x00([\x00-\x07])")
@@ -143,8 +142,7 @@ def parts(descriptor: int, kind: str) -> Iterator[ByteRange] | None:
     size = os.fstat(descriptor).st_size
     if kind == "MP3":
         # With bytes in front that are no frame, libsndfile knows it by the file's name alone.
-        recognised = _MPEG_START.match(os.pread(descriptor, 4, id3_length(os.pread(descriptor, 10, 0))))
-        return _mp3_parts(descriptor, size) if recognised else None
+        return _mp3_parts(descriptor, size) if _is_mp3(descriptor, 0) else None
     if kind in ("OGG", "FLAC"):
         starts = (
             _ogg_starts(descriptor) if kind == "OGG" else [place for place, _ in _found(_FLAC_START, descriptor)][1:]
@@ -194,8 +192,18 @@ def _mp3_parts(descriptor: int, size: int) -> Iterator[ByteRange]:
 
 def _tells_its_length(descriptor: int, start: int) -> bool:
     """Whether an MP3 has a header with its number of frames, as encoders write it into the first."""
-    start += id3_length(os.pread(descriptor, 10, start))
-    return re.search(b"Xing|Info", os.pread(descriptor, 64, start)) is not None
+    return re.search(b"Xing|Info", os.pread(descriptor, 64, _behind_id3(descriptor, start))) is not None
+
+
+def _is_mp3(descriptor: int, place: int) -> bool:
+    """Whether a frame of MPEG audio begins at `place`, or behind the tags there."""
+    return _MPEG_FRAME.match(os.pread(descriptor, 4, _behind_id3(descriptor, place))) is not None
+
+
+def _behind_id3(descriptor: int, place: int) -> int:
+    while length := id3_length(os.pread(descriptor, 10, place)):
+        place += length
+    return place
 
 
 def _end_of_frames(descriptor: int, size: int) -> int:
@@ -236,7 +244,7 @@ def _next_mp3(descriptor: int, place: int, size: int, least: int) -> int | None:
         return None
     # Where the format changes, the first header has been read already; an old tag may stand between.
     for candidate in (place, place + _ID3V1, max(0, place - 4)):
-        if _MPEG_START.match(os.pread(descriptor, 4, candidate)):
+        if _is_mp3(descriptor, candidate):
             return candidate
     if any(_found(_ENCODER, descriptor, place)):
         raise DataError("another MP3 follows behind its end, and cannot be told apart: convert it, as with ffmpeg")

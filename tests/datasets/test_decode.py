@@ -120,6 +120,15 @@ def test_joined_mp3_are_read_one_behind_the_other(tmp_path: Path, between: bytes
     assert 14.0 <= seconds_of(path) < 14.4
 
 
+@pytest.mark.parametrize("behind", [b"ID3\x03\0\0\0\0\x7f\x76" + bytes(16_374), b"TAG" + b"x" * 125])
+@pytest.mark.parametrize("told", [True, False])
+def test_tags_behind_an_mp3_are_no_part(tmp_path: Path, behind: bytes, told: bool) -> None:
+    mp3 = write_mp3(tmp_path / "1.mp3")
+    (tmp_path / "plain.mp3").write_bytes(mp3 if told else without_length(mp3))
+    (tmp_path / "tagged.mp3").write_bytes((mp3 if told else without_length(mp3)) + behind)
+    np.testing.assert_array_equal(decode(tmp_path / "tagged.mp3")[0], decode(tmp_path / "plain.mp3")[0])
+
+
 def test_joined_parts_of_unlike_rates_are_refused(tmp_path: Path) -> None:
     parts = write_mp3(tmp_path / "1.mp3") + write_mp3(tmp_path / "2.mp3", rate=22_050)
     (tmp_path / "joined.mp3").write_bytes(parts)
