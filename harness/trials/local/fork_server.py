@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.keras_backend import HIDDEN_GPU, LOGGED, environment
-from harness.processes import environment_set, kill_group, redirected, without_main
+from harness.processes import environment_set, kill_group, redirected, sheltered
 from harness.trials.local import child
 
 PRELOAD = ("harness.trials.training.train",)
@@ -71,7 +71,7 @@ class ForkServer:
         server._context.set_forkserver_preload(list(PRELOAD))
         os.environ.update(environment())
         # In this process the framework stays silent.
-        with environment_set(LOGGED), redirected(1, 2):
+        with sheltered(), environment_set(LOGGED), redirected(1, 2):
             forkserver.ensure_running()
         return server
 
@@ -84,7 +84,7 @@ class ForkServer:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=target, args=(*arguments, theirs), daemon=True)
         try:
-            with without_main():
+            with sheltered():
                 process.start()
         except (EOFError, ConnectionError) as error:
             raise HarnessError(
