@@ -10,6 +10,10 @@ from harness.python_path import leave_current_folder
 
 leave_current_folder()  # before anything else is imported
 
+from harness.caches import use_writable_caches  # noqa: E402
+
+use_writable_caches()
+
 from importlib import import_module  # noqa: E402
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
