@@ -5,6 +5,7 @@ HarnessError
 │   └── FamilyError     no such family, or one that cannot be loaded
 ├── DataError           the data set cannot serve: unreadable files, too few genres, a broken table
 │   └── ProtocolError   the protocol cannot split this data set
+├── ModelError          a trained model cannot be read
 ├── WorkspaceError      the workspace is unusable, or another run owns it
 ├── DeviceError         the device asked for is not there or cannot be measured
 │   └── UnusableGpuError  the driver shows a GPU on which the framework cannot compute
@@ -41,6 +42,10 @@ class DataError(HarnessError):
 
 class ProtocolError(DataError):
     """The protocol cannot split this data set."""
+
+
+class ModelError(HarnessError):
+    """A trained model cannot be read: its files are not there, damaged, or of another version."""
 
 
 class WorkspaceError(HarnessError):
