@@ -3,6 +3,7 @@
 HarnessError
 ├── UsageError          the command line or a configuration file asks for something impossible
 │   └── FamilyError     no such family, or one that cannot be loaded
+├── BuildError          a model cannot be built from a configuration
 ├── DataError           the data set cannot serve: unreadable files, too few genres, a broken table
 │   └── ProtocolError   the protocol cannot split this data set
 ├── ModelError          a trained model cannot be read
@@ -34,6 +35,10 @@ class UsageError(HarnessError):
 
 class FamilyError(UsageError):
     """A family is unknown, or its entry point cannot be loaded."""
+
+
+class BuildError(HarnessError):
+    """A model cannot be built, for a reason that lies in its configuration or its family, not in the machine."""
 
 
 class DataError(HarnessError):
