@@ -6,8 +6,16 @@ stand for is imported when they are asked for.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from harness.python_path import leave_current_folder
+
+leave_current_folder()  # before anything else is imported
+
+from harness.caches import use_writable_caches  # noqa: E402
+
+use_writable_caches()
+
+from importlib import import_module  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
     from harness.api import Results, load_results, run

@@ -3,8 +3,10 @@
 HarnessError
 ├── UsageError          the command line or a configuration file asks for something impossible
 │   └── FamilyError     no such family, or one that cannot be loaded
+├── BuildError          a model cannot be built from a configuration
 ├── DataError           the data set cannot serve: unreadable files, too few genres, a broken table
 │   └── ProtocolError   the protocol cannot split this data set
+├── ModelError          a trained model cannot be read
 ├── WorkspaceError      the workspace is unusable, or another run owns it
 ├── DeviceError         the device asked for is not there or cannot be measured
 │   └── UnusableGpuError  the driver shows a GPU on which the framework cannot compute
@@ -37,12 +39,20 @@ class FamilyError(UsageError):
     """A family is unknown, or its entry point cannot be loaded."""
 
 
+class BuildError(HarnessError):
+    """A model cannot be built, for a reason that lies in its configuration or its family, not in the machine."""
+
+
 class DataError(HarnessError):
     """The data set cannot be used as it is."""
 
 
 class ProtocolError(DataError):
     """The protocol cannot split this data set."""
+
+
+class ModelError(HarnessError):
+    """A trained model cannot be read: its files are not there, damaged, or of another version."""
 
 
 class WorkspaceError(HarnessError):

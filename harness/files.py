@@ -1,15 +1,41 @@
-"""Files that are whole or not there: written beside their place, then renamed into it."""
+"""Files that are whole or not there: written beside their place, then renamed into it.
+
+Where that fails, as on a full disk, it is an error of ours that names the file and what to do.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from harness.errors import WorkspaceError, first_line
+
 _MARK = ".tmp"
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)
+"""What the system answers where a disk or a quota is full; NumPy raises an error without a number then."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Let an error of the system within the block say what cannot be written, why, and what to do.
+
+    Raises:
+        WorkspaceError: a disk is full, or one may not write there.
+    """
+    try:
+        yield
+    except OSError as error:
+        advice = "Free some space" if error.errno in _FULL else "Make that place writable, or name another"
+        raise WorkspaceError(
+            f"{path}: cannot be written ({error.strerror or first_line(error)}). {advice}; the same command goes on, "
+            "and what is there is kept."
+        ) from error
 
 
 @contextmanager
@@ -22,19 +48,24 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     Args:
         path: where the file is to be.
         durable: whether it must be there whole after a power cut, too: then file and folder are synced.
+
+    Raises:
+        WorkspaceError: it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.stem}.{uuid.uuid4().hex}{_MARK}{path.suffix}")
-    try:
-        yield unfinished
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield unfinished
+            if durable:
+                _sync(unfinished)
+            unfinished.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise
         if durable:
-            _sync(unfinished)
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    if durable:
-        _sync(path.parent)
+            _sync(path.parent)
 
 
 def write_atomically(path: Path, content: bytes | str, *, durable: bool = False) -> None:
@@ -45,23 +76,26 @@ def write_atomically(path: Path, content: bytes | str, *, durable: bool = False)
 
 def touch(path: Path) -> None:
     """Make an empty file that is there after a power cut, too; its folder must exist."""
-    path.touch()
-    _sync(path.parent)
+    with writing(path):
+        path.touch()
+        _sync(path.parent)
 
 
 def remove(path: Path) -> None:
     """Remove a file, if it is there, so that it stays away after a power cut, too."""
-    path.unlink(missing_ok=True)
-    if path.parent.exists():
-        _sync(path.parent)
+    with writing(path):
+        path.unlink(missing_ok=True)
+        if path.parent.exists():
+            _sync(path.parent)
 
 
 def move(path: Path, target: Path) -> None:
     """Move a file or folder to a place that is free, so that it stays there after a power cut, too."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    path.rename(target)
-    _sync(target.parent)
-    _sync(path.parent)
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+        _sync(target.parent)
+        _sync(path.parent)
 
 
 def remove_unfinished(root: Path, older_than_seconds: float) -> None:

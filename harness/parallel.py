@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from harness.errors import DataError
 from harness.keras_backend import ONE_THREAD
-from harness.processes import die_with_parent, environment_set, without_main
+from harness.processes import die_with_parent, environment_set, sheltered
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -59,12 +59,14 @@ def map_items(
     waiting = iter(enumerate(items))
     # Not a fork server: a process has only one, and it belongs to the trials, who choose what it has imported.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
+    with sheltered():
+        executor = ProcessPoolExecutor(workers, context, initializer=_start_worker)
+    with executor as pool:
         try:
             while len(results) < len(items):
                 for index, item in waiting:
                     # The pool starts its workers here, one by one as it comes to need them.
-                    with environment_set(ONE_THREAD), without_main():
+                    with environment_set(ONE_THREAD), sheltered():
                         future = pool.submit(function, item)
                     pending[future] = index
                     if len(pending) >= 2 * workers:

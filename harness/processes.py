@@ -1,4 +1,4 @@
-"""What processes of ours do alike: end for good, end with their parent, keep quiet, and start without `__main__`."""
+"""What processes of ours do alike: end for good, end with their parent, keep quiet, start without a user's modules."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import threading
 import time
 import types
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import parent_process
 from pathlib import Path
 
 import psutil
+
+from harness.python_path import child_variables, safe_path
 
 _POLL_SECONDS = 0.02
 
@@ -164,40 +166,50 @@ def environment_set(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def child_environment() -> dict[str, str]:
+    """Return the environment for a program in Python: no module of the current folder is executed in it by its name."""
+    return {**os.environ, **child_variables()}
+
+
 @contextmanager
-def without_main() -> Iterator[None]:
-    """Let children that `multiprocessing` starts within the block leave this program's `__main__` alone.
+def sheltered() -> Iterator[None]:
+    """Let children that `multiprocessing` starts within the block leave this program's own modules alone.
 
-    They would import it again: seconds for a heavy one, a second run of a script without a guard, and in a notebook
-    there is none to import. What they are to call must therefore be importable from a module.
+    They would import its `__main__` again: seconds for a heavy one, a second run of a script without a guard, and in a
+    notebook there is none to import. And they would look for every module in the folder of the script, or the current
+    one, first. What they are to call must therefore be importable from a module; see `harness.python_path`.
 
-    Blocks of several threads may overlap: it is back when the last of them ends.
+    Blocks of several threads may overlap: all is as it was when the last of them ends.
     """
-    _hidden_main.enter()
+    _shelter.enter()
     try:
         yield
     finally:
-        _hidden_main.leave()
+        _shelter.leave()
 
 
-class _HiddenMain:
-    """The program's `__main__` while any block hides it."""
+class _Shelter:
+    """What children inherit of this program: made harmless while any block asks for it."""
 
     def __init__(self) -> None:
         self._lock, self._blocks = threading.Lock(), 0
-        self._main = types.ModuleType("__main__")
+        self._block = ExitStack()
 
     def enter(self) -> None:
         with self._lock:
             if self._blocks == 0:
-                self._main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
+                self._block.enter_context(environment_set(child_variables()))
+                self._block.callback(setattr, sys, "path", sys.path)
+                sys.path = safe_path()
+                self._block.callback(sys.modules.__setitem__, "__main__", sys.modules["__main__"])
+                sys.modules["__main__"] = types.ModuleType("__main__")
             self._blocks += 1
 
     def leave(self) -> None:
         with self._lock:
             self._blocks -= 1
             if self._blocks == 0:
-                sys.modules["__main__"] = self._main
+                self._block.close()
 
 
-_hidden_main = _HiddenMain()
+_shelter = _Shelter()

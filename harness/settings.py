@@ -7,7 +7,6 @@ are its own.
 from __future__ import annotations
 
 import difflib
-import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from harness.caches import user_cache
 from harness.errors import UsageError
 from harness.units import parse_duration, parse_size
 from harness.workspace import Workspace
@@ -216,7 +216,7 @@ def shown(field: FieldInfo) -> Shown:
 
 def cache() -> Path:
     """Return the folder for what can be made anew, shared by all workspaces of a user."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harness"
+    return user_cache() / "harness"
 
 
 def run_settings(options: Mapping[str, Any], config: Path | None = None) -> RunSettings:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import WorkspaceError
+from harness.files import writing
 
 
 @dataclass(frozen=True)
@@ -80,25 +81,21 @@ class Workspace:
         Raises:
             WorkspaceError: another process owns it, or the folder cannot be written to.
         """
-        try:
+        with writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
-            file = self.lock_file.open("a+")
-        except OSError as error:
-            raise WorkspaceError(
-                f"{self.root}: cannot be used as a workspace ({error}). Free the folder, or name another with "
-                "--workspace."
-            ) from error
+            # Without a buffer, which could fill a disk after the block as well.
+            file = self.lock_file.open("ab+", buffering=0)
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 file.seek(0)
-                owner = file.read().strip() or "unknown"
+                owner = file.read().decode(errors="replace").strip() or "unknown"
                 raise WorkspaceError(
                     f"{self.root}: another run (process {owner}) owns this workspace. "
                     "Wait for it to end, stop it, or name another folder with --workspace."
                 ) from error
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
+            with writing(self.lock_file):
+                file.truncate(0)
+                file.write(f"{os.getpid()}\n".encode())
             yield

@@ -21,17 +21,15 @@ def write_markdown(studies: Sequence[StudyResults], output: Path) -> list[Path]:
     The markdown is written last: what it links is there before it.
 
     Raises:
-        UsageError: there is no study, or the place cannot be written to.
+        UsageError: there is no study, or the place is a folder.
+        WorkspaceError: the place cannot be written to.
     """
     _check_no_folder(output, "--output")
     report = build_report(studies)
     pictures = {output.parent / "pictures" / name: picture for name, picture in sorted(report.pictures.items())}
     files = {**pictures, output.parent / "scores.json": report.scores.encode(), output: report.markdown.encode()}
-    try:
-        for path, content in files.items():
-            write_atomically(path, content)
-    except OSError as error:
-        raise UsageError(f"{output}: cannot write the report ({error}). Name another file with --output.") from error
+    for path, content in files.items():
+        write_atomically(path, content)
     return list(files)
 
 
@@ -39,14 +37,12 @@ def write_page(studies: Sequence[StudyResults], output: Path, links: RunLinks | 
     """Write the comparison as one HTML page that needs nothing else, with `links` to tracked runs; return the path.
 
     Raises:
-        UsageError: there is no study, or the place cannot be written to.
+        UsageError: there is no study, or the place is a folder.
+        WorkspaceError: the place cannot be written to.
     """
     _check_no_folder(output, "--html")
     report = build_report(studies, links)
-    try:
-        write_atomically(output, html_page(report.markdown, report.pictures))
-    except OSError as error:
-        raise UsageError(f"{output}: cannot write the page ({error}). Name another file with --html.") from error
+    write_atomically(output, html_page(report.markdown, report.pictures))
     return output
 
 
@@ -56,7 +52,8 @@ def inject_into(path: Path, studies: Sequence[StudyResults]) -> Path:
     Line ends stay as they are.
 
     Raises:
-        UsageError: there is no study, the file cannot be read or written, or the markers are not there.
+        UsageError: there is no study, the file cannot be read, or the markers are not there.
+        WorkspaceError: the file cannot be written.
     """
     _check_no_folder(path, "--inject")
     table = results_table(studies)

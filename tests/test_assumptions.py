@@ -25,7 +25,7 @@ from typing import Any
 import optuna
 import pytest
 
-from harness.processes import c_notes_discarded, without_main
+from harness.processes import c_notes_discarded, sheltered
 from tests.helpers.command import ROOT
 
 PACKAGES = ("harness", "reports", "search_spaces", "benchmarks")
@@ -137,7 +137,7 @@ import json, multiprocessing, os
 from multiprocessing import forkserver, process
 from multiprocessing.context import ForkServerProcess
 
-from harness.processes import c_notes_discarded, without_main
+from harness.processes import c_notes_discarded, sheltered
 
 CHILD = "import os, sys; connection.send([os.environ['WHEN'], 'colorsys' in sys.modules])"
 
@@ -148,7 +148,7 @@ forkserver.ensure_running()
 os.environ["WHEN"] = "later"
 ours, theirs = context.Pipe()
 child = context.Process(target=exec, args=(CHILD, {"connection": theirs}))
-with without_main():
+with sheltered():
     child.start()
 is_known = child in process._children
 process._children.discard(child)
@@ -182,7 +182,7 @@ print(json.dumps([isinstance(child, ForkServerProcess), is_known, seen, child.ex
         script.__file__ = "/somewhere/script.py"
         monkeypatch.setitem(sys.modules, "__main__", script)
         assert spawn.get_preparation_data("child")["init_main_from_path"] == "/somewhere/script.py", why
-        with without_main():
+        with sheltered():
             assert not [key for key in spawn.get_preparation_data("child") if key.startswith("init_main")], why
 
     def test_a_process_has_a_folder_of_its_threads(self) -> None:

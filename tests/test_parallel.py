@@ -14,7 +14,7 @@ import pytest
 
 from harness.errors import DataError
 from harness.parallel import map_items
-from harness.processes import without_main
+from harness.processes import sheltered
 
 
 def double(number: int) -> int:
@@ -49,13 +49,13 @@ def test_main_is_back_when_the_last_of_overlapping_blocks_ends() -> None:
     inside, left = threading.Event(), threading.Event()
 
     def another() -> bool:
-        with without_main():
+        with sheltered():
             inside.set()
             left.wait()
             return sys.modules["__main__"] is main
 
     with ThreadPoolExecutor() as threads:
-        with without_main():
+        with sheltered():
             seen = threads.submit(another)
             inside.wait()
         left.set()

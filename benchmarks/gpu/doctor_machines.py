@@ -9,7 +9,6 @@ Where the framework works on a machine, the CPU computes in the card's place, wi
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.keras_backend import STAND_IN
+from harness.processes import child_environment
 from harness.testing.nvml_stub.driver import build, environment
 from harness.units import GIB, MIB
 
@@ -129,7 +129,7 @@ def diagnose(machine: Machine, folder: Path) -> list[dict[str, str]]:
     if machine.broken_cuda:
         options = ["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-x", "c", "-", "-o", str(library / "libcuda.so.1")]
         subprocess.run(["gcc", *options], input=CUDA, text=True, check=True)
-    environ = {**os.environ, **machine.environ, **environment(library)}
+    environ = {**child_environment(), **machine.environ, **environment(library)}
     if machine.works and machine.cards:
         environ[STAND_IN] = "1"
     command = [sys.executable, "-c", DOCTOR, "wsl" if machine.wsl else "", "doctor", "--json"]

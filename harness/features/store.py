@@ -19,7 +19,7 @@ from harness.features import augment, extract
 from harness.features.extract import Features
 from harness.features.input_spec import InputSpec
 from harness.features.normalization import mean_and_variance
-from harness.files import remove_unfinished, replacing
+from harness.files import remove_unfinished, replacing, writing
 from harness.hashing import short_hash
 from harness.parallel import Progress, map_items
 
@@ -78,15 +78,13 @@ class FeatureStore:
         wanted = {track.digest: track for track in tracks}
         to_augment = {track.digest for track in augmented}
         missing = []
-        try:
+        with writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             remove_unfinished(self.root, _HOUR)
             for digest, track in wanted.items():
                 numbers = range(copies + 1 if digest in to_augment else 1)
                 if lacking := tuple(number for number in numbers if not self._is_whole(digest, number)):
                     missing.append(_Work(track, lacking))
-        except OSError as error:
-            raise _unwritable(self.root, error) from None
         map_items(
             partial(_make, self),
             missing,
@@ -108,11 +106,8 @@ class FeatureStore:
         Raises:
             WorkspaceError: the store cannot be written.
         """
-        try:
-            _write(self._waveform_path(digest, copy), waveform)
-            _write(self._features_path(digest, copy), rows)
-        except OSError as error:
-            raise _unwritable(self.root, error) from None
+        _write(self._waveform_path(digest, copy), waveform)
+        _write(self._features_path(digest, copy), rows)
 
     def features(self, digest: str, copy: int = 0) -> Features:
         """Return a track's features or an augmented copy's, memory-mapped float32, shape (187, frames).
@@ -143,10 +138,7 @@ class FeatureStore:
         Raises:
             WorkspaceError: the store cannot be written.
         """
-        try:
-            _write(self._embedding_path(source, digest), frames)
-        except OSError as error:
-            raise _unwritable(self.root, error) from None
+        _write(self._embedding_path(source, digest), frames)
 
     def embedding(self, source: str, digest: str) -> Features:
         """Return what a network made of a track, memory-mapped float32, shape (numbers, frames).
@@ -236,13 +228,6 @@ def _seed(digest: str, copy: int) -> int:
 def _write(path: Path, array: npt.NDArray[Any]) -> None:
     with replacing(path) as unfinished:
         np.save(unfinished, array)
-
-
-def _unwritable(root: Path, error: OSError) -> WorkspaceError:
-    return WorkspaceError(
-        f"{root}: the store of features cannot be written ({error.strerror}). Free some space or choose another "
-        f"--workspace; what is there is kept."
-    )
 
 
 def _mapped(path: Path, is_right: Callable[[npt.NDArray[Any]], bool]) -> npt.NDArray[Any]:

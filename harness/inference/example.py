@@ -10,7 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "code"))
 
-from harness.errors import DataError  # noqa: E402
+from harness.errors import DataError, ModelError  # noqa: E402
 from harness.inference.pipeline import Classifier  # noqa: E402
 from harness.processes import redirected  # noqa: E402
 
@@ -32,4 +32,8 @@ def main(files: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except ModelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

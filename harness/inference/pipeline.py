@@ -5,9 +5,8 @@ It is loaded from a bundle, a folder that needs no data set, store or workspace;
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,12 @@ import numpy as np
 from harness.datasets.decode import AUDIO_SUFFIXES, checked, decode
 from harness.datasets.signal import FULL_SCALE, SAMPLE_RATE, Samples, quantised, resample
 from harness.datasets.track_checks import MIN_SECONDS
-from harness.errors import DataError, HarnessError
+from harness.errors import DataError, HarnessError, ModelError, first_line
 from harness.features.crops import crop, crop_starts
 from harness.features.embeddings.extractor import Extractor
 from harness.features.extract import extract
 from harness.features.input_spec import InputSpec
+from harness.inference.saved import load_network, read_json
 from harness.records.base import format_complaint
 from harness.scoring.metrics import vote
 
@@ -112,55 +112,50 @@ class Classifier:
         """Return the classifier of a bundle.
 
         Raises:
-            DataError: the folder holds no bundle, or one of another format.
+            ModelError: the folder holds no bundle, or one that is damaged or of another format.
         """
+        content, genres = read_json(bundle / ABOUT), read_json(bundle / LABELS)
+        _check_format(content, bundle / ABOUT)
+        if not isinstance(genres, list) or not all(isinstance(genre, str) for genre in genres):
+            raise ModelError(f"{bundle / LABELS}: is no list of names. Export the model again.")
+        extractor = None
         try:
-            content = json.loads((bundle / ABOUT).read_text(encoding="utf-8"))
-            _check_format(content, bundle / ABOUT)
-            genres = tuple(json.loads((bundle / LABELS).read_text(encoding="utf-8")))
             input_spec, about = InputSpec(**content["input_spec"]), content["about"]
-            extractor = None
             if input_spec.kind == "embedding":
                 file = bundle / NETWORK / content["network"]
                 extractor = Extractor(input_spec.name, file, input_spec.source, input_spec.rows, input_spec.length)
-        except OSError as error:
-            raise DataError(
-                f"{bundle}: holds no model ({error.strerror}: {Path(error.filename).name}). Name a folder that "
-                "`harness export` wrote."
-            ) from error
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(
+            raise ModelError(
                 f"{bundle / ABOUT}: not of a model that this version can read ({error}). Export it again."
             ) from error
-        return cls(bundle / MODEL, genres, input_spec, about, extractor)
+        if extractor is not None and not extractor.path.exists():
+            raise ModelError(f"{extractor.path}: is not there, and the model embeds with it. Export the model again.")
+        return cls(bundle / MODEL, tuple(genres), input_spec, about, extractor)
 
     def network(self) -> Any:
-        """Return the `keras.Model`; the first call loads it, and imports the framework."""
+        """Return the `keras.Model`; the first call loads it, and imports the framework.
+
+        Raises:
+            ModelError: it cannot be read, or does not answer with these genres.
+        """
         if self._network is None:
-            from harness.keras_backend import environment
-
-            for name, value in environment().items():
-                os.environ.setdefault(name, value)
-            import keras
-
-            # Registers the layers that a saved model may name.
-            import harness.models.layers  # noqa: F401
-
-            self._network = keras.models.load_model(self._path, compile=False)
+            self._network = load_network(self._path, len(self.genres))
         return self._network
 
     def file(self, path: Path) -> TrackPrediction:
         """Return what the model answers for an audio file.
 
         Raises:
-            DataError: the file is not audio that can be read, is silent, or is too short.
+            DataError: the file is not audio that can be read, is silent, or is too short; or anything else is wrong
+                with it.
+            ModelError: the network cannot be read.
         """
-        try:
-            return self._predict(*decode(path))
-        except DataError as error:
-            raise DataError(
-                f"{path}: {error}. Name an audio file ({', '.join(AUDIO_SUFFIXES)}) of at least {MIN_SECONDS} s."
-            ) from None
+        advice = f"Name an audio file ({', '.join(AUDIO_SUFFIXES)}) of at least {MIN_SECONDS} s."
+        with _of_its_own(path, advice):
+            samples, rate = decode(path)
+        self.network()
+        with _of_its_own(path, advice):
+            return self._predict(samples, rate)
 
     def samples(self, samples: Samples, rate: int) -> TrackPrediction:
         """Return what the model answers for a waveform.
@@ -170,14 +165,13 @@ class Classifier:
             rate: samples a second.
 
         Raises:
-            DataError: they are not finite, silent or too short.
+            DataError: they are not finite, silent or too short; or anything else is wrong with them.
+            ModelError: the network cannot be read.
         """
-        try:
+        self.network()
+        what = f"waveform of {len(samples)} samples at {rate} Hz"
+        with _of_its_own(what, f"Give at least {MIN_SECONDS} s of music."):
             return self._predict(checked(samples, rate), rate)
-        except DataError as error:
-            raise DataError(
-                f"waveform of {len(samples)} samples at {rate} Hz: {error}. Give at least {MIN_SECONDS} s of music."
-            ) from None
 
     def _predict(self, samples: Samples, rate: int) -> TrackPrediction:
         network, waveform = self.network(), resample(samples, rate)
@@ -207,11 +201,30 @@ class Classifier:
             raise DataError(f"the network {self._extractor.name} cannot embed it ({error})") from error
 
 
+@contextmanager
+def _of_its_own(what: object, advice: str) -> Iterator[None]:
+    """Let whatever goes wrong with one file be an error of that file, which leaves others their answers.
+
+    Raises:
+        DataError: it says what is wrong with what, and what to do.
+    """
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{what}: {error}. {advice}") from None
+    except MemoryError:
+        raise DataError(f"{what}: too long for the memory that is free. Cut it into parts, or free some.") from None
+    except Exception as error:
+        raise DataError(
+            f"{what}: cannot be classified ({type(error).__name__}: {first_line(error)}). {advice}"
+        ) from error
+
+
 def _check_format(content: Any, path: Path) -> None:
     found = content.get("format") if isinstance(content, dict) else None
     complaint = format_complaint(found)
     if complaint is not None:
-        raise DataError(f"{path}: {complaint}, or export the model again.")
+        raise ModelError(f"{path}: {complaint}, or export the model again.")
 
 
 def crop_spans(input_spec: InputSpec, length: int, seconds: float) -> tuple[tuple[float, float], ...]:

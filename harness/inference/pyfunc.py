@@ -44,7 +44,7 @@ class GenreModel(mlflow.pyfunc.PythonModel):
                 prediction = self.classifier.samples(np.asarray(samples, np.float32), int(rate))
             else:
                 raise DataError("a row without audio. Give `audio`, or both `samples` and `rate`.")
-        except DataError as error:
+        except (DataError, TypeError, ValueError) as error:  # lists that are no waveform
             raise MlflowException.invalid_parameter_value(str(error)) from None
         return {"genre": prediction.genre, **prediction.probabilities}
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from harness.errors import UsageError, WorkspaceError
+from harness.errors import ModelError, UsageError, WorkspaceError
 from harness.families import Family, select
 from harness.features.embeddings.extractor import Extractor, known_extractors
 from harness.inference.bundle import write_bundle
@@ -26,7 +27,7 @@ _IN_MLFLOW = Path("artifacts", "model")
 
 @contextmanager
 def open_model(workspace: Path, model: str | None, tracking_uri: str | None, cache: Path) -> Iterator[Path]:
-    """Hold the folder of a bundle.
+    """Hold the folder of a bundle; an error of the model that the block raises names it as the user knows it.
 
     Args:
         workspace: its best model is meant where `model` names none.
@@ -48,12 +49,15 @@ def open_model(workspace: Path, model: str | None, tracking_uri: str | None, cac
                 )
             family, extractors = available(ledger, best[0].study, cache)
             bundle_trial(ledger, *best, family, extractors, Path(folder))
-            yield Path(folder)
+            with _named(ledger.model_path(best[1].study, best[1].number), Path(folder)):
+                yield Path(folder)
     elif _ADDRESS.match(model):
         from harness.tracking.mlflow.logged_model import download_model
 
         with TemporaryDirectory() as folder:
-            yield _bundle_in(download_model(tracking_uri or Workspace(workspace).mlflow_url, model, Path(folder)))
+            bundle = _bundle_in(download_model(tracking_uri or Workspace(workspace).mlflow_url, model, Path(folder)))
+            with _named(f"--model {model}", bundle):
+                yield bundle
     elif Path(model).is_dir():
         yield _bundle_in(Path(model))
     else:
@@ -121,6 +125,15 @@ def available(ledger: Ledger, study: StudyRecord, cache: Path) -> tuple[Family, 
             f"carries it: --model models:/{study.dataset.name}-{study.family}@champion"
         ) from error
     return family.with_embeddings({name: each.input_spec for name, each in extractors.items()}), extractors
+
+
+@contextmanager
+def _named(name: object, copy: Path) -> Iterator[None]:
+    """Let an error of a model whose copy is read name the model itself."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{name}: {str(error).replace(f'{copy}{os.sep}', '')}") from error
 
 
 def _bundle_in(folder: Path) -> Path:

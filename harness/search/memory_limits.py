@@ -63,7 +63,8 @@ class Fitter:
         """Return the footprint of a configuration, estimated once.
 
         Raises:
-            HarnessError: the model cannot be built.
+            BuildError: the model cannot be built.
+            HarnessError: the machine failed.
         """
         key = short_hash(dict(config))
         if key not in self._footprints:

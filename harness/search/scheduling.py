@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from harness.errors import HarnessError
+from harness.errors import BuildError
 from harness.models import Config
 from harness.records.base import utc_now
 from harness.records.trial import NOT_MEASURED, Outcome, Reading
@@ -56,11 +56,15 @@ class Scheduler:
         return self._placement.may_place(self._placed())
 
     def admit(self, trial: OpenTrial, config: Config) -> Attempt | Rejected:
-        """Fit a trial that was sampled where there is most room."""
+        """Fit a trial that was sampled where there is most room.
+
+        Raises:
+            HarnessError: the machine failed; the trial has not ended.
+        """
         started, ended = utc_now(), self._trials.ended.values()
         try:
             footprint = self._fitter.footprint(config)
-        except HarnessError as error:
+        except BuildError as error:
             report = TrialReport(Outcome.CRASHED, f"the model could not be built: {error}")
             return Rejected(report, started, None, {})
         room = self._fitter.room(self._roomiest, ended)

@@ -8,10 +8,10 @@ from functools import partial
 
 import optuna
 
-from harness.events import EpochFinished, Notify, StudyFinished, StudyStarted, TrialFinished, TrialStarted
+from harness.events import EpochFinished, Note, Notify, StudyFinished, StudyStarted, TrialFinished, TrialStarted
 from harness.records.predictions import Predictions
 from harness.records.study import StudyResults
-from harness.records.trial import TrialRecord, best_trial
+from harness.records.trial import Outcome, TrialRecord, best_trial
 from harness.search.attempt import RunningAttempt
 from harness.search.config import StudyConfig
 from harness.search.optuna_study import OpenTrial, OptunaStudy
@@ -23,6 +23,9 @@ from harness.search.trial_table import TrialTable
 from harness.tracking.base import Tracker
 from harness.tracking.ledger import Ledger
 from harness.trials.backend import EpochReported, FoldReported, TrialBackend, TrialEnded
+
+CRASHES = 5
+"""So many trials that crash one after another show that no configuration is to blame: the study ends for now."""
 
 REFUSED_PER_TRIAL = 3
 """Refused trials cost no training; a study may have this many for each trial that it is to run."""
@@ -45,6 +48,7 @@ class StudyRunner:
         self.ledger, self.tracker, self.notify, self.trials = ledger, tracker, notify, trials
         self.record = config.record
         self.scheduler = Scheduler(config, backend, trials)
+        self.crashes = 0
 
     @classmethod
     def open(
@@ -108,6 +112,8 @@ class StudyRunner:
             self._started(running)
 
     def _may_start(self, seconds: float) -> bool:
+        if self.crashes >= CRASHES:
+            return False
         if self.trials.next_unfinished is not None:
             return True
         if self.config.time_limit_seconds is not None and seconds >= self.config.time_limit_seconds:
@@ -194,6 +200,13 @@ class StudyRunner:
         trial.tell(record)
         self.tracker.trial_ended(record)
         self.notify(TrialFinished(record))
+        self._count_crash(record)
+
+    def _count_crash(self, record: TrialRecord) -> None:
+        self.crashes = self.crashes + 1 if record.outcome is Outcome.CRASHED else 0
+        if self.crashes == CRASHES:
+            text = f"{self.record.family}: {CRASHES} trials crashed one after another, so no more of them are started"
+            self.notify(Note(f"{text}. See what they say; the same command goes on with the next.", warning=True))
 
     def _finish(self) -> StudyResults:
         self.ledger.write_importance(self.record.name, self.proposals.importance(self.trials.ended))

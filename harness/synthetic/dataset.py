@@ -18,7 +18,7 @@ import numpy as np
 from harness.datasets.dataset import ARTIST_TABLE, SYNTHETIC_NOTICE
 from harness.datasets.signal import SAMPLE_RATE
 from harness.errors import DataError, UsageError
-from harness.files import write_atomically
+from harness.files import write_atomically, writing
 from harness.hashing import seed_for, short_hash
 from harness.parallel import Progress, map_items
 from harness.synthetic.composer import compose
@@ -71,12 +71,13 @@ def make(
 
     Raises:
         UsageError: an argument is out of range.
-        DataError: `directory` holds something else, or cannot be written to, or a worker was killed.
+        DataError: `directory` holds something else, or a worker was killed.
+        WorkspaceError: it cannot be written to; what is finished is kept.
     """
     _check_arguments(artists=artists, tracks=tracks, seconds=seconds, workers=workers)
     notice = _notice(artists=artists, tracks=tracks, seconds=seconds, seed=seed)
     plan = _plan(directory, artists=artists, tracks=tracks, seconds=seconds, seed=seed)
-    try:
+    with writing(directory):
         _check_ownership(directory, notice)
         missing = [track for track in plan if not track.path.exists()]
         _make_tracks(missing, workers or min(4, os.cpu_count() or 1), len(plan), progress)
@@ -84,11 +85,6 @@ def make(
         table = directory / ARTIST_TABLE
         if missing or not table.exists():
             write_atomically(table, _artist_table(plan))
-    except OSError as error:
-        raise DataError(
-            f"{directory}: the demo set cannot be written there ({error.strerror or error}). "
-            "Make room there or choose another folder, then make it again: what is finished is kept."
-        ) from error
     return directory
 
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.errors import WorkspaceError
-from harness.files import move, remove, remove_unfinished, touch, write_atomically
+from harness.files import move, remove, remove_unfinished, touch, write_atomically, writing
 from harness.records.predictions import Predictions
 from harness.records.study import StudyRecord, StudyResults
 from harness.records.trial import TrialRecord
@@ -183,14 +183,10 @@ class Ledger:
             WorkspaceError: the stored record cannot be read, or the workspace cannot be written to.
         """
         folder, path = self._folder(study.name), self._study_path(study.name)
-        try:
+        with writing(folder):
             for part in (folder / "models", folder / "files", self._outbox):
                 part.mkdir(parents=True, exist_ok=True)
             remove_unfinished(folder, older_than_seconds=0)
-        except OSError as error:
-            raise WorkspaceError(
-                f"{folder}: cannot be written to ({error}). Free the folder, or name another with --workspace."
-            ) from error
         if not path.exists():
             self._mark(Entry(study.name, None))
             write_atomically(path, dump_record(study), durable=True)
@@ -219,7 +215,11 @@ class Ledger:
         write_atomically(self._settings_path(study), dump_record(settings), durable=True)
 
     def write_trial(self, trial: TrialRecord, predictions: Predictions | None) -> None:
-        """Store a trial that ended, durably, and mark it for delivery. After this returns, nothing can lose it."""
+        """Store a trial that ended, durably, and mark it for delivery. After this returns, nothing can lose it.
+
+        Raises:
+            WorkspaceError: it cannot be written; then it has not ended, and a later run goes on with it.
+        """
         if predictions is not None:
             path = self._predictions_path(trial.study, trial.number)
             write_atomically(path, dump_predictions(predictions), durable=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -14,7 +13,7 @@ from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
 from harness.errors import UsageError, WorkspaceError
-from harness.processes import kill_group
+from harness.processes import child_environment, kill_group
 from harness.workspace import Workspace
 
 FIRST_PORT = 5000
@@ -51,7 +50,7 @@ def serve(workspace: Path, host: str, port: int | None, say: Callable[[str], Non
         *("--uvicorn-opts", "--log-level warning"),
     ]
     environment = {
-        **os.environ,
+        **child_environment(),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # Nothing here uses them, and they take half of the start.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

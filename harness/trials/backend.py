@@ -19,8 +19,8 @@ lie where the driver keeps them. A back end keeps nothing else: results are the 
 more events. When the driver dies, its jobs end with it; a job that had not ended leaves nothing.
 
 **Failure.** What goes wrong with a job is an outcome of that job. What goes wrong with a device or a machine (a lost
-GPU, a hung driver, a dead fork server) raises `DeviceError` or another `HarnessError`, after the events of what ended
-before; the jobs that it cost have no end, and may be started again under their keys by a later run.
+GPU, a hung driver, a full disk, a dead fork server) raises `DeviceError` or another `HarnessError`, after the events of
+what ended before; the jobs that it cost have no end, and may be started again under their keys by a later run.
 
 **Threads.** All methods are called from one thread, but for `estimate_footprints`, which any may call at any time.
 
@@ -100,7 +100,8 @@ class TrialBackend(ABC):
         """Return the footprint of each configuration, estimated without touching a device.
 
         Raises:
-            HarnessError: a model cannot be built.
+            BuildError: a model cannot be built.
+            HarnessError: the machine failed.
         """
 
     @abstractmethod
@@ -117,6 +118,7 @@ class TrialBackend(ABC):
 
         Raises:
             DeviceError: a device is not there any more, or a job hangs in its driver.
+            WorkspaceError: a job can read or write its files no more.
         """
 
     @abstractmethod

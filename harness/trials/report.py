@@ -45,7 +45,14 @@ class NoGpu:
     cause: Cause
 
 
-Message = EpochRecord | Predictions | TrialReport | NoGpu
+@dataclass(frozen=True)
+class MachineFailure:
+    """The child cannot go on, for a reason that lies in the machine and not in its job, such as a full disk."""
+
+    message: str
+
+
+Message = EpochRecord | Predictions | TrialReport | NoGpu | MachineFailure
 """What a child sends: after an epoch its record, after a fold that is not the last its predictions, and one last word.
 
 It waits for a bool after each: go on (True) or stop, as pruned (False). After the last one it only waits so that its

@@ -6,11 +6,17 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from harness import keras_backend
-from harness.errors import DeviceError, UnusableGpuError
+from harness.caches import user_cache
+from harness.datasets.signal import SAMPLE_RATE
+from harness.errors import DeviceError, UnusableGpuError, first_line
+from harness.features.extract import extract
 from harness.records.trial import ReadingSource
 from harness.search.memory_limits import room_of
 from harness.settings import BudgetSettings, StoreSettings
@@ -28,6 +34,10 @@ OLDEST_CUDA = (12, 0)
 
 TOO_OLD, OLD, TOO_NEW = (6, 0), (7, 0), (10, 0)
 """Compute capabilities: TensorFlow 2.21 has code from the first on and below the last, cuDNN 9.11 from the second."""
+
+
+NEEDED = ("soundfile", "soxr", "audiomentations", "optuna", "mlflow", "matplotlib.pyplot")
+"""What a run imports beside the framework, and beside what it extracts features with."""
 
 
 class Status(StrEnum):
@@ -71,6 +81,7 @@ def diagnose(choice: str) -> Iterator[Finding]:
     backend, versions = keras_backend.check_backend(), keras_backend.versions()
     trains = f"Keras {versions.get('keras')} on {backend} {versions.get(keras_backend.BACKENDS[backend], '')}"
     server = ForkServer.start()
+    packages = _packages()  # while the server imports the framework
     server.check()
     if device.uuid is None:
         yield Finding("framework", Status.OK, f"{trains} computes on the CPU.")
@@ -82,6 +93,7 @@ def diagnose(choice: str) -> Iterator[Finding]:
         )
     else:
         yield from _on_gpu(device, trains, server, choice)
+    yield packages
     if variables:
         yield Finding(
             "variables",
@@ -90,6 +102,18 @@ def diagnose(choice: str) -> Iterator[Finding]:
         )
     yield Finding("storage", Status.OK, f"Optuna keeps its studies in {_relative(stores.optuna_url)}.")
     yield Finding("tracking", Status.OK, f"MLflow keeps its runs in {_relative(stores.mlflow_uri)}.")
+
+
+def _packages() -> Finding:
+    """Return whether what a run needs beside the framework can be imported here, and its caches be written."""
+    try:
+        for name in NEEDED:
+            import_module(name)
+        extract(np.zeros(SAMPLE_RATE, np.float32))
+    except Exception as error:
+        text = f"What a run imports does not work here: {type(error).__name__}: {first_line(error)}"
+        return Finding("packages", Status.PROBLEM, text, "No run gets past this; install the harness anew with pip.")
+    return Finding("packages", Status.OK, f"What a run imports works; caches lie in {user_cache()}.")
 
 
 def _device(device: Device) -> Finding:

@@ -27,7 +27,11 @@ def open_classifier(workspace: Path, model: str | None, tracking_uri: str | None
 
 
 def classify(classifier: Classifier, audio: Iterable[Path]) -> Iterator[tuple[Path, TrackPrediction | DataError]]:
-    """Yield the answer for each file, or why it has none: a file that cannot be read costs only itself."""
+    """Yield the answer for each file, or why it has none: a file that cannot be read costs only itself.
+
+    Raises:
+        ModelError: the model cannot be read.
+    """
     for path in audio:
         answer: TrackPrediction | DataError
         try:
@@ -43,10 +47,12 @@ def export_model(directory: Path, workspace: Path, model: str | None, tracking_u
 
     Raises:
         UsageError: the folder is not empty, or cannot be written.
-        HarnessError: there is no such model, or the workspace cannot be read.
+        HarnessError: there is no such model, it or the workspace cannot be read.
     """
     bundles.check_new(directory)
     with open_model(workspace, model, tracking_uri, cache()) as bundle:
-        text = introduction(Classifier.load(bundle).about)
+        classifier = Classifier.load(bundle)
+        with redirected(2):  # of notes that the framework prints
+            classifier.network()
         bundles.export(bundle, directory)
-    return text
+    return introduction(classifier.about)

@@ -36,7 +36,8 @@ def write_reports(workspace: Path, tracking_uri: str | None, outputs: ReportOutp
         tracking_uri: an MLflow server to read from instead of the workspace.
 
     Raises:
-        UsageError: there is nothing to report on, or an output cannot be written.
+        UsageError: there is nothing to report on, or an output is a folder.
+        WorkspaceError: an output cannot be written.
         TrackingError: MLflow cannot be reached.
     """
     studies = stored_studies(workspace, tracking_uri)

@@ -23,7 +23,7 @@ import requests
 
 from harness.datasets.decode import decode
 from harness.datasets.signal import FULL_SCALE, SAMPLE_RATE, quantised
-from harness.errors import DataError, HarnessError, TrackingError, UsageError
+from harness.errors import DataError, HarnessError, ModelError, TrackingError, UsageError
 from harness.events import Note
 from harness.features.crops import crop, crop_starts
 from harness.features.embeddings import yamnet
@@ -300,11 +300,11 @@ def test_a_workspace_that_is_not_there_is_named_and_not_made(tmp_path: Path) -> 
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no model \(No such file or directory: model\.json\)"):
+    with pytest.raises(ModelError, match=r"holds no whole model \(No such file or directory: model\.json\)"):
         Classifier.load(tmp_path)
     (tmp_path / "model.json").write_text('{"format": 1}')
     (tmp_path / "labels.json").write_text("[]")
-    with pytest.raises(DataError, match=r"model\.json: not of a model that this version can read \('input_spec'\)"):
+    with pytest.raises(ModelError, match=r"model\.json: not of a model that this version can read \('input_spec'\)"):
         Classifier.load(tmp_path)
 
 
@@ -314,7 +314,7 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
 def test_a_model_of_another_format_says_which(tmp_path: Path, content: str, written: str) -> None:
     (tmp_path / "model.json").write_text(content)
     (tmp_path / "labels.json").write_text("[]")
-    with pytest.raises(DataError, match=f"model.json: written in format {written}.* reads format 1. Use the version"):
+    with pytest.raises(ModelError, match=f"model.json: written in format {written}.* reads format 1. Use the version"):
         Classifier.load(tmp_path)
 
 

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import classification_report
 
-from harness.errors import UsageError
+from harness.errors import UsageError, WorkspaceError
 from harness.records.study import DatasetRecord, StudyResults
 from harness.records.trial import Reading, ReadingSource
 from harness.scoring.metrics import confusion
@@ -141,7 +141,7 @@ def test_every_picture_that_is_linked_exists_and_nothing_else_is_left(tmp_path: 
 
 def test_a_place_that_cannot_be_written_to_is_the_users_to_mend(tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UsageError, match="cannot write the report"):
+    with pytest.raises(WorkspaceError, match="cannot be written"):
         write_markdown(without_predictions(make_results()), tmp_path / "file" / "RESULTS.md")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UsageError
+from harness.errors import WorkspaceError
 from harness.records.base import RunLinks
 from harness.records.study import DatasetRecord, Published, StudyResults
 from harness.records.trial import Outcome
@@ -167,5 +167,5 @@ def test_what_comes_from_outside_is_text(tmp_path: Path):
 
 def test_a_place_that_cannot_be_written_to_is_the_users_to_mend(tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UsageError, match="cannot write the page"):
+    with pytest.raises(WorkspaceError, match="cannot be written"):
         write_page(without_predictions(make_results()), tmp_path / "file" / "page.html")

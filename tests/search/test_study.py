@@ -15,8 +15,8 @@ import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
 
-from harness.errors import HarnessError, ProtocolError
-from harness.events import Event, StudyFinished, StudyStarted, TrialFinished
+from harness.errors import BuildError, HarnessError, ProtocolError, WorkspaceError
+from harness.events import Event, Note, StudyFinished, StudyStarted, TrialFinished
 from harness.features.fold import Fold, LabelledTrack
 from harness.features.input_spec import MFCC_INPUT
 from harness.models import Config
@@ -303,7 +303,7 @@ def test_a_trial_that_ends_badly_is_kept_told_and_counted(
 def test_a_model_that_cannot_be_built_costs_one_trial(bench: Bench) -> None:
     def footprint(config: Config) -> Footprint:
         if config != FAMILY.baseline:
-            raise HarnessError("estimate_footprints failed in a child process: ValueError: negative dimension.")
+            raise BuildError("estimate_footprints failed in a child process: ValueError: negative dimension.")
         return Footprint(MIB, MIB, MIB, MIB, 1000)
 
     backend = fake(footprint=footprint)
@@ -312,6 +312,34 @@ def test_a_model_that_cannot_be_built_costs_one_trial(bench: Bench) -> None:
     assert "negative dimension" in results.trials[1].message
     assert [trial.state for trial in bench.told] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
     assert [spec.key.number for spec in backend.specs] == [0]
+
+
+def test_what_no_configuration_is_to_blame_for_ends_the_run_and_costs_no_trial(bench: Bench) -> None:
+    def no_server(config: Config) -> Footprint:
+        raise HarnessError("the fork server died.")
+
+    def full_disk(spec: TrialSpec, epochs: tuple[EpochRecord, ...]) -> TrialReport:
+        raise WorkspaceError("trial 0: cannot be written (No space left on device).")
+
+    for backend, message in ((fake(footprint=no_server), "server died"), (fake(end=full_disk), "No space left")):
+        with pytest.raises(HarnessError, match=message):
+            bench.run(backend, 2)
+        assert bench.ledger.trials(RECORD.name) == ()
+    results = bench.run(fake(), 2)
+    assert [trial.outcome for trial in results.trials] == [Outcome.COMPLETED] * 2
+    assert results.trials[0].params == FAMILY.baseline
+
+
+def test_crashes_one_after_another_end_the_study_for_now(bench: Bench) -> None:
+    def end(spec: TrialSpec, epochs: tuple[EpochRecord, ...]) -> TrialReport:
+        return TrialReport(Outcome.CRASHED) if 1 <= spec.key.number <= 6 else completed(spec, epochs)
+
+    assert len(bench.run(fake(end=end), 20).trials) == 6
+    (note,) = [event for event in bench.events if isinstance(event, Note)]
+    assert note.warning
+    assert "5 trials crashed one after another" in note.text
+    # The next run finds out anew.
+    assert len(bench.run(fake(end=end), 20).trials) == 20
 
 
 def test_a_hopeless_trial_is_pruned(bench: Bench) -> None:

@@ -11,7 +11,7 @@ import pretty_midi
 import pytest
 import soundfile
 
-from harness.errors import DataError, UsageError
+from harness.errors import DataError, UsageError, WorkspaceError
 from harness.synthetic import composer, dataset, recording
 from harness.synthetic.styles import load_styles
 
@@ -136,7 +136,7 @@ def test_a_failed_write_leaves_no_file(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(DataError, match="No space left on device"):
+    with pytest.raises(WorkspaceError, match="No space left on device"):
         dataset.make(tmp_path / "set", **TINY)
     assert contents(tmp_path) == {}
 

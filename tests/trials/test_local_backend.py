@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.errors import DeviceError, HarnessError, UnusableGpuError
+from harness.errors import BuildError, DeviceError, HarnessError, UnusableGpuError, WorkspaceError
 from harness.records.trial import EpochRecord, Outcome, Reading, ReadingSource, ValidationScores
 from harness.testing.backend_contract import BackendContract
 from harness.trials.backend import BackendEvent, EpochReported, TrialBackend, TrialEnded, run_to_end
@@ -215,6 +215,19 @@ def test_a_child_that_fails_names_the_error_and_its_log(backend: LocalBackend, j
 
 
 @pytest.mark.slow
+def test_a_child_that_its_machine_fails_ends_the_run_without_an_end_of_its_own(
+    backend: LocalBackend, job: Job, tmp_path: Path
+) -> None:
+    """Starts the server."""
+    (tmp_path / "models").write_text("in the way")  # of the trained model
+    with pytest.raises(WorkspaceError, match=r"^trial 3: .*models/.* cannot be written \(File exists\)"):
+        run(backend, job())
+    (tmp_path / "models").unlink()
+    backend.close()
+    assert run(backend, job())[1].report.outcome is Outcome.COMPLETED
+
+
+@pytest.mark.slow
 def test_what_a_child_started_goes_with_it(backend: LocalBackend, job: Job, tmp_path: Path) -> None:
     """Trains."""
     spec = job(pid=str(tmp_path / "pid"))
@@ -373,7 +386,7 @@ def test_a_footprint_is_estimated_for_the_whole_model(backend: LocalBackend) -> 
     small, wide = backend.estimate_footprints(FAMILY.name, FAMILY.input_spec, configs, 4)
     assert small.parameters < wide.parameters
     assert small.activations < wide.activations
-    with pytest.raises(HarnessError, match="estimate_footprints failed in a child process: KeyError"):
+    with pytest.raises(BuildError, match="estimate_footprints failed in a child process: KeyError"):
         backend.estimate_footprints(FAMILY.name, FAMILY.input_spec, [{}], 4)
 
 

@@ -64,6 +64,15 @@ def test_a_finding_reads_as_a_line_with_what_to_do_below() -> None:
     assert advice == f"{'-> Close it.':>34}"
 
 
+def test_what_a_run_imports_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "NEEDED", ("soundfile",))
+    assert doctor._packages().status is Status.OK
+    monkeypatch.setattr(doctor, "NEEDED", ("soundfile", "not_installed"))
+    found = doctor._packages()
+    assert found.status is Status.PROBLEM
+    assert "No module named 'not_installed'" in found.text
+
+
 @pytest.mark.slow
 @pytest.mark.apart
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ import numpy as np
 from harness.datasets.signal import Samples
 from harness.errors import UsageError
 from harness.features.extract import Features
+from harness.processes import child_environment
 
 if TYPE_CHECKING:
     import keras
@@ -46,7 +47,7 @@ def download(folder: Path) -> Path:
         UsageError: pip cannot download it, or it is another one than it should be.
     """
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
-    done = subprocess.run([*command, PACKAGE], capture_output=True, text=True)
+    done = subprocess.run([*command, PACKAGE], env=child_environment(), capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise UsageError(

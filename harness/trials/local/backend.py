@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from harness.errors import DeviceError
+from harness.errors import BuildError, HarnessError
 from harness.features.input_spec import InputSpec
 from harness.models import Config
 from harness.records.trial import Outcome
@@ -51,7 +51,7 @@ class LocalBackend(TrialBackend):
         self._probes: dict[DeviceSlot, Probe] = {}
         self._running: dict[JobKey, RunningJob] = {}
         self._leaving: list[LeavingJob] = []
-        self._broken: DeviceError | None = None
+        self._broken: HarnessError | None = None
 
     def with_files(self, files: JobFiles) -> LocalBackend:
         """Return a back end with the same server and slots that keeps the files of its jobs elsewhere."""
@@ -73,7 +73,9 @@ class LocalBackend(TrialBackend):
         self, family: str, input_spec: InputSpec, configs: Sequence[Config], genres: int
     ) -> list[Footprint]:
         plain = [dict(config) for config in configs]
-        answer: list[Footprint] = self.server.call(estimate_footprints, family, input_spec, plain, genres)
+        answer: list[Footprint] = self.server.call(
+            estimate_footprints, family, input_spec, plain, genres, failure=BuildError
+        )
         return answer
 
     def memory_in_use(self) -> dict[JobKey, int | None]:
@@ -153,14 +155,13 @@ class LocalBackend(TrialBackend):
     def _finish(self, running: RunningJob) -> None:
         """Let a job leave.
 
-        Where its GPU is not there any more, or its process hangs in the driver, no job starts after it; what it had
-        said of its end by then still counts.
+        Where its GPU is not there any more, its process hangs in the driver, or the machine fails it in another way, no
+        job starts after it; what it had said of its end by then still counts.
         """
         end, loss = running.finish()
         del self._running[running.key]
         if loss is not None:
-            where = f"{running.slot.device.name}, in trial {running.key.number}"
-            self._broken = DeviceError(f"{where}: {loss}; the same command goes on.")
+            self._broken = loss
             if running.report is None or running.report.outcome is not Outcome.COMPLETED:
                 return
         self._leaving.append(LeavingJob.of(running, end, shared=self._shares(running.slot)))

@@ -5,22 +5,24 @@ It is forked from a server that has imported the framework and touched no device
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from harness.errors import first_line
+from harness.errors import WorkspaceError, first_line
 from harness.keras_backend import NO_GPU
 from harness.processes import die_with_parent, redirect
 from harness.records.trial import Outcome
 from harness.trials import framework, symptoms
 from harness.trials.job import TrialSpec
-from harness.trials.report import Message, NoGpu, TrialReport
+from harness.trials.report import MachineFailure, Message, NoGpu, TrialReport
 from harness.vram.device import Device
 
 
@@ -66,17 +68,21 @@ def isolate(environment: dict[str, str], log: Path) -> None:
 
 def run_job(job: ChildJob, connection: Connection) -> None:
     """Train, and send a `Message` after each epoch, after each fold and at the end, each answered with a bool."""
-    isolate(job.device.environment(), job.log)
 
     def ask(message: Message) -> bool:
         connection.send(message)
         return bool(connection.recv())
 
-    ask(_train(job, ask))
+    try:
+        isolate(job.device.environment(), job.log)
+    except OSError as error:
+        ask(_machine_failure(error, job))
+    else:
+        ask(_train(job, ask))
     connection.close()
 
 
-def _train(job: ChildJob, ask: Callable[[Message], bool]) -> TrialReport | NoGpu:
+def _train(job: ChildJob, ask: Callable[[Message], bool]) -> TrialReport | NoGpu | MachineFailure:
     from harness.families import family
     from harness.features.store import FeatureStore
     from harness.trials.training.train import train
@@ -96,7 +102,10 @@ def _train(job: ChildJob, ask: Callable[[Message], bool]) -> TrialReport | NoGpu
     except MemoryError:
         return TrialReport(Outcome.HOST_OOM, "the machine's own memory ran out")
     except Exception as error:
-        traceback.print_exc()
+        with suppress(OSError):  # the log may lie on a full disk
+            traceback.print_exc()
+        if isinstance(error, OSError | WorkspaceError) and not isinstance(error, ConnectionError):
+            return _machine_failure(error, job)
         if not symptoms.is_out_of_memory(f"{type(error).__name__} {error}", job.on_gpu):
             return TrialReport(Outcome.CRASHED, f"{type(error).__name__}: {first_line(error)}; its log is {job.log}")
         if not job.on_gpu:
@@ -105,10 +114,32 @@ def _train(job: ChildJob, ask: Callable[[Message], bool]) -> TrialReport | NoGpu
         return TrialReport(Outcome.OOM, f"out of device memory: {first_line(error)}", allocator_peak_bytes=peak)
 
 
+def _machine_failure(error: OSError | WorkspaceError, job: ChildJob) -> TrialReport | MachineFailure:
+    """Return what an error tells that no configuration is to blame for, but the machine or the workspace."""
+    if isinstance(error, WorkspaceError):
+        return MachineFailure(str(error))
+    if error.errno == errno.ENOMEM:
+        return TrialReport(Outcome.HOST_OOM, f"the machine's own memory ran out: {first_line(error)}")
+    why = f"{type(error).__name__}: {first_line(error)}; its log is {job.log}"
+    return MachineFailure(f"{why}. Mend that, as by freeing some space; the same command goes on.")
+
+
+@dataclass(frozen=True)
+class CallFailure:
+    """A function that was called in a child raised an error.
+
+    Attributes:
+        of_machine: whether the machine is to blame, not what the function was called with.
+    """
+
+    message: str
+    of_machine: bool
+
+
 def run_call(
     function: Callable[..., Any], arguments: tuple[Any, ...], environment: dict[str, str], connection: Connection
 ) -> None:
-    """Send (True, the answer of `function(*arguments)`), or (False, what went wrong)."""
+    """Send (True, the answer of `function(*arguments)`), or (False, the `CallFailure`)."""
     isolate(environment, Path(os.devnull))
     try:
         if environment.get("CUDA_VISIBLE_DEVICES") == NO_GPU:
@@ -117,7 +148,8 @@ def run_call(
             framework.forget_fractions()
         connection.send((True, function(*arguments)))
     except Exception as error:
-        connection.send((False, f"{type(error).__name__}: {error}"))
+        of_machine = isinstance(error, OSError | MemoryError)
+        connection.send((False, CallFailure(f"{type(error).__name__}: {error}", of_machine)))
     connection.close()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.keras_backend import HIDDEN_GPU, LOGGED, environment
-from harness.processes import environment_set, kill_group, redirected, without_main
+from harness.processes import environment_set, kill_group, redirected, sheltered
 from harness.trials.local import child
 
 PRELOAD = ("harness.trials.training.train",)
@@ -71,7 +71,7 @@ class ForkServer:
         server._context.set_forkserver_preload(list(PRELOAD))
         os.environ.update(environment())
         # In this process the framework stays silent.
-        with environment_set(LOGGED), redirected(1, 2):
+        with sheltered(), environment_set(LOGGED), redirected(1, 2):
             forkserver.ensure_running()
         return server
 
@@ -84,9 +84,9 @@ class ForkServer:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=target, args=(*arguments, theirs), daemon=True)
         try:
-            with without_main():
+            with sheltered():
                 process.start()
-        except (EOFError, ConnectionError) as error:
+        except (EOFError, OSError) as error:
             raise HarnessError(
                 f"the fork server died ({error}), most likely while it imported the framework. See what this says: "
                 f"{sys.executable} -c 'import {PRELOAD[0]}'"
@@ -101,16 +101,19 @@ class ForkServer:
         *arguments: Any,
         environment: Mapping[str, str] = HIDDEN_GPU,
         seconds: float | None = None,
+        failure: type[HarnessError] = HarnessError,
     ) -> Any:
         """Return what `function(*arguments)` answers in a child of its own that sees no device, unless told otherwise.
 
         Args:
             environment: variables to set in the child.
             seconds: how long to wait for the answer; None for as long as the child lives.
+            failure: the class of the error where the function raised one that the machine is not to blame for.
 
         Raises:
             HarnessError: the function raised, the child died, or it did not answer in time.
         """
+        kind = HarnessError
         called = self.fork(child.run_call, function, arguments, dict(environment))
         try:
             if called.connection.poll(seconds):
@@ -123,8 +126,10 @@ class ForkServer:
         finally:
             called.connection.close()
             called.reap()
+        if isinstance(answer, child.CallFailure):
+            kind, answer = HarnessError if answer.of_machine else failure, answer.message
         if not good:
-            raise HarnessError(f"{function.__name__} failed in a child process: {answer}.")
+            raise kind(f"{function.__name__} failed in a child process: {answer}.")
         return answer
 
     def check(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from harness.errors import DeviceError, HarnessError, WorkspaceError
 from harness.records.predictions import Predictions
 from harness.records.trial import EpochRecord, Outcome, Reading
 from harness.trials import symptoms
@@ -14,7 +15,7 @@ from harness.trials.backend import BackendEvent, EpochReported, FoldReported, Tr
 from harness.trials.job import JobKey, TrialSpec
 from harness.trials.local.exit_status import KillReason, classify_exit
 from harness.trials.local.fork_server import Child
-from harness.trials.report import NoGpu, TrialReport
+from harness.trials.report import MachineFailure, NoGpu, TrialReport
 from harness.units import format_size
 from harness.vram.meter import Meter
 from harness.vram.probes import Probe, has_returned, is_lost
@@ -38,6 +39,7 @@ class RunningJob:
         baseline: device use before it started; None where others ran there, or nobody can tell.
         killed: why it was ended, if it was.
         report: its last message, if it sent one.
+        failure: why the machine, or the workspace, was of no use to it.
         lost: its pipe is broken.
     """
 
@@ -51,6 +53,7 @@ class RunningJob:
     killed: KillReason | None = None
     report: TrialReport | None = None
     no_gpu: NoGpu | None = None
+    failure: MachineFailure | None = None
     epochs: list[EpochRecord] = field(default_factory=list)
     lost: bool = False
 
@@ -97,6 +100,8 @@ class RunningJob:
                     return FoldReported(self.key, message)
                 if isinstance(message, NoGpu):
                     self.no_gpu = message
+                elif isinstance(message, MachineFailure):
+                    self.failure = message
                 else:
                     self.report = message
                 self.child.connection.send(True)
@@ -109,11 +114,11 @@ class RunningJob:
     def has_ended(self) -> bool:
         return self.lost or not self.child.process.is_alive()
 
-    def finish(self) -> tuple[TrialEnded, str | None]:
+    def finish(self) -> tuple[TrialEnded, HarnessError | None]:
         """Collect what is left: exit status, reading, and the rest of the process group.
 
         Returns:
-            The end, and how the job has shown that its GPU is of no use any more; None where it has not.
+            The end, and how the job has shown that its GPU or its machine is of no use any more; None where it has not.
         """
         process = self.child.process
         process.join(timeout=5)
@@ -133,9 +138,13 @@ class RunningJob:
         held, budget = format_size(reading.peak_bytes or 0), format_size(self.spec.limits.budget_bytes)
         self.kill(Outcome.OVER_BUDGET, f"held {held} of GPU memory, over the budget of {budget}; killed")
 
-    def _loss(self, report: TrialReport, is_gone: bool) -> str | None:
+    def _loss(self, report: TrialReport, is_gone: bool) -> HarnessError | None:
+        where = f"{self.slot.device.name}, in trial {self.key.number}"
         if not is_gone:
-            return f"process {self.child.pid} outlives SIGKILL, so it hangs in the driver. Restart the machine"
+            hangs = f"process {self.child.pid} outlives SIGKILL, so it hangs in the driver"
+            return DeviceError(f"{where}: {hangs}. Restart the machine; the same command goes on.")
+        if self.failure is not None:
+            return WorkspaceError(f"trial {self.key.number}: {self.failure.message}")
         why = None
         if self.no_gpu is not None:
             why = self.no_gpu.cause.what
@@ -146,9 +155,9 @@ class RunningJob:
                 why = "it fell off the bus, or needs a reset"
         if why is None:
             return None
-        return (
-            f"the framework cannot use the GPU any more, {why}. No trial trains on the CPU instead. See what "
-            "`nvidia-smi` and `harness doctor` say"
+        return DeviceError(
+            f"{where}: the framework cannot use the GPU any more, {why}. No trial trains on the CPU instead. See what "
+            "`nvidia-smi` and `harness doctor` say; the same command goes on."
         )
 
 
