@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -27,6 +29,22 @@ def resample(samples: Samples, rate: int) -> Samples:
 
     resampled: Samples = soxr.resample(samples, rate, SAMPLE_RATE, quality="HQ")
     return resampled
+
+
+def resampled_blocks(blocks: Iterable[Samples], rate: int) -> Iterator[Samples]:
+    """Yield samples, float32, shape (n,), at 22,050 Hz instead of `rate`, a block at a time.
+
+    Together they are what `resample` gives for all of them at once, to the bit.
+    """
+    if rate == SAMPLE_RATE:
+        yield from blocks
+        return
+    import soxr
+
+    stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+    for block in blocks:
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.empty(0, np.float32), last=True)
 
 
 def quantised(samples: Samples) -> Waveform:

@@ -9,12 +9,24 @@ from contextlib import contextmanager
 import numpy as np
 
 from harness.datasets.signal import SAMPLE_RATE, Samples
+from harness.datasets.track_audio import Audio, pieces
 
 AUGMENTED_COPIES = 3
 """How many augmented copies of a training track the store keeps, each as large as the track itself."""
 
 VERSION = 1
 """Rises whenever `augmented_copy` would give other samples for the same seed; stored copies are then made again."""
+
+
+def augmented_pieces(audio: Audio, seed: int) -> Iterator[Samples]:
+    """Yield a changed copy of audio in pieces, each with the same changes; what is no longer than a song is one piece.
+
+    Args:
+        audio: mono at 22,050 Hz.
+        seed: in [0, 2**32).
+    """
+    for start, stop in pieces(len(audio)):
+        yield augmented_copy(audio[start:stop], seed)
 
 
 def augmented_copy(waveform: Samples, seed: int) -> Samples:

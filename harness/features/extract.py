@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
 from harness.datasets.signal import SAMPLE_RATE, Samples
+from harness.datasets.track_audio import Audio
 
 Features = npt.NDArray[np.float32]
 """Rows of numbers, a column a frame: shape (rows, frames)."""
@@ -25,6 +28,10 @@ CONTRAST = slice(CHROMA.stop, CHROMA.stop + N_CONTRAST)
 
 FEATURE_VERSION = 1
 """Rises whenever `extract` would give other numbers for the same samples; stored features are then made again."""
+
+
+_BLOCK = 2 * 60 * SAMPLE_RATE // HOP_LENGTH
+"""Frames that are extracted at once: of two minutes."""
 
 
 def n_frames(samples: int) -> int:
@@ -52,10 +59,32 @@ def extract(waveform: Samples) -> Features:
     Returns:
         float32, shape (187, 1 + n // 512), finite, for digital silence too.
     """
+    return np.concatenate(list(extract_blocks(waveform)), axis=1)
+
+
+def extract_blocks(audio: Audio, first: int = 0, end: int | None = None) -> Iterator[Features]:
+    """Yield the frames from `first` up to `end`, or to the last, of what `extract` gives, two minutes at a time.
+
+    Args:
+        audio: mono at 22,050 Hz, finite; of a long track, only those of two minutes are read at once.
+        first: frame.
+        end: behind the last frame.
+
+    Yields:
+        float32, shape (187, frames).
+    """
+    end = n_frames(len(audio)) if end is None else min(end, n_frames(len(audio)))
+    for start in range(first, end, _BLOCK):
+        yield _frames(audio, start, min(start + _BLOCK, end))
+
+
+def _frames(audio: Audio, first: int, end: int) -> Features:
     # librosa takes seconds to import.
     import librosa
 
-    magnitude = np.abs(librosa.stft(waveform, n_fft=N_FFT, hop_length=HOP_LENGTH))
+    low, high = first * HOP_LENGTH - N_FFT // 2, (end - 1) * HOP_LENGTH + N_FFT // 2
+    samples = np.pad(audio[max(0, low) : high], (max(0, -low), max(0, high - len(audio))))
+    magnitude = np.abs(librosa.stft(samples, n_fft=N_FFT, hop_length=HOP_LENGTH, center=False))
     power = magnitude**2
     mel = librosa.power_to_db(
         librosa.feature.melspectrogram(S=power, sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS), ref=1.0, top_db=None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.datasets.dataset import Track
-from harness.datasets.decode import CRASH_ADVICE, content_address, decode
-from harness.datasets.signal import FULL_SCALE, SAMPLE_RATE, Waveform, quantised, resample
+from harness.datasets.decode import CRASH_ADVICE
+from harness.datasets.signal import FULL_SCALE, SAMPLE_RATE, Waveform, quantised
+from harness.datasets.track_audio import Audio, TrackAudio, pieces, read_audio
 from harness.errors import DataError, WorkspaceError
 from harness.features import augment, extract
 from harness.features.extract import Features
@@ -108,6 +110,13 @@ class FeatureStore:
         """
         _write(self._waveform_path(digest, copy), waveform)
         _write(self._features_path(digest, copy), rows)
+
+    def put_audio(self, digest: str, audio: Audio, copy: int = 0) -> None:
+        """Store what is made of audio: both arrays of a track or of one of its augmented copies. See `put`."""
+        waveform = (quantised(audio[start:stop]) for start, stop in pieces(len(audio)))
+        _write_blocks(self._waveform_path(digest, copy), (len(audio),), np.dtype(np.int16), waveform)
+        shape = (extract.N_ROWS, extract.n_frames(len(audio)))
+        _write_blocks(self._features_path(digest, copy), shape, np.dtype(np.float32), extract.extract_blocks(audio))
 
     def features(self, digest: str, copy: int = 0) -> Features:
         """Return a track's features or an augmented copy's, memory-mapped float32, shape (187, frames).
@@ -208,16 +217,26 @@ def _address(settings: Mapping[str, object], digest: str, copy: int) -> tuple[st
 def _make(store: FeatureStore, work: _Work) -> None:
     """Write both arrays of a track and of its augmented copies, as far as they are wanted. Runs in a worker."""
     track, numbers = work
-    try:
-        samples, rate = decode(track.path)
-    except DataError as error:
-        raise DataError(f"{track.path}: {error}, since it was scanned. Put it back, and run again.") from None
-    if content_address(samples, rate) != track.digest:
-        raise DataError(f"{track.path}: its audio changed since it was scanned. Run again to scan it anew.")
-    samples = resample(samples, rate)
-    for number in numbers:
-        copy = augment.augmented_copy(samples, _seed(track.digest, number)) if number else samples
-        store.put(track.digest, extract.extract(copy), quantised(copy), number)
+    with ExitStack() as stack:
+        stack.enter_context(writing(store.root))
+        try:
+            audio, digest = stack.enter_context(read_audio(track.path, store.root))
+        except DataError as error:
+            raise DataError(f"{track.path}: {error}, since it was scanned. Put it back, and run again.") from None
+        if digest != track.digest:
+            raise DataError(f"{track.path}: its audio changed since it was scanned. Run again to scan it anew.")
+        for number in numbers:
+            _make_one(store, track.digest, audio, number)
+
+
+def _make_one(store: FeatureStore, digest: str, audio: TrackAudio, number: int) -> None:
+    if number == 0:
+        store.put_audio(digest, audio)
+        return
+    with TrackAudio(store.root) as copy:
+        for piece in augment.augmented_pieces(audio, _seed(digest, number)):
+            copy.append(piece)
+        store.put_audio(digest, copy, number)
 
 
 def _seed(digest: str, copy: int) -> int:
@@ -228,6 +247,20 @@ def _seed(digest: str, copy: int) -> int:
 def _write(path: Path, array: npt.NDArray[Any]) -> None:
     with replacing(path) as unfinished:
         np.save(unfinished, array)
+
+
+def _write_blocks(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], blocks: Iterable[npt.NDArray[Any]]) -> None:
+    """Write an array that comes in blocks along its last axis."""
+    # Not through a memory map: where a disk is full, that ends the process instead of raising.
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        start, at = file.tell(), 0
+        for block in blocks:
+            for row, values in enumerate(np.atleast_2d(block)):
+                file.seek(start + (row * shape[-1] + at) * dtype.itemsize)
+                file.write(np.ascontiguousarray(values, dtype).tobytes())
+            at += block.shape[-1]
 
 
 def _mapped(path: Path, is_right: Callable[[npt.NDArray[Any]], bool]) -> npt.NDArray[Any]:

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from harness.datasets.decode import AUDIO_SUFFIXES, checked, decode
-from harness.datasets.signal import FULL_SCALE, SAMPLE_RATE, Samples, quantised, resample
+from harness.datasets.decode import AUDIO_SUFFIXES, checked
+from harness.datasets.signal import SAMPLE_RATE, Samples, quantised, resample
+from harness.datasets.track_audio import Audio, read_audio
 from harness.datasets.track_checks import MIN_SECONDS
 from harness.errors import DataError, HarnessError, ModelError, first_line
 from harness.features.crops import crop, crop_starts
 from harness.features.embeddings.extractor import Extractor
-from harness.features.extract import extract
+from harness.features.extract import extract_blocks, n_frames
 from harness.features.input_spec import InputSpec
 from harness.inference.saved import load_network, read_json
 from harness.records.base import format_complaint
@@ -151,11 +152,8 @@ class Classifier:
             ModelError: the network cannot be read.
         """
         advice = f"Name an audio file ({', '.join(AUDIO_SUFFIXES)}) of at least {MIN_SECONDS} s."
-        with _of_its_own(path, advice):
-            samples, rate = decode(path)
-        self.network()
-        with _of_its_own(path, advice):
-            return self._predict(samples, rate)
+        with _of_its_own(path, advice), read_audio(path) as (audio, _):
+            return self._predict(audio)
 
     def samples(self, samples: Samples, rate: int) -> TrackPrediction:
         """Return what the model answers for a waveform.
@@ -168,35 +166,42 @@ class Classifier:
             DataError: they are not finite, silent or too short; or anything else is wrong with them.
             ModelError: the network cannot be read.
         """
-        self.network()
         what = f"waveform of {len(samples)} samples at {rate} Hz"
         with _of_its_own(what, f"Give at least {MIN_SECONDS} s of music."):
-            return self._predict(checked(samples, rate), rate)
+            return self._predict(resample(checked(samples, rate), rate))
 
-    def _predict(self, samples: Samples, rate: int) -> TrackPrediction:
-        network, waveform = self.network(), resample(samples, rate)
-        track = self._input(waveform)
-        starts = crop_starts(track.shape[-1], self.input_spec.length).tolist()
-        inputs = np.stack([crop(track, self.input_spec, start) for start in starts])
+    def _predict(self, audio: Audio) -> TrackPrediction:
+        network, spec = self.network(), self.input_spec
+        embedded = self._embedded(audio) if spec.kind == "embedding" else None
+        length = embedded.shape[1] if embedded is not None else self._length(audio)
+        starts = crop_starts(length, spec.length).tolist()
         answers = []
-        for first in range(0, len(inputs), BATCH):
-            batch = inputs[first : first + BATCH]
+        for first in range(0, len(starts), BATCH):
+            at = starts[first : first + BATCH]
+            # Of a long track, only what these crops show is made.
+            part = self._part(audio, at[0], at[-1] + spec.length) if embedded is None else embedded[:, at[0] :]
+            batch = np.stack([crop(part, spec, start - at[0]) for start in at])
             filled = np.concatenate([batch, np.zeros((BATCH - len(batch), *batch.shape[1:]), np.float32)])
             answers.append(np.asarray(network.predict_on_batch(filled))[: len(batch)])
-        seconds = len(waveform) / SAMPLE_RATE
-        return TrackPrediction(
-            self.genres, crop_spans(self.input_spec, track.shape[-1], seconds), np.concatenate(answers)
-        )
+        seconds = len(audio) / SAMPLE_RATE
+        return TrackPrediction(self.genres, crop_spans(spec, length, seconds), np.concatenate(answers))
 
-    def _input(self, waveform: Samples) -> np.ndarray:
-        """Return what training would have found in its store: (rows, frames), or int16 (samples,)."""
-        if self.input_spec.kind == "features":
-            return extract(waveform)[self.input_spec.start : self.input_spec.stop]
-        stored = quantised(waveform)
-        if self._extractor is None:
-            return stored
+    def _length(self, audio: Audio) -> int:
+        """Return the frames or samples of a track as the network sees it."""
+        return n_frames(len(audio)) if self.input_spec.kind == "features" else len(audio)
+
+    def _part(self, audio: Audio, start: int, stop: int) -> np.ndarray:
+        """Return what training would have found in its store, in a part: (rows, frames), or int16 (samples,)."""
+        if self.input_spec.kind == "waveform":
+            return quantised(audio[start:stop])
+        rows = slice(self.input_spec.start, self.input_spec.stop)
+        return np.concatenate([block[rows] for block in extract_blocks(audio, start, stop)], axis=1)
+
+    def _embedded(self, audio: Audio) -> np.ndarray:
+        """Return the embedding of a track, (numbers, frames)."""
+        assert self._extractor is not None
         try:
-            return self._extractor.embed(np.divide(stored, FULL_SCALE, dtype=np.float32))
+            return self._extractor.embed(audio)
         except HarnessError as error:
             raise DataError(f"the network {self._extractor.name} cannot embed it ({error})") from error
 
@@ -207,9 +212,12 @@ def _of_its_own(what: object, advice: str) -> Iterator[None]:
 
     Raises:
         DataError: it says what is wrong with what, and what to do.
+        ModelError: the model is to blame, for all files.
     """
     try:
         yield
+    except ModelError:
+        raise
     except DataError as error:
         raise DataError(f"{what}: {error}. {advice}") from None
     except MemoryError:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from harness.datasets.signal import SAMPLE_RATE
-from harness.features.extract import CHROMA, CONTRAST, HOP_LENGTH, MEL, MFCC, N_ROWS, extract
+from harness.features.extract import CHROMA, CONTRAST, HOP_LENGTH, MEL, MFCC, N_ROWS, extract, extract_blocks
 from harness.features.input_spec import FUSION_INPUT, MFCC_INPUT, WAVEFORM_INPUT
 
 
@@ -58,3 +58,14 @@ def test_views() -> None:
     assert (MFCC_INPUT.start, MFCC_INPUT.stop) == (MFCC.start, MFCC.stop) == (128, 168)
     assert MFCC_INPUT.describe() == "mfcc: 40 rows x 130 frames (3.0 s)"
     assert WAVEFORM_INPUT.describe() == "waveform: 110,250 samples (5.0 s)"
+
+
+def test_blocks_together_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = music(6.0)
+    whole = extract(samples)
+    monkeypatch.setattr("harness.features.extract._BLOCK", 50)
+    blocks = list(extract_blocks(samples))
+    assert [block.shape[1] for block in blocks] == [50] * 5 + [9]
+    np.testing.assert_allclose(np.concatenate(blocks, axis=1), whole, atol=1e-4)
+    part = np.concatenate(list(extract_blocks(samples, 33, 10**6)), axis=1)
+    np.testing.assert_allclose(part, whole[:, 33:], atol=1e-4)

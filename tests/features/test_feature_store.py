@@ -58,6 +58,29 @@ def test_it_holds_what_extraction_gives(data: Dataset, store: FeatureStore) -> N
         np.testing.assert_allclose(waveform / 32768, samples, atol=0.51 / 32768)
 
 
+def test_a_long_track_is_made_piece_by_piece(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for genre in ("blues", "rock"):
+        write_audio(tmp_path / f"set/{genre}/{genre}.wav", noise(genre, 3.2, SAMPLE_RATE), SAMPLE_RATE)
+    track = scan(tmp_path / "set").tracks[0]
+    store.prepare([track], augmented=[track], copies=1)
+    features, waveform = store.features(track.digest), store.waveform(track.digest)
+    copy = store.waveform(track.digest, 1)
+    monkeypatch.setattr("harness.datasets.track_audio.PIECE", 30_000)
+    monkeypatch.setattr("harness.datasets.track_audio._IN_MEMORY_SECONDS", 1)
+    monkeypatch.setattr("harness.features.extract._BLOCK", 40)
+    again = FeatureStore(tmp_path / "again")
+    again.prepare([track], augmented=[track], copies=1)
+    np.testing.assert_array_equal(again.waveform(track.digest), waveform)
+    np.testing.assert_allclose(again.features(track.digest), features, atol=1e-4)
+    pieces = again.waveform(track.digest, 1)
+    assert len(pieces) == len(copy) > 2 * 30_000
+    loudness = [np.abs(piece.astype(float)).mean() for piece in np.array_split(pieces, 3)]
+    assert max(loudness) < 1.1 * min(loudness)  # one change for all pieces
+    assert not list(again.root.rglob("tmp*"))
+
+
 def test_beyond_full_scale_is_clipped_not_wrapped(tmp_path: Path, store: FeatureStore) -> None:
     write_audio(tmp_path / "loud/x.wav", 5 * noise(1, rate=SAMPLE_RATE) / 0.1, SAMPLE_RATE, subtype="FLOAT")
     write_audio(tmp_path / "soft/y.wav")

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import requests
 
-from harness.datasets.decode import decode
+from harness.datasets.decode import open_blocks
 from harness.datasets.signal import FULL_SCALE, SAMPLE_RATE, quantised
 from harness.errors import DataError, HarnessError, ModelError, TrackingError, UsageError
 from harness.events import Note
@@ -247,9 +247,9 @@ def test_a_classifier_leaves_standard_error_to_its_program(tmp_path: Path, monke
 
     def watched(path: Path) -> Any:
         seen.append(error_output())
-        return decode(path)
+        return open_blocks(path)
 
-    monkeypatch.setattr("harness.inference.pipeline.decode", watched)
+    monkeypatch.setattr("harness.datasets.track_audio.open_blocks", watched)
     (tmp_path / "text.mp3").write_text("la la la")
     with pytest.raises(DataError, match="not audio"):
         Classifier.load(bare_bundle(tmp_path / "bundle")).file(tmp_path / "text.mp3")

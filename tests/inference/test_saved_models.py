@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -145,14 +146,16 @@ def test_a_network_must_answer_with_the_genres_that_are_named(keras: ModuleType,
 def test_whatever_is_wrong_with_a_file_others_are_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception | None, reason: str
 ) -> None:
-    def decode(path: Path) -> tuple[Samples, int]:
+    @contextmanager
+    def read_audio(path: Path) -> Iterator[tuple[Samples, str]]:
         if path.stem != "b":
-            return noise(path.stem, 4.0), 22050
-        if error is None:
-            return np.full(100_000, np.inf, np.float32), 22050
-        raise error
+            yield noise(path.stem, 4.0), "digest"
+        elif error is None:
+            yield np.full(100_000, np.inf, np.float32), "digest"
+        else:
+            raise error
 
-    monkeypatch.setattr(pipeline, "decode", decode)
+    monkeypatch.setattr(pipeline, "read_audio", read_audio)
     classifier: Any = Classifier.load(write_bundle(tmp_path / "bundle"))
     classifier._network = Indifferent()
     (_, first), (_, failed), (_, last) = classify(classifier, [Path("a.wav"), Path("b.wav"), Path("c.wav")])

@@ -21,7 +21,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from harness.datasets.signal import SAMPLE_RATE, Samples, as_samples
+from harness.datasets.signal import SAMPLE_RATE, Samples, Waveform, as_samples, quantised
+from harness.datasets.track_audio import Audio, pieces
 from harness.errors import UsageError, WorkspaceError
 from harness.features.embeddings import musicnn, saved_model, yamnet
 from harness.features.extract import Features
@@ -69,14 +70,14 @@ class Extractor:
         """What a model sees of a track through this network."""
         return InputSpec(self.name, "embedding", 0, self.size, self.frames, self.fingerprint)
 
-    def embed(self, waveform: Samples) -> Features:
-        """Return the embedding of a waveform.
+    def embed(self, waveform: Audio | Waveform) -> Features:
+        """Return the embedding of a waveform as it is stored, in 16 bits; of a long one, piece by piece.
 
         The first call in a process loads the network, and its framework with it. What is shorter than a second is
         repeated from its beginning, and so is, by some networks, what is shorter than all that they take at once.
 
         Args:
-            waveform: float32, shape (n,), mono at 22,050 Hz, in [-1, 1], finite.
+            waveform: shape (n,), mono at 22,050 Hz: float32 in [-1, 1], finite, or int16 as it is stored.
 
         Returns:
             float32, shape (D, frames), finite, with at least one frame.
@@ -84,7 +85,8 @@ class Extractor:
         Raises:
             UsageError: the network gave something else.
         """
-        return _embed(self.path, waveform)
+        whole = [_embed(self.path, _stored(waveform[start:stop])) for start, stop in pieces(len(waveform))]
+        return np.concatenate(whole, axis=1)
 
 
 def extractors(named: Sequence[str], folder: Path) -> dict[str, Extractor]:
@@ -208,7 +210,12 @@ def _shape(path: Path) -> tuple[int, ...]:
 
 def _make(store: FeatureStore, extractor: Extractor, digest: str) -> None:
     """Write the embedding of a track."""
-    store.put_embedding(extractor.fingerprint, digest, extractor.embed(as_samples(store.waveform(digest))))
+    store.put_embedding(extractor.fingerprint, digest, extractor.embed(store.waveform(digest)))
+
+
+def _stored(samples: np.ndarray) -> Samples:
+    """Return samples as a store gives them back."""
+    return as_samples(samples if samples.dtype == np.int16 else quantised(samples))
 
 
 def _embed(path: Path, waveform: Samples) -> Features:
