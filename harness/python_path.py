@@ -12,7 +12,8 @@ import sys
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 """The folder that holds this package, whether it is installed or not."""
 
-_LIBRARY = os.path.dirname(os.path.abspath(os.__file__))
+LIBRARY = os.path.dirname(os.path.abspath(os.__file__))
+"""The folder of Python's own library."""
 
 
 def safe_path() -> list[str]:
@@ -43,7 +44,7 @@ def leave_current_folder() -> None:
 
 
 def _before_library() -> list[str]:
-    return sys.path[: sys.path.index(_LIBRARY)] if _LIBRARY in sys.path else []
+    return sys.path[: sys.path.index(LIBRARY)] if LIBRARY in sys.path else []
 
 
 def _asked_for() -> list[str]:

@@ -80,10 +80,14 @@ def test_programs_in_python_execute_none_either(run: Run, monkeypatch: pytest.Mo
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_every_program_in_python_is_started_so() -> None:
-    starts = [path for path in (ROOT / "harness").rglob("*.py") if 'sys.executable, "-m"' in path.read_text()]
+@pytest.mark.parametrize(
+    ("start", "shelter"), [('sys.executable, "-m"', "child_environment()"), ("get_context(", "sheltered()")]
+)
+def test_every_process_in_python_is_started_so(start: str, shelter: str) -> None:
+    sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "harness").rglob("*.py")}
+    starts = [path for path, source in sources.items() if start in source]
     assert len(starts) >= 2
-    assert [path for path in starts if "child_environment()" not in path.read_text()] == []
+    assert [path for path in starts if shelter not in sources[path]] == []
 
 
 def test_what_a_user_asks_for_stays_first_and_this_package_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

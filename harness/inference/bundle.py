@@ -24,6 +24,7 @@ import harness
 from harness.errors import UsageError
 from harness.features.embeddings.extractor import Extractor
 from harness.features.input_spec import InputSpec
+from harness.files import writing
 from harness.inference.pipeline import ABOUT, LABELS, MODEL, NETWORK
 from harness.records.base import FORMAT
 
@@ -74,19 +75,23 @@ def write_bundle(
         about: what the model is, as JSON can hold it; see `harness.inference.card.facts`.
         card: the model card, as markdown.
         extractor: the frozen network that embeds a track, where its input is an embedding.
+
+    Raises:
+        WorkspaceError: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(model, folder / MODEL)
     content: dict[str, Any] = {"format": FORMAT, "input_spec": asdict(input_spec), "about": dict(about)}
-    if extractor is not None:
-        # Its suffix says what it is; the names of its parents may be anything.
-        content["network"] = extractor.path.name
-        copy = shutil.copytree if extractor.path.is_dir() else shutil.copyfile
-        (folder / NETWORK).mkdir(exist_ok=True)
-        copy(extractor.path, folder / NETWORK / extractor.path.name)
-    (folder / LABELS).write_text(_json(list(genres)), encoding="utf-8")
-    (folder / ABOUT).write_text(_json(content), encoding="utf-8")
-    (folder / CARD).write_text(card, encoding="utf-8")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(model, folder / MODEL)
+        if extractor is not None:
+            # Its suffix says what it is; the names of its parents may be anything.
+            content["network"] = extractor.path.name
+            copy = shutil.copytree if extractor.path.is_dir() else shutil.copyfile
+            (folder / NETWORK).mkdir(exist_ok=True)
+            copy(extractor.path, folder / NETWORK / extractor.path.name)
+        (folder / LABELS).write_text(_json(list(genres)), encoding="utf-8")
+        (folder / ABOUT).write_text(_json(content), encoding="utf-8")
+        (folder / CARD).write_text(card, encoding="utf-8")
 
 
 def export(bundle: Path, folder: Path) -> None:

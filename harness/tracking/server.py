@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from harness.errors import UsageError, WorkspaceError
 from harness.processes import child_environment, kill_group
+from harness.python_path import LIBRARY
 from harness.workspace import Workspace
 
 FIRST_PORT = 5000
@@ -46,8 +48,9 @@ def serve(workspace: Path, host: str, port: int | None, say: Callable[[str], Non
         *(sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
         *("--backend-store-uri", layout.mlflow_url),
         *("--default-artifact-root", layout.artifacts.as_uri()),
-        # A line for each request would push the addresses off the screen.
-        *("--uvicorn-opts", "--log-level warning"),
+        # A line for each request would push the addresses off the screen. And uvicorn puts a folder before all others
+        # that Python looks for modules in, the current one unless told otherwise.
+        *("--uvicorn-opts", f"--log-level warning --app-dir {shlex.quote(LIBRARY)}"),
     ]
     environment = {
         **child_environment(),

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 from harness.datasets.signal import Samples
-from harness.errors import DataError, ModelError
+from harness.errors import DataError, ModelError, WorkspaceError
 from harness.features.input_spec import MFCC_INPUT
+from harness.inference import bundle as bundles
 from harness.inference import pipeline, resolve
-from harness.inference.bundle import export
 from harness.inference.pipeline import Classifier
 from harness.inference.saved import check_network, load_network
 from harness.tracking.ledger import Ledger
@@ -82,7 +82,7 @@ def test_a_network_that_cannot_be_read_is_named_with_the_cause(
     song = write_audio(tmp_path / "song.wav", noise("song", 4.0))
     with pytest.raises(ModelError, match=f"{bundle}.*{cause}"):
         list(classify(Classifier.load(bundle), [song]))
-    export(bundle, tmp_path / "model")
+    bundles.export(bundle, tmp_path / "model")
     order = [sys.executable, str(tmp_path / "model" / "classify.py"), str(song)]
     done = subprocess.run(order, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
@@ -172,3 +172,12 @@ def test_a_name_that_is_no_text_costs_only_itself(tmp_path: Path) -> None:
     answers = dict(classify(classifier, [odd, tmp_path / "song.wav"]))
     assert len(answers) == 2
     assert not isinstance(answers[tmp_path / "song.wav"], DataError)
+
+
+def test_a_model_that_finds_no_room_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("harness.inference.bundle.shutil.copyfile", full)
+    with pytest.raises(WorkspaceError, match=rf"^{tmp_path}/made: cannot be written \(No space left on device\)"):
+        bundles.write_bundle(tmp_path / "made", tmp_path / "model.keras", MFCC_INPUT, ("a", "b"), {}, "card")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.processes import environment_set
+from harness.processes import environment_set, sheltered
 
 SOURCE = Path(__file__).with_name("nvml_stub.c")
 STATE = "NVML_STUB_STATE"
@@ -77,7 +77,7 @@ class Driver:
     def start(cls, folder: Path) -> Driver:
         """Start a process that sees the driver in `folder`; a broken one where the folder holds an empty library."""
         driver = cls(ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")))
-        with environment_set(environment(folder)):
+        with sheltered(), environment_set(environment(folder)):
             driver.run(os.getpid)
         return driver
 
