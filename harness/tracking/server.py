@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
 from harness.errors import UsageError, WorkspaceError
+from harness.interruption import Interrupted, exit_status
 from harness.processes import kill_group
 from harness.workspace import Workspace
 
@@ -58,12 +58,11 @@ def serve(workspace: Path, host: str, port: int | None, say: Callable[[str], Non
     }
     # A group of its own: the server starts workers, and all must go with this process.
     process = subprocess.Popen(command, env=environment, stdout=sys.stderr, start_new_session=True)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         _tell(f"http://{f'[{host}]' if ':' in host else host}:{port}", workspace, process, say)
         return process.wait()
-    except KeyboardInterrupt:
-        return 0
+    except KeyboardInterrupt as interrupt:
+        return exit_status(interrupt) if isinstance(interrupt, Interrupted) else 0
     finally:
         kill_group(process.pid)
         process.wait()

@@ -7,12 +7,12 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from harness.addresses import check_tracking_uri, sqlite_file
 from harness.errors import TrackingError, first_line
 
 _PAGE = 1000
@@ -30,8 +30,10 @@ def connect(tracking_uri: str) -> MlflowClient:
     """Return a client of a store that answers.
 
     Raises:
-        TrackingError: it does not.
+        UsageError: the address is of a form that MLflow cannot use.
+        TrackingError: it does not answer.
     """
+    check_tracking_uri(tracking_uri)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     for name in ("mlflow", "alembic", "urllib3.connectionpool"):
@@ -62,12 +64,6 @@ def is_missing(tracking_uri: str) -> bool:
     """Whether the store is an SQLite file that is not there: to connect would make it."""
     database = sqlite_file(tracking_uri)
     return database is not None and not database.exists()
-
-
-def sqlite_file(tracking_uri: str) -> Path | None:
-    """Return the file of an SQLite store, or None where `tracking_uri` names no file."""
-    path = tracking_uri.removeprefix("sqlite:///").partition("?")[0]
-    return Path(path) if tracking_uri.startswith("sqlite:///") and path not in ("", ":memory:") else None
 
 
 def pages(fetch: Callable[[str | None], Any]) -> Iterator[Any]:
