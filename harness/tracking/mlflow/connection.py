@@ -14,6 +14,7 @@ from mlflow.entities import Run
 
 from harness.addresses import check_tracking_uri, sqlite_file
 from harness.errors import TrackingError, first_line
+from harness.tracking.mlflow.store_schema import schema_complaint
 
 _PAGE = 1000
 ENVIRONMENT = {
@@ -92,9 +93,8 @@ def search_runs(client: MlflowClient, experiments: Sequence[str], tags: Mapping[
 
 def unreachable(tracking_uri: str, error: Exception) -> TrackingError:
     """Return what a user is told when the store failed with `error`."""
-    return TrackingError(
-        f"{tracking_uri}: the MLflow store cannot be used ({first_line(error)}). Check the address and that it is up."
-    )
+    why = f"the MLflow store cannot be used ({first_line(error)}). Check the address and that it is up."
+    return TrackingError(f"{tracking_uri}: {schema_complaint(tracking_uri, error) or why}")
 
 
 @contextmanager
