@@ -74,6 +74,11 @@ class Workspace:
         place = () if self.root == DEFAULT else ("--workspace", self.root)
         return shlex.join(["harness", *name.split(), *map(str, (*place, *options))])
 
+    def sync_command(self, tracking_uri: str | None) -> str:
+        """Return the command that delivers results to a store of MLflow's; None for the workspace's own."""
+        own = tracking_uri in (None, self.mlflow_url)
+        return self.command("sync", *(() if own else ("--tracking-uri", tracking_uri)))
+
     def check_results(self) -> None:
         """Make sure that there are results; locking the workspace would make its folder.
 

@@ -47,7 +47,7 @@ def _look_for_server(stores: StoreSettings, notify: Notify) -> None:
         notify(
             Note(
                 f"{uri}: MLflow is away ({why}). Results are kept, and delivered once it answers, or later with: "
-                f"{stores.place.command('sync', '--tracking-uri', uri)}",
+                f"{stores.place.sync_command(uri)}",
                 warning=True,
             )
         )

@@ -242,7 +242,8 @@ def test_a_closed_terminal_keeps_nothing_from_being_closed(tmp_path: Path) -> No
 def test_a_report_of_nothing_says_how_to_make_results(harness: Harness) -> None:
     status, _, err = harness("report", "--workspace", "empty")
     assert status == 2
-    assert err == "error: empty: holds no finished trial. Make some with: harness run all --quick\n"
+    advice = "Make some with: harness run all --workspace empty --quick"
+    assert err == f"error: empty: holds no finished trial. {advice}\n"
     status, _, err = harness("report", "--tracking-uri", "sqlite:///nowhere.db")
     assert status == 2
     assert "nowhere.db: there is no MLflow store" in err
