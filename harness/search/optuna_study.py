@@ -142,13 +142,14 @@ class OptunaStudy:
         finished = {trial.number for trial in trials if trial.state.is_finished()}
         if self.study.user_attrs.get("workspace", workspace) != workspace or not finished <= ended.keys():
             raise WorkspaceError(
-                f"Optuna's storage holds trials of {name} that another workspace made. Go on there, or name another "
-                "--storage."
+                f"Optuna's storage holds trials of {name} that another workspace made. Go on in that one, or start a "
+                "new --workspace with a storage of its own."
             )
         if not ended.keys() <= known:
             raise WorkspaceError(
                 f"Optuna's storage does not know {len(ended.keys() - known)} trials of {name} that this workspace "
-                "holds. Name the --storage that they were made with, put it back, or start a new --workspace."
+                "holds. Put back what they were made with (optuna.db, or what --storage named), or start a new "
+                "--workspace."
             )
         self.study.set_user_attr("workspace", workspace)
 

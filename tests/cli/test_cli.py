@@ -247,6 +247,8 @@ def test_a_report_of_nothing_says_how_to_make_results(harness: Harness) -> None:
     status, _, err = harness("report", "--tracking-uri", "sqlite:///nowhere.db")
     assert status == 2
     assert "nowhere.db: there is no MLflow store" in err
+    status, _, err = harness("report", "--tracking-uri", "localhost:5000")
+    assert (status, err.splitlines()[0][:42]) == (2, "error: localhost:5000: http:// is missing.")
 
 
 def test_a_folder_without_music_is_named(harness: Harness, tmp_path: Path) -> None:
