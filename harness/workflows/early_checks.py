@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import requests
 from requests.exceptions import SSLError
 
@@ -9,9 +11,10 @@ from harness.datasets.protocols import check_protocol
 from harness.datasets.track_tables import read_table
 from harness.errors import first_line
 from harness.events import Note, Notify
+from harness.features.embeddings.extractor import extractors
 from harness.preparation import scan_dataset
 from harness.search.storage import open_storage
-from harness.settings import RunSettings, StoreSettings
+from harness.settings import MUSICNN, RunSettings, StoreSettings, cache
 
 _ANSWER_SECONDS = 5.0
 
@@ -21,7 +24,7 @@ def check_settings(settings: RunSettings, notify: Notify) -> None:
 
     Raises:
         DataError: there is no such data set, or the table of artists or of partitions is broken.
-        UsageError: there is no such protocol, or Optuna's storage cannot be opened.
+        UsageError: there is no such protocol or embedding, or Optuna's storage cannot be opened.
     """
     music, stores = settings.dataset, settings.stores
     if music.data is not None and not music.data.is_dir():
@@ -29,6 +32,8 @@ def check_settings(settings: RunSettings, notify: Notify) -> None:
     check_protocol(music.protocol)
     if music.groups is not None and not music.groups.is_file():
         read_table(music.groups, ("artist",))  # likewise
+    if absent := [name for name in music.embedding if name != MUSICNN and not Path(name).exists()]:
+        extractors(absent, cache())  # likewise
     if stores.storage is not None:
         open_storage(stores.storage)
     _look_for_server(stores, notify)

@@ -223,6 +223,15 @@ def test_what_was_started_to_ignore_a_closed_terminal_goes_on_without_it() -> No
     assert (done.returncode, done.stdout) == (0, "on\n")
 
 
+def test_programs_that_are_started_end_as_usual() -> None:
+    tell = "import signal; print([signal.getsignal(each) for each in (1, 15)] == 2 * [signal.SIG_DFL])"
+    code = f"import subprocess, sys; from harness.interruption import *; interrupt_on_signals(); o = {tell!r}"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; subprocess.run([sys.executable, '-c', o])"], capture_output=True, text=True
+    )
+    assert done.stdout == "True\n"
+
+
 def test_a_closed_terminal_keeps_nothing_from_being_closed(tmp_path: Path) -> None:
     parent, child = os.openpty()
     code = SLEEPER.replace('print("closed", flush=True)', f"print('closed'); open({str(tmp_path / 'end')!r}, 'w')")

@@ -37,6 +37,7 @@ def table(tmp_path: Path) -> Path:
         ({"protocol": "none.csv"}, "none.csv: cannot be read (No such file or directory)"),
         ({"protocol": "odd.csv"}, "odd.csv: the row of blues.00001 says 'somewhere', which is no partition"),
         ({"groups": "none.csv"}, "none.csv: cannot be read (No such file or directory)"),
+        ({"embedding": "none.tflite"}, "none.tflite"),
         ({"storage": "sqlit:///x.db"}, "--storage sqlit:///x.db: cannot be opened"),
         ({"storage": "mysql+nosuch://me:geheim@box/x"}, "--storage mysql+nosuch://me:***@box/x: cannot be opened"),
     ],
