@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from harness.cli import environment, final_test, model, report, run, server
-from harness.cli.command import Command
+from harness.cli.command import Commands
 from harness.cli.data import data_app
 from harness.errors import HarnessError
 from harness.interruption import interrupt_on_signals
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app = Commands(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _version(asked: bool) -> None:
@@ -44,7 +44,7 @@ for _command in (
     *(run.run, final_test.final, report.report, model.predict, model.export, server.ui, server.sync),
     *(environment.families, environment.doctor),
 ):
-    app.command(cls=Command)(_command)
+    app.command()(_command)
 app.add_typer(data_app, name="data")
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperCommand
 
 from harness.addresses import without_tilde
 from harness.interruption import exit_status
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Command(TyperCommand):
@@ -22,3 +25,11 @@ class Command(TyperCommand):
         except KeyboardInterrupt as interrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(exit_status(interrupt)) from None
+
+
+class Commands(typer.Typer):
+    """A group of such commands."""
+
+    def command(self, *arguments: Any, **options: Any) -> Callable[[Function], Function]:
+        """Take up a command."""
+        return super().command(*arguments, **{"cls": Command, **options})

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.cli.command import Command
+from harness.cli.command import Commands
 
-data_app = typer.Typer(no_args_is_help=True)
+data_app = Commands(no_args_is_help=True)
 
 
 @data_app.callback()
@@ -24,7 +24,7 @@ def data_root() -> None:
     """
 
 
-@data_app.command("make", cls=Command)
+@data_app.command("make")
 def data_make(
     directory: Annotated[Path, typer.Argument(metavar="DIR")],
     artists: Annotated[int, typer.Option(help="Artists a genre.")] = 10,
@@ -54,7 +54,7 @@ def data_make(
     typer.echo(directory)
 
 
-@data_app.command("check", cls=Command)
+@data_app.command("check")
 def data_check(
     directory: Annotated[Path, typer.Argument(metavar="DIR")],
     groups: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Artists: track,artist.")] = None,
@@ -76,7 +76,7 @@ def data_check(
             typer.echo(line)
 
 
-@data_app.command("fetch", cls=Command)
+@data_app.command("fetch")
 def data_fetch(
     name: Annotated[Literal["gtzan"], typer.Argument(metavar="gtzan")],
     directory: Annotated[Path, typer.Argument(metavar="DIR")],

@@ -148,8 +148,7 @@ class OptunaStudy:
         if not ended.keys() <= known:
             raise WorkspaceError(
                 f"Optuna's storage does not know {len(ended.keys() - known)} trials of {name} that this workspace "
-                "holds. Put back what they were made with (optuna.db, or what --storage named), or start a new "
-                "--workspace."
+                "holds. Name the --storage that they were made with, put it back, or start a new --workspace."
             )
         self.study.set_user_attr("workspace", workspace)
 
