@@ -240,9 +240,7 @@ def cache() -> Path:
 
 
 def run_settings(options: Mapping[str, Any], config: Path | None = None) -> RunSettings:
-    """Put settings together: defaults, then `--quick`'s, then the file, then the command line.
-
-    A tilde at the beginning of a path is a home folder.
+    """Put settings together: defaults, then `--quick`'s, then the file, then the command line; see `without_tilde`.
 
     Args:
         options: what the command line set, by flat names; values of None were not set.
@@ -260,8 +258,7 @@ def run_settings(options: Mapping[str, Any], config: Path | None = None) -> RunS
         small = {name: shown(field).quick for name, field in setting_fields().items()}
         merged = {**{name: value for name, value in small.items() if value is not None}, **merged}
     try:
-        values = {name: without_tilde(value) for name, value in merged.items()}
-        return RunSettings.model_validate(values, context={_FROM_USER})
+        return RunSettings.model_validate({key: without_tilde(merged[key]) for key in merged}, context={_FROM_USER})
     except ValidationError as error:
         problem = error.errors()[0]
         place = [str(part) for part in problem["loc"] if part not in GROUPS]
