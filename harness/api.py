@@ -12,13 +12,13 @@ A script needs no guard around it: the processes that train leave its `__main__`
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.addresses import without_tilde
 from harness.errors import UsageError
 from harness.records.study import StudyResults
 from harness.records.trial import TrialRecord, best_trial
@@ -140,7 +140,7 @@ def run(
         workspace: the folder where everything goes, `workspace` unless told otherwise.
         config: a TOML file of settings; options override it.
         options: the other settings of `harness run`, by the names of its long options with underscores: `epochs`,
-            `seed`, `vram_budget`, `quick`, ... Sizes and durations may be text: `6GiB`, `30m`.
+            `seed`, `vram_budget`, `quick`, ... Sizes and durations need their units: `6GiB`, `30m`.
 
     Returns:
         The studies that were asked for; none with `dry_run`.
@@ -156,10 +156,7 @@ def run(
 
     names = (families,) if isinstance(families, str) else tuple(families)
     given = {"families": names, "data": data, "trials": trials, "workspace": workspace, **options}
-    settings = run_settings(
-        {name: _without_tilde(value) for name, value in given.items()},
-        Path(config).expanduser() if config is not None else None,
-    )
+    settings = run_settings(given, Path(config) if config is not None else None)
     chosen = select(settings.families)
     view = LiveView(len(chosen), settings.stores.workspace, settings.search.time_limit)
     with watching(False, view) as notify:
@@ -180,14 +177,7 @@ def load_results(workspace: str | Path = "workspace", *, tracking_uri: str | Non
     """
     from harness.workflows.report import stored_studies
 
-    return Results(tuple(stored_studies(Path(workspace).expanduser(), tracking_uri)))
-
-
-def _without_tilde(value: object) -> object:
-    """Return an option whose paths do not begin with a tilde: no shell has seen it."""
-    if isinstance(value, list | tuple):
-        return tuple(map(_without_tilde, value))
-    return os.path.expanduser(value) if isinstance(value, str | Path) else value
+    return Results(tuple(stored_studies(without_tilde(Path(workspace)), without_tilde(tracking_uri))))
 
 
 def _row(trial: TrialRecord) -> dict[str, Any]:

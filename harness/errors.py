@@ -23,12 +23,20 @@ from collections.abc import Iterable, Sequence
 
 _LISTED = 20
 _IN_A_SENTENCE = 3
+_PASSWORDS = (
+    # As far as the last @ of the word: a password may hold one, though it should not.
+    (re.compile(r"(://[^\s:/@?]*):[^\s]*@"), r"\1:***@"),
+    (re.compile(r"([?&](?:password|passwd|pwd|token|secret)=)[^&\s]+", re.IGNORECASE), r"\1***"),
+)
 
 
 class HarnessError(Exception):
-    """Base of all errors that are the user's to mend; prints without a traceback."""
+    """Base of all errors that are the user's to mend; prints without a traceback, and without passwords."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        return without_passwords(super().__str__())
 
 
 class UsageError(HarnessError):
@@ -81,6 +89,13 @@ class UnusableGpuError(DeviceError):
 
 class TrackingError(HarnessError):
     """The tracking server, or its store, cannot be used."""
+
+
+def without_passwords(text: str) -> str:
+    """Return a text with `***` for every password in the addresses that it names."""
+    for password, shown in _PASSWORDS:
+        text = password.sub(shown, text)
+    return text
 
 
 def first_line(error: BaseException) -> str:

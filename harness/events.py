@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from harness.errors import without_passwords
 from harness.records.base import Value
 from harness.records.final import FinalRecord
 from harness.records.study import StudyRecord, StudyResults
@@ -22,10 +23,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class Note:
-    """Something that the user should read once."""
+    """Something that the user should read once; it shows no password."""
 
     text: str
     warning: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", without_passwords(self.text))
 
 
 @dataclass(frozen=True)

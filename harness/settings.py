@@ -13,25 +13,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 from pydantic.fields import FieldInfo
 
+from harness.addresses import check_tracking_uri, without_tilde
 from harness.caches import user_cache
 from harness.errors import UsageError
 from harness.units import parse_duration, parse_size
 from harness.workspace import Workspace
 
+_FROM_USER = "from user"
+"""In the context of a validation: the values are a user's, so that a number needs its unit; records hold bare ones."""
+
 
 def _text(parse: Callable[[str], float]) -> BeforeValidator:
-    """Parse text, and leave anything else to pydantic."""
+    """Parse text, and leave anything else to pydantic, but for a user's number without a unit."""
+
+    def read(value: Any, info: ValidationInfo) -> Any:
+        bare = isinstance(value, int | float) and _FROM_USER in (info.context or ())
+        return _checked(parse)(str(value) if bare else value) if bare or isinstance(value, str) else value
+
+    return BeforeValidator(read)
+
+
+def _checked(check: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """Make a check of a text one of pydantic's."""
 
     def read(value: Any) -> Any:
         try:
-            return parse(value) if isinstance(value, str) else value
+            return check(value) if isinstance(value, str) else value
         except UsageError as error:
             raise ValueError(str(error)) from error
 
-    return BeforeValidator(read)
+    return read
 
 
 def _some(value: Any) -> Any:
@@ -55,7 +69,11 @@ def _count(value: Any) -> Any:
 Size = Annotated[int, _text(parse_size)]
 Duration = Annotated[float, _text(parse_duration)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_some)]
+TrackingUri = Annotated[str, BeforeValidator(_checked(check_tracking_uri))]
 Jobs = Annotated[int | Literal["auto"], BeforeValidator(_count)]
+
+MAX_SEED = 2**32 - 1
+"""The largest that NumPy's old generator takes, which scikit-learn draws from."""
 
 MUSICNN = "musicnn"
 """Names an embedding that is downloaded; others are named by their files."""
@@ -77,8 +95,8 @@ class Shown:
 class Settings(BaseModel):
     """Base of all groups: immutable, and strict about unknown names. Sizes are in bytes, durations in seconds.
 
-    Both may be given as text (`8GiB`, `30m`). The description of a field is the help of its option, to which the
-    command line adds the default.
+    Users give both as text with a unit (`8GiB`, `30m`). The description of a field is the help of its option, to which
+    the command line adds the default.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -107,7 +125,7 @@ class SearchSettings(Settings):
         default=None, gt=0, description="Training time of one trial."
     )
     epochs: Annotated[int, Shown(quick=4)] = Field(default=30, ge=1, description="Most epochs a trial.")
-    seed: int = Field(default=0, ge=0, description="Another one, another search.")
+    seed: int = Field(default=0, ge=0, le=MAX_SEED, description="Another one, another search.")
     deterministic: bool = Field(default=False, description="Same bits on every run.")
     quick: bool = Field(default=False, description="Small spaces, few epochs, for two cores.")
 
@@ -134,7 +152,9 @@ class StoreSettings(Settings):
 
     workspace: Path = Field(default=Path("workspace"), description="Folder with everything a benchmark produced.")
     storage: Annotated[str | None, Shown("URL")] = Field(default=None, description="Optuna's storage.")
-    tracking_uri: Annotated[str | None, Shown("URI")] = Field(default=None, description="MLflow's server or store.")
+    tracking_uri: Annotated[TrackingUri | None, Shown("URI")] = Field(
+        default=None, description="MLflow's server or store."
+    )
 
     @property
     def place(self) -> Workspace:
@@ -220,7 +240,7 @@ def cache() -> Path:
 
 
 def run_settings(options: Mapping[str, Any], config: Path | None = None) -> RunSettings:
-    """Put settings together: defaults, then `--quick`'s, then the file, then the command line.
+    """Put settings together: defaults, then `--quick`'s, then the file, then the command line; see `without_tilde`.
 
     Args:
         options: what the command line set, by flat names; values of None were not set.
@@ -231,13 +251,14 @@ def run_settings(options: Mapping[str, Any], config: Path | None = None) -> RunS
     """
     given = {key: value for key, value in options.items() if value is not None}
     _check_names(name for name in given if name != "families")
+    config = without_tilde(config)
     stored = _read(config) if config is not None else {}
     merged = {**stored, **given}
     if merged.get("quick"):
         small = {name: shown(field).quick for name, field in setting_fields().items()}
         merged = {**{name: value for name, value in small.items() if value is not None}, **merged}
     try:
-        return RunSettings.model_validate(merged)
+        return RunSettings.model_validate({key: without_tilde(merged[key]) for key in merged}, context={_FROM_USER})
     except ValidationError as error:
         problem = error.errors()[0]
         place = [str(part) for part in problem["loc"] if part not in GROUPS]

@@ -12,13 +12,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.addresses import sqlite_url
 from harness.errors import WorkspaceError
 from harness.files import writing
+
+DEFAULT = Path("workspace")
+"""The workspace of commands that name none."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Workspace:
     @property
     def optuna_url(self) -> str:
         """Where Optuna keeps the studies unless told otherwise."""
-        return f"sqlite:///{self.root.resolve() / 'optuna.db'}"
+        return sqlite_url(self.root.resolve() / "optuna.db")
 
     @property
     def mlflow_file(self) -> Path:
@@ -58,12 +63,22 @@ class Workspace:
 
     @property
     def mlflow_url(self) -> str:
-        return f"sqlite:///{self.mlflow_file}"
+        return sqlite_url(self.mlflow_file)
 
     @property
     def artifacts(self) -> Path:
         """Where MLflow's own store keeps artifacts."""
         return self.root.resolve() / "artifacts"
+
+    def command(self, name: str, *options: object) -> str:
+        """Return a command of `harness` on this workspace, as a shell takes it."""
+        place = () if self.root == DEFAULT else ("--workspace", self.root)
+        return shlex.join(["harness", *name.split(), *map(str, (*place, *options))])
+
+    def sync_command(self, tracking_uri: str | None) -> str:
+        """Return the command that delivers results to a store of MLflow's; None for the workspace's own."""
+        own = tracking_uri in (None, self.mlflow_url)
+        return self.command("sync", *(() if own else ("--tracking-uri", tracking_uri)))
 
     def check_results(self) -> None:
         """Make sure that there are results; locking the workspace would make its folder.

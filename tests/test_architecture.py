@@ -18,6 +18,8 @@ PACKAGES = ("harness", "reports", "search_spaces")
 FLOORS = (
     (
         "harness.errors",
+        "harness.addresses",
+        "harness.interruption",
         "harness.units",
         "harness.markdown",
         "harness.hashing",
@@ -97,6 +99,8 @@ REACH = {
 # These import nothing of third parties but pydantic and numpy.
 LIGHT = (
     "harness.errors",
+    "harness.addresses",
+    "harness.interruption",
     "harness.units",
     "harness.markdown",
     "harness.hashing",

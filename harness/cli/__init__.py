@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -9,10 +10,12 @@ from typing import Annotated
 import typer
 
 from harness.cli import environment, final_test, model, report, run, server
+from harness.cli.command import Commands
 from harness.cli.data import data_app
 from harness.errors import HarnessError
+from harness.interruption import interrupt_on_signals
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app = Commands(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _version(asked: bool) -> None:
@@ -47,6 +50,11 @@ app.add_typer(data_app, name="data")
 
 def main() -> None:
     """Run the command line; a user's mistake is printed without a traceback."""
+    interrupt_on_signals()
+    for stream in (sys.stdout, sys.stderr):
+        # A name that a terminal's encoding lacks ends no command. JSON is ASCII throughout, and stays as it is.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except HarnessError as error:

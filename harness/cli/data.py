@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-data_app = typer.Typer(no_args_is_help=True)
+from harness.cli.command import Commands
+
+data_app = Commands(no_args_is_help=True)
 
 
 @data_app.callback()

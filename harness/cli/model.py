@@ -13,7 +13,7 @@ from harness.errors import DataError
 
 
 def predict(
-    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Audio files.")],
+    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Audio files, or folders of them.")],
     workspace: Workspace = Path("workspace"),
     model: Model = None,
     tracking_uri: TrackingUri = None,
@@ -25,6 +25,8 @@ def predict(
     Examples:
 
         harness predict song.mp3 other.wav --over-time
+
+        harness predict ~/music/new
 
         harness predict *.flac --json --model models:/gtzan-cnn2d-fusion@champion
     """

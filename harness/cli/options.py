@@ -12,11 +12,11 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
+from harness.interruption import exit_status
 from harness.settings import setting_fields, shown
 
 NO_COMPLETED_TRIAL = 3
-INTERRUPTED = 130
-"""Exit statuses; those of errors stand with their classes."""
+"""An exit status; those of errors stand with their classes."""
 
 Workspace = Annotated[Path, typer.Option(help="Folder with everything a benchmark produced.")]
 TrackingUri = Annotated[str | None, typer.Option(metavar="URI", help="(default: the workspace's own)")]
@@ -32,12 +32,12 @@ def families_beginning(incomplete: str) -> list[str]:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Answer Ctrl-C within the block with what to do next, and with the exit status of a program that was stopped."""
+    """Answer Ctrl-C, or another signal to end, within the block with what to do next."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         typer.echo("interrupted; the same command goes on from here", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(exit_status(interrupt)) from None
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:

@@ -42,6 +42,7 @@ def run(
             dry_run(settings, chosen, notify)
             return
         results = run_benchmark(settings, chosen, notify)
-    typer.echo(f"report: {stores.place.report}\nbrowse: harness ui --workspace {stores.workspace}", err=as_json)
+    if any(result.trials for result in results):
+        typer.echo(f"report: {stores.place.report}\nbrowse: {stores.place.command('ui')}", err=as_json)
     if all(result.best is None for result in results):
         raise typer.Exit(NO_COMPLETED_TRIAL)

@@ -148,7 +148,7 @@ class LiveView:
         lines = [
             f"this run: {outcomes or 'no trial ended yet'}{going}",
             f"report, after each family: {Workspace(self.workspace).report}",
-            f"browse: harness ui --workspace {self.workspace}",
+            f"browse: {Workspace(self.workspace).command('ui')}",
         ]
         hint = Text("Ctrl-C stops; the same command goes on", style="dim")
         # A width of its own, so that nothing jumps when a line grows.

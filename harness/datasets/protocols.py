@@ -53,6 +53,7 @@ def assign(dataset: Dataset, protocol: str, seed: int) -> Split:
         UsageError: there is no such protocol.
         ProtocolError: the protocol cannot serve this data set, or the file is broken.
     """
+    check_protocol(protocol)
     if protocol == "auto":
         return _auto(dataset, seed)
     if protocol.lower().endswith(".csv"):
@@ -62,14 +63,28 @@ def assign(dataset: Dataset, protocol: str, seed: int) -> Split:
     elif protocol in _SHARES:
         drawn = _drawn(dataset, protocol, _SHARES[protocol], seed, protocol == "group")
         split = _with_leak_warning(dataset, protocol, drawn)
-    elif match := re.fullmatch(r"kfold:(\d+)", protocol):
-        split = _folded(dataset, protocol, int(match[1]), seed)
     else:
+        split = _folded(dataset, protocol, int(protocol.removeprefix("kfold:")), seed)
+    verify(dataset, split)
+    return split
+
+
+def check_protocol(protocol: str) -> None:
+    """Make sure that there is such a protocol, whatever the data set.
+
+    Raises:
+        UsageError: there is none.
+        ProtocolError: it is a file, which is broken.
+    """
+    if protocol.lower().endswith(".csv"):
+        _partitions(Path(protocol))
+    elif folds := re.fullmatch(r"kfold:(\d+)", protocol):
+        if int(folds[1]) < 2:
+            raise UsageError(f"{protocol}: one fold leaves nothing to train on. Name at least 2, as in kfold:5.")
+    elif protocol not in ("auto", "fault_filtered", *_SHARES):
         raise UsageError(
             f"{protocol!r} is not a protocol. Choose auto, group, fault_filtered, random, kfold:K, or name a FILE.csv."
         )
-    verify(dataset, split)
-    return split
 
 
 def offered(dataset: Dataset, seed: int) -> list[tuple[str, ProtocolRecord | str]]:
@@ -148,21 +163,25 @@ def _with_leak_warning(
 
 
 def _folded(dataset: Dataset, protocol: str, folds: int, seed: int) -> Split:
-    if folds < 2:
-        raise UsageError(f"{protocol}: one fold leaves nothing to train on. Name at least 2, as in kfold:5.")
     shares = {str(fold): 1 / folds for fold in range(folds)}
     drawn = _drawn(dataset, protocol, shares, seed, bool(dataset.groups))
     fold_of = {track: int(fold) for track, fold in drawn.items()}
     return _with_leak_warning(dataset, protocol, dict.fromkeys(fold_of, Partition.FOLDS), fold_of)
 
 
-def _from_file(dataset: Dataset, path: Path) -> Split:
+def _partitions(path: Path) -> dict[str, str]:
+    """Return the rows of a file of partitions: names of tracks, and words for partitions."""
     rows = read_table(path, ("partition",))
     for name, word in rows.items():
         if word.lower() not in _WORDS:
             raise ProtocolError(
                 f"{path}: the row of {name} says {word!r}, which is no partition. Write one of {', '.join(Partition)}."
             )
+    return rows
+
+
+def _from_file(dataset: Dataset, path: Path) -> Split:
+    rows = _partitions(path)
     ids = [track.id for track in dataset.tracks]
     names = matched(dataset.tracks, rows)
     if missing := [track for track in ids if track not in names]:

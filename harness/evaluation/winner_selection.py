@@ -15,7 +15,7 @@ from harness.records.study import StudyResults
 from harness.records.trial import TrialRecord
 from harness.scoring.metrics import track_scores
 from harness.search.config import StudyConfig
-from harness.search.storage import open_storage
+from harness.search.storage import searching_in
 from harness.search.study import StudyRunner
 from harness.tracking.base import NullTracker
 from harness.tracking.job_files import job_files
@@ -77,6 +77,8 @@ def smaller_search(
         slots=tuple(slots),
     )
     notify(Note(f"{study.record.family}: a smaller search without outer fold {number + 1}"))
-    storage = open_storage(workspace.optuna_url)
-    with closing(backend.with_files(job_files(ledger, study.prepared.store.root))) as own:
+    with (
+        searching_in(workspace.optuna_url, workspace.root) as storage,
+        closing(backend.with_files(job_files(ledger, study.prepared.store.root))) as own,
+    ):
         return StudyRunner.open(config, storage, own, ledger, NullTracker(), notify).run().best

@@ -144,8 +144,8 @@ class OptunaStudy:
         finished = {trial.number for trial in trials if trial.state.is_finished()}
         if self.study.user_attrs.get("workspace", workspace) != workspace or not finished <= ended.keys():
             raise WorkspaceError(
-                f"Optuna's storage holds trials of {name} that another workspace made. Go on there, or name another "
-                "--storage."
+                f"Optuna's storage holds trials of {name} that another workspace made. Go on in that one, or start a "
+                "new --workspace with a storage of its own."
             )
         self.study.set_user_attr("workspace", workspace)
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
 from harness.errors import UsageError, WorkspaceError
+from harness.interruption import Interrupted
 from harness.processes import child_environment, kill_group
 from harness.python_path import LIBRARY
 from harness.workspace import Workspace
@@ -36,18 +36,26 @@ def serve(workspace: Path, host: str, port: int | None, say: Callable[[str], Non
 
     Raises:
         WorkspaceError: the workspace has no store.
+        TrackingError: the store cannot be used.
         UsageError: the port is taken.
     """
     layout = Workspace(workspace)
     if not layout.mlflow_file.exists():
-        raise WorkspaceError(f"{workspace}: holds no mlflow.db. Make one with: harness run all --quick")
+        raise WorkspaceError(f"{workspace}: holds no mlflow.db. Make one with: {layout.command('run all', '--quick')}")
     port = port if port is not None else _first_free_port(host)
     if not _is_free(host, port):
         raise UsageError(f"--port {port}: taken on {host}. Name another, or leave it out for the first free one.")
+    # MLflow takes seconds to import.
+    from harness.tracking.mlflow import hosts
+    from harness.tracking.mlflow.connection import connect
+
+    # Before the server, which would print a traceback.
+    connect(layout.mlflow_url)
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
         *("--backend-store-uri", layout.mlflow_url),
         *("--default-artifact-root", layout.artifacts.as_uri()),
+        *hosts.options(host, port),
         # A line for each request would push the addresses off the screen. And uvicorn puts a folder before all others
         # that Python looks for modules in, the current one unless told otherwise.
         *("--uvicorn-opts", f"--log-level warning --app-dir {shlex.quote(LIBRARY)}"),
@@ -60,30 +68,38 @@ def serve(workspace: Path, host: str, port: int | None, say: Callable[[str], Non
     }
     # A group of its own: the server starts workers, and all must go with this process.
     process = subprocess.Popen(command, env=environment, stdout=sys.stderr, start_new_session=True)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        _tell(f"http://{f'[{host}]' if ':' in host else host}:{port}", workspace, process, say)
+        _tell([hosts.url(name, port) for name in hosts.names(host)], layout, process, say)
         return process.wait()
-    except KeyboardInterrupt:
-        return 0
+    except KeyboardInterrupt as interrupt:
+        if isinstance(interrupt, Interrupted):
+            raise
+        return 0  # as was told
     finally:
         kill_group(process.pid)
         process.wait()
 
 
-def _tell(server: str, workspace: Path, process: subprocess.Popen[bytes], say: Callable[[str], None]) -> None:
-    """Wait until `server` answers, then say where its UI shows what; nothing where the process ends before."""
-    # MLflow takes seconds to import; meanwhile the server starts.
+def _tell(
+    servers: Sequence[str], layout: Workspace, process: subprocess.Popen[bytes], say: Callable[[str], None]
+) -> None:
+    """Wait until the server answers, then say where its UI shows what; nothing where the process ends before.
+
+    Args:
+        servers: its addresses, the best first; by the last one, this machine reaches it.
+    """
     from harness.tracking.mlflow.views import addresses
 
-    shown = addresses(Workspace(workspace).mlflow_url, server)
-    while not _answers(f"{server}/health"):
+    shown = addresses(layout.mlflow_url, servers[0])
+    while not _answers(f"{servers[-1]}/health"):
         if process.poll() is not None:
             return
         time.sleep(_POLL_SECONDS)
-    say(f"MLflow UI: {server} (Ctrl-C stops it)")
+    say(f"MLflow UI: {servers[0]} (Ctrl-C stops it)")
     for name, address in shown.items():
         say(f"{name}: {address}")
+    if len(servers) > 1:
+        say(f"also at: {', '.join(servers[1:])}")
 
 
 def _answers(address: str) -> bool:

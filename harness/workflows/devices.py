@@ -22,6 +22,7 @@ from harness.units import format_size
 from harness.vram.device import Device, resolve_device, visible_gpus
 from harness.vram.self_test import Choice, choose_probe
 from harness.vram.slots import CPU_SLOT, DeviceSlot
+from harness.workflows.early_checks import check_settings
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,16 @@ def local_backend(ledger: Ledger) -> Iterator[LocalBackend]:
 def computing(settings: RunSettings, notify: Notify) -> Iterator[Compute]:
     """Own the workspace of a run and all that trials are trained with, for as long as the block runs.
 
+    What the settings name is looked for first, so that no workspace is made for a mistyped name.
+
     Raises:
-        UsageError: the Keras back end cannot serve.
+        DataError: there is no such data set, or a table of tracks is broken.
+        UsageError: the Keras back end cannot serve, or a protocol or a storage that was named.
         WorkspaceError: another process owns the workspace, or it cannot be written to.
         DeviceError: the GPU that was asked for is of no use.
     """
     check_backend()
+    check_settings(settings, notify)
     ledger = Ledger(settings.stores.place)
     ledger.check_readable()
     with ledger.workspace.lock(), local_backend(ledger) as backend:

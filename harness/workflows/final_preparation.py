@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from harness.errors import HarnessError
+from harness.errors import DataError, HarnessError
 from harness.evaluation.nested_cv import folds_to_test
 from harness.evaluation.study_under_test import StudyUnderTest
 from harness.evaluation.test_evaluation import TestEvaluation
@@ -15,7 +16,7 @@ from harness.families import Family
 from harness.features.embeddings.extractor import known_extractors
 from harness.preparation import WITH_TEST, PreparedData
 from harness.records.study import StudyResults
-from harness.settings import RunSettings, cache
+from harness.settings import DatasetSettings, RunSettings, cache
 from harness.tracking.ledger import Ledger
 from harness.workflows.devices import ProvenDevices
 from harness.workflows.prepare_data import prepare_data
@@ -85,11 +86,31 @@ class FinalPreparation:
         return stored.model_copy(update=now)
 
     def _data(self, settings: RunSettings) -> PreparedData:
-        """Return the data of settings, prepared once, with the tracks that are tested."""
+        """Return the data of settings, prepared once, with the tracks that are tested.
+
+        Raises:
+            DataError: they are not where the search read them, or cannot serve.
+        """
         key = (
             f"{settings.dataset.model_dump_json(exclude={'embedding'})} {settings.search.seed} {settings.search.quick}"
         )
         if key not in self._prepared:
+            _check_places(settings.dataset)
             families = list(self.families.values())
             self._prepared[key] = prepare_data(settings, families, WITH_TEST, self.notify)
         return self._prepared[key]
+
+
+def _check_places(music: DatasetSettings) -> None:
+    """Make sure that the files of a search are where it read them.
+
+    Raises:
+        DataError: one is not there.
+    """
+    table = Path(music.protocol) if music.protocol.lower().endswith(".csv") else None
+    for option, path in (("--data", music.data), ("--groups", music.groups), ("--protocol", table)):
+        if path is not None and not path.exists():
+            raise DataError(
+                f"{path}: the search read it there, and it is there no more. Where it was moved, give the same "
+                f"`harness run` once with {option} NEW: nothing is trained again, and the new place is kept."
+            )

@@ -44,10 +44,11 @@ def final_test(
         ledger = Ledger(place)
         tested = _test(ledger, families, seeds, reopen, notify)
         write_report(ledger)
+        tracking_uri = ledger.settings(tested[0].record.name).stores.tracking_uri
         try:
-            deliver(ledger, ledger.settings(tested[0].record.name).stores.tracking_uri)
+            deliver(ledger, tracking_uri)
         except TrackingError as error:
-            notify(Note(f"{error} `harness sync` delivers it later.", warning=True))
+            notify(Note(f"{error} Deliver it later with: {place.sync_command(tracking_uri)}", warning=True))
         for study in tested:
             renew_card(ledger.settings(study.record.name).moved(place.root), study.family, study.record, ledger, notify)
         return tuple(ledger.results(study.record.name) for study in tested)

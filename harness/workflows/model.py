@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
+from harness.datasets.decode import AUDIO_SUFFIXES
 from harness.errors import DataError
 from harness.inference import bundle as bundles
 from harness.inference.card import introduction
@@ -29,17 +32,37 @@ def open_classifier(workspace: Path, model: str | None, tracking_uri: str | None
 def classify(classifier: Classifier, audio: Iterable[Path]) -> Iterator[tuple[Path, TrackPrediction | DataError]]:
     """Yield the answer for each file, or why it has none: a file that cannot be read costs only itself.
 
+    Args:
+        audio: files, and folders whose audio files are meant, at any depth.
+
     Raises:
         ModelError: the model cannot be read.
     """
-    for path in audio:
+    for path in chain.from_iterable(map(_files, audio)):
         answer: TrackPrediction | DataError
         try:
+            if path.is_dir():
+                raise DataError(f"{path}: a folder without audio. It may hold {', '.join(AUDIO_SUFFIXES)} files.")
             with redirected(2):  # of notes that decoders and the framework print
                 answer = classifier.file(path)
         except DataError as error:
             answer = error
         yield path, answer
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the audio files below a folder, sorted; a file, or a folder that holds none, as it is.
+
+    Hidden files are left out, for systems put their own beside audio under its suffix, and so are folders that are
+    links.
+    """
+    found = [
+        Path(folder, name)
+        for folder, _, names in os.walk(path)
+        for name in names
+        if name.lower().endswith(AUDIO_SUFFIXES) and not name.startswith(".")
+    ]
+    return sorted(found) or [path]
 
 
 def export_model(directory: Path, workspace: Path, model: str | None, tracking_uri: str | None) -> str:

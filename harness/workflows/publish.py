@@ -49,9 +49,10 @@ def describe(results: StudyResults) -> str:
 
 
 def write_report(ledger: Ledger) -> list[Path]:
-    """Write the report of everything in the workspace and return the files."""
+    """Write the report of everything in the workspace and return the files; none where no trial has ended."""
     studies = [ledger.results(study.name) for study in ledger.studies()]
-    return write_markdown([study for study in studies if study.trials], ledger.workspace.report)
+    ended = [study for study in studies if study.trials]
+    return write_markdown(ended, ledger.workspace.report) if ended else []
 
 
 def deliver(ledger: Ledger, tracking_uri: str | None) -> int:

@@ -57,16 +57,17 @@ def stored_studies(workspace: Path, tracking_uri: str | None) -> Sequence[StudyR
         TrackingError: MLflow cannot be reached.
     """
     studies: Sequence[StudyResults]
+    place = Workspace(workspace)
     if tracking_uri is not None:
         from harness.tracking.mlflow.reading import read_studies
 
         studies, where = read_studies(tracking_uri), tracking_uri
     else:
-        ledger = Ledger(Workspace(workspace))
+        ledger = Ledger(place)
         studies, where = [ledger.results(study.name) for study in ledger.studies()], str(workspace)
     found = [study for study in studies if study.trials]
     if not found:
-        raise UsageError(f"{where}: holds no finished trial. Make some with: harness run all --quick")
+        raise UsageError(f"{where}: holds no finished trial. Make some with: {place.command('run all', '--quick')}")
     return found
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from optuna.storages import BaseStorage
+
 from harness.evaluation.simple_baselines import keep_simple_baselines
-from harness.events import Notify
+from harness.events import Note, Notify
 from harness.families import Family
 from harness.preparation import PreparedData
 from harness.records.study import StudyResults
 from harness.search.config import StudyConfig
-from harness.search.storage import open_storage
+from harness.search.storage import searching_in
 from harness.search.study import StudyRunner
 from harness.settings import RunSettings
+from harness.units import format_duration
 from harness.workflows.champion import register_best_model
 from harness.workflows.devices import Compute, computing
 from harness.workflows.open_study import describe_study, open_study
@@ -31,18 +34,24 @@ def run(settings: RunSettings, families: Sequence[Family], notify: Notify) -> tu
         HarnessError: something is the user's to mend; nothing finished is lost.
         KeyboardInterrupt: the user stopped the run, which can be taken up again.
     """
-    with computing(settings, notify) as compute:
+    stores = settings.stores
+    own = stores.workspace if stores.storage is None else None
+    with computing(settings, notify) as compute, searching_in(stores.optuna_url, own) as storage:
         prepared = prepare_search(settings, families, notify)
         available = [prepared.available(family) for family in families]
-        return _run_studies(settings, available, prepared, compute, notify)
+        return _run_studies(settings, available, prepared, compute, storage, notify)
 
 
 def _run_studies(
-    settings: RunSettings, families: Sequence[Family], prepared: PreparedData, compute: Compute, notify: Notify
+    settings: RunSettings,
+    families: Sequence[Family],
+    prepared: PreparedData,
+    compute: Compute,
+    storage: BaseStorage,
+    notify: Notify,
 ) -> tuple[StudyResults, ...]:
     """Search each family in turn, renewing the report after each, and register the best models at the end."""
     ledger, search = compute.ledger, settings.search
-    storage = open_storage(settings.stores.optuna_url)
     tracker = open_tracker(settings.stores, ledger, notify)
     device = compute.slots[0].device
     results = []
@@ -67,9 +76,16 @@ def _run_studies(
             )
             runner = StudyRunner.open(config, storage, compute.backend, ledger, tracker, notify)
             results.append(runner.run())
+            if not results[-1].trials:
+                notify(Note(_none_started(family, config.time_limit_seconds), warning=True))
             write_report(ledger)
     finally:
         tracker.close()
     for family, result in zip(families, results, strict=True):
         register_best_model(settings.stores, family, prepared.extractors, result.study, ledger, notify)
     return tuple(results)
+
+
+def _none_started(family: Family, seconds: float | None) -> str:
+    limit = f" within {format_duration(seconds)}" if seconds is not None else ""
+    return f"{family.name}: no trial started{limit}. Raise --time-limit, which is shared out between the families."

@@ -93,6 +93,26 @@ def test_families_are_listed_with_space_baseline_and_footprints(
         (["all", "--config", "broken.toml"], "--config broken.toml: not valid TOML"),
         (["all", "--config", "number.toml"], "number.toml: embedding: a text, or a list of texts, at least one, is"),
         (["all", "--config", "nothing.toml"], "nothing.toml: embedding: a text, or a list of texts, at least one, is"),
+        (
+            ["all", "--config", "size.toml"],
+            "size.toml: vram_budget: '8' is not a size. Write a positive number with its",
+        ),
+        (["all", "--config", "time.toml"], "time.toml: time_limit: '90.5' is not a duration. Write a positive number"),
+        (["all", "--seed", "4294967296"], "--seed: Input should be less than or equal to 4294967295, not 4294967296."),
+        (
+            ["all", "--tracking-uri", "127.0.0.1:5000"],
+            "127.0.0.1:5000: http:// is missing. Write http://127.0.0.1:5000",
+        ),
+        (
+            ["all", "--tracking-uri", "gpubox:5000/ml"],
+            "gpubox:5000/ml: http:// is missing. Write http://gpubox:5000/ml",
+        ),
+        (["all", "--tracking-uri", "runs"], "--tracking-uri: runs: neither a server nor a database; MLflow keeps no"),
+        (["all", "--tracking-uri", "file:///tmp/runs"], "file:///tmp/runs: neither a server nor a database; MLflow"),
+        (
+            ["all", "--tracking-uri", "htp://me:geheim@box"],
+            "htp://me:***@box: MLflow knows no address that begins with",
+        ),
     ],
 )
 def test_a_mistake_is_named_without_a_traceback(harness: Harness, arguments: list[str], message: str) -> None:
@@ -101,6 +121,8 @@ def test_a_mistake_is_named_without_a_traceback(harness: Harness, arguments: lis
     Path("broken.toml").write_text("trials =\n")
     Path("number.toml").write_text("embedding = 5\n")
     Path("nothing.toml").write_text("embedding = []\n")
+    Path("size.toml").write_text("vram_budget = 8\n")
+    Path("time.toml").write_text("time_limit = 90.5\n")
     status, out, err = harness("run", *arguments)
     assert status == 2
     assert err.startswith("error: ")
@@ -120,13 +142,122 @@ def test_an_unknown_option_is_wrong_usage(harness: Harness) -> None:
     assert "--epochs" in err
 
 
+def test_a_tilde_is_a_home_folder_in_every_path(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    monkeypatch.setenv("HOME", str(home))
+    (tmp_path / "own.toml").write_text(
+        'data = "~/music"\ngroups = "~/artists.csv"\nprotocol = "~/split.csv"\nembedding = ["~/net", "musicnn"]\n'
+        'workspace = "~/ws"\nstorage = "sqlite:///~/studies.db"\ntracking_uri = "sqlite:///~/mlflow.db"\n'
+    )
+    settings = run_settings({}, tmp_path / "own.toml")
+    music, stores = settings.dataset, settings.stores
+    assert (music.data, music.groups, stores.workspace) == (home / "music", home / "artists.csv", home / "ws")
+    assert (music.protocol, music.embedding) == (f"{home}/split.csv", (f"{home}/net", "musicnn"))
+    assert (stores.storage, stores.tracking_uri) == (f"sqlite:///{home}/studies.db", f"sqlite:///{home}/mlflow.db")
+    for arguments in (
+        ("data", "check", "~/music"),
+        ("run", "all", "--data=~/music", "--workspace=~/ws"),
+        ("report", "--workspace=~/ws"),
+        ("ui", "--workspace=~/ws"),
+        ("predict", "x.wav", "--model=~/net"),
+        ("run", "all", "--config=~/own.toml"),
+    ):
+        status, _, err = harness(*arguments)
+        assert status == 2
+        assert f"{home}/" in err
+    # Nothing was made where the user stands, nor a workspace for data that are not there.
+    assert [path.name for path in tmp_path.iterdir()] == ["own.toml"]
+
+
+def test_a_name_that_the_terminal_cannot_show_ends_no_command(tmp_path: Path) -> None:
+    for genre in ("blues – slow", "jazz"):
+        for number in range(2):
+            samples = np.random.default_rng(number + 2 * len(genre)).normal(0, 0.1, RATE * 16 // 5)
+            write_audio(tmp_path / f"Müsik – 音/{genre}/{number}.wav", samples.astype(np.float32))
+    order = command("data", "check", tmp_path / "Müsik – 音")
+    done = subprocess.run(order, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "latin-1"})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"genres: blues \u2013 slow, jazz" in done.stdout or rb"blues \u2013 slow" in done.stdout
+
+
+SLEEPER = """
+import sys, time
+from contextlib import contextmanager
+import harness.workflows.run
+from harness import cli
+
+def run(settings, families, notify):
+    try:
+        print("running", flush=True)
+        time.sleep(60)
+    finally:
+        print("closed", flush=True)
+
+harness.workflows.run.run = run
+sys.argv = ["harness", "run", "cnn2d-mfcc"]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_end_is_answered_with_one_line(number: signal.Signals) -> None:
+    started = subprocess.Popen(
+        [sys.executable, "-c", SLEEPER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert started.stdout is not None
+    assert started.stdout.readline() == "running\n"
+    started.send_signal(number)
+    out, err = started.communicate(timeout=60)
+    assert (started.returncode, out, err) == (
+        128 + number,
+        "closed\n",
+        "interrupted; the same command goes on from here\n",
+    )
+
+
+def test_what_was_started_to_ignore_a_closed_terminal_goes_on_without_it() -> None:
+    code = "import os, signal; from harness.interruption import *; interrupt_on_signals(); os.kill(os.getpid(), 1)"
+    done = subprocess.run(["nohup", sys.executable, "-c", f"{code}; print('on')"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "on\n")
+
+
+def test_programs_that_are_started_end_as_usual() -> None:
+    tell = "import signal; print([signal.getsignal(each) for each in (1, 15)] == 2 * [signal.SIG_DFL])"
+    code = f"import subprocess, sys; from harness.interruption import *; interrupt_on_signals(); o = {tell!r}"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; subprocess.run([sys.executable, '-c', o])"], capture_output=True, text=True
+    )
+    assert done.stdout == "True\n"
+
+
+def test_a_closed_terminal_keeps_nothing_from_being_closed(tmp_path: Path) -> None:
+    parent, child = os.openpty()
+    code = SLEEPER.replace('print("closed", flush=True)', f"print('closed'); open({str(tmp_path / 'end')!r}, 'w')")
+    started = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=child, stdout=child, stderr=child, start_new_session=True
+    )
+    os.close(child)
+    shown = b""
+    while b"running" not in shown:
+        shown += os.read(parent, 100)
+    os.close(parent)
+    started.send_signal(signal.SIGHUP)
+    assert started.wait(60) == 128 + signal.SIGHUP
+    assert (tmp_path / "end").exists()
+
+
 def test_a_report_of_nothing_says_how_to_make_results(harness: Harness) -> None:
     status, _, err = harness("report", "--workspace", "empty")
     assert status == 2
-    assert err == "error: empty: holds no finished trial. Make some with: harness run all --quick\n"
+    advice = "Make some with: harness run all --workspace empty --quick"
+    assert err == f"error: empty: holds no finished trial. {advice}\n"
     status, _, err = harness("report", "--tracking-uri", "sqlite:///nowhere.db")
     assert status == 2
     assert "nowhere.db: there is no MLflow store" in err
+    status, _, err = harness("report", "--tracking-uri", "localhost:5000")
+    assert (status, err.splitlines()[0][:42]) == (2, "error: localhost:5000: http:// is missing.")
 
 
 def test_a_folder_without_music_is_named(harness: Harness, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from harness import cli
+from harness.cli.command import Command
 from harness.console import LiveView, receiving
 from harness.console.lines import Lines
 from harness.events import (
@@ -255,6 +256,11 @@ def commands(group: Any = None, path: tuple[str, ...] = ("harness",)) -> Iterato
 
 
 COMMANDS = dict(commands())
+
+
+@pytest.mark.parametrize("path", [path for path, each in COMMANDS.items() if not hasattr(each, "commands")])
+def test_every_command_takes_a_tilde_and_a_signal_alike(path: str) -> None:
+    assert isinstance(COMMANDS[path], Command)
 
 
 @pytest.mark.parametrize("path", COMMANDS)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import optuna
 import pytest
 
-from harness.errors import UsageError
-from harness.search.storage import open_storage
+from harness.addresses import sqlite_url
+from harness.errors import HarnessError, UsageError, WorkspaceError
+from harness.search.storage import WAIT_SECONDS, open_storage, searching_in
 
 
 def test_a_file_is_made_where_there_is_none(tmp_path: Path) -> None:
@@ -20,3 +25,66 @@ def test_a_file_is_made_where_there_is_none(tmp_path: Path) -> None:
 def test_what_cannot_be_opened_is_named(url: str) -> None:
     with pytest.raises(UsageError, match=rf"--storage {url}: cannot be opened \(.+\)\. Give a database address"):
         open_storage(url)
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Iterator[Path]:
+    """A storage that another process has locked; it holds one study."""
+    file = tmp_path / "optuna.db"
+    optuna.create_study(study_name="study", storage=open_storage(sqlite_url(file)))
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield file
+
+
+def test_a_locked_file_is_waited_for(tmp_path: Path) -> None:
+    file = tmp_path / "optuna.db"
+    study = optuna.create_study(storage=open_storage(sqlite_url(file)))
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        # Longer than the driver's own five seconds would be a slow test: that ours are given is asked below.
+        threading.Timer(0.3, other.rollback).start()
+        study.set_user_attr("told", True)
+    with closing(study._storage._backend.engine.raw_connection()) as connection:
+        assert connection.execute("PRAGMA busy_timeout").fetchone() == (1000 * WAIT_SECONDS,)
+
+
+def test_a_file_that_stays_locked_is_told_of_in_the_words_of_whose_it_is(
+    locked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = sqlite_url(locked)
+    monkeypatch.setattr("harness.search.storage.WAIT_SECONDS", 0.1)
+    with pytest.raises(WorkspaceError) as own:
+        open_storage(url, locked.parent)
+    assert str(own.value) == (
+        f"{locked}: Optuna's storage cannot be opened (database is locked). Free the file, or name another --workspace."
+    )
+    with pytest.raises(UsageError, match=r"--storage .*optuna.db: cannot be opened \(database is locked\)"):
+        open_storage(url)
+
+
+def test_a_storage_that_fails_during_a_search_says_that_the_same_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "optuna.db"
+    monkeypatch.setattr("harness.search.storage.WAIT_SECONDS", 0.1)
+
+    def search(other: sqlite3.Connection) -> None:
+        with searching_in(sqlite_url(file), tmp_path) as storage:
+            study = optuna.create_study(storage=storage)
+            other.execute("BEGIN EXCLUSIVE")
+            study.ask()
+
+    with closing(sqlite3.connect(file, isolation_level=None)) as other, pytest.raises(HarnessError) as failed:
+        search(other)
+    assert str(failed.value) == (
+        f"{file}: Optuna's storage failed (database is locked). Nothing finished is lost. Free the file; then the same "
+        "command goes on."
+    )
+
+
+def test_a_password_is_not_shown() -> None:
+    with pytest.raises(UsageError) as failed:
+        open_storage("mysql+nosuch://me:geheim@box/studies")
+    assert "me:***@box" in str(failed.value)
+    assert "geheim" not in str(failed.value)

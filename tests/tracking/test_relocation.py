@@ -60,7 +60,7 @@ def test_a_copy_writes_to_itself_alone(delivered: Path, tmp_path: Path) -> None:
 
 
 def test_a_store_that_nobody_may_write_to_still_gives_its_models(delivered: Path, tmp_path: Path) -> None:
-    moved = Workspace(delivered.rename(tmp_path / "moved"))
+    moved = Workspace(delivered.rename(tmp_path / "moved #2 %20"))
     old = (delivered / "artifacts" / "models" / "m-1" / "artifacts").as_uri()
     assert where_now(old, moved.mlflow_file) == (moved.artifacts / "models" / "m-1" / "artifacts").as_uri()
     for address in ("s3://bucket/artifacts/m-1", old.replace("m-1", "m-2"), "file:///elsewhere/m-1"):
@@ -100,7 +100,7 @@ def test_the_registry_follows_too(delivered: Path, tmp_path: Path) -> None:
     client.create_registered_model("demo")
     source = (place.artifacts / "models" / "m-1" / "artifacts").as_uri()
     client.create_model_version("demo", source)
-    moved = Workspace(delivered.rename(tmp_path / "moved"))
+    moved = Workspace(delivered.rename(tmp_path / "moved #2 %20"))
     connect(moved.mlflow_url)
     found = download_model(moved.mlflow_url, "models:/demo/1", tmp_path / "fetched")
     assert Path(found, "MLmodel").read_text() == "a model"

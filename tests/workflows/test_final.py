@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.datasets.scan import scan
-from harness.errors import UsageError, WorkspaceError
+from harness.errors import DataError, UsageError, WorkspaceError
 from harness.events import Note
 from harness.features.embeddings import extractor
 from harness.features.fold import Fold, LabelledTrack
@@ -154,6 +154,28 @@ def test_a_workspace_that_moved_is_tested_where_it_lies(bench: Bench) -> None:
     bench.workspace = bench.workspace.rename(bench.workspace.with_name("moved"))
     assert bench.final(seeds=1).finals is not None
     assert not bench.workspace.with_name("workspace").exists()
+
+
+def test_music_that_moved_is_found_again_by_the_same_run(bench: Bench, tmp_path: Path) -> None:
+    old = bench.data = shutil.copytree(bench.data, tmp_path / "tones")
+    bench.run("group")
+    trained = len(Children.specs)
+    bench.data = old.rename(tmp_path / "moved")
+    with pytest.raises(DataError) as failed:
+        bench.final()
+    assert str(failed.value).startswith(f"{old}: the search read it there, and it is there no more. Where it was moved")
+    assert "give the same `harness run` once with --data NEW" in str(failed.value)
+    bench.run("group")
+    assert len(Children.specs) == trained
+    assert bench.final(seeds=1).finals is not None
+
+
+def test_a_time_limit_that_admits_no_trial_is_told_and_is_no_error(bench: Bench) -> None:
+    (results,) = bench.run("group", time_limit=1e-9)
+    assert results.trials == ()
+    text = "cnn2d-mfcc: no trial started within 0.0 s. Raise --time-limit, which is shared out between the families."
+    assert Note(text, warning=True) in bench.events
+    assert not (bench.workspace / "report").exists()
 
 
 def test_an_interrupted_opening_goes_on(bench: Bench) -> None:

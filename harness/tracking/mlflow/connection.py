@@ -7,14 +7,15 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from harness.addresses import check_tracking_uri, sqlite_file
 from harness.errors import TrackingError, first_line
 from harness.tracking.mlflow.relocation import follow_move
+from harness.tracking.mlflow.store_schema import schema_complaint
 
 _PAGE = 1000
 ENVIRONMENT = {
@@ -31,8 +32,10 @@ def connect(tracking_uri: str) -> MlflowClient:
     """Return a client of a store that answers. Artifacts of an SQLite store are where it is; see `follow_move`.
 
     Raises:
-        TrackingError: it does not.
+        UsageError: the address is of a form that MLflow cannot use.
+        TrackingError: it does not answer.
     """
+    check_tracking_uri(tracking_uri)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     for name in ("mlflow", "alembic", "urllib3.connectionpool"):
@@ -67,12 +70,6 @@ def is_missing(tracking_uri: str) -> bool:
     return database is not None and not database.exists()
 
 
-def sqlite_file(tracking_uri: str) -> Path | None:
-    """Return the file of an SQLite store, or None where `tracking_uri` names no file."""
-    path = tracking_uri.removeprefix("sqlite:///").partition("?")[0]
-    return Path(path) if tracking_uri.startswith("sqlite:///") and path not in ("", ":memory:") else None
-
-
 def pages(fetch: Callable[[str | None], Any]) -> Iterator[Any]:
     """Yield the items of all pages; `fetch` gets the token of the page that it shall return."""
     token: str | None = None
@@ -99,9 +96,8 @@ def search_runs(client: MlflowClient, experiments: Sequence[str], tags: Mapping[
 
 def unreachable(tracking_uri: str, error: Exception) -> TrackingError:
     """Return what a user is told when the store failed with `error`."""
-    return TrackingError(
-        f"{tracking_uri}: the MLflow store cannot be used ({first_line(error)}). Check the address and that it is up."
-    )
+    why = f"the MLflow store cannot be used ({first_line(error)}). Check the address and that it is up."
+    return TrackingError(f"{tracking_uri}: {schema_complaint(tracking_uri, error) or why}")
 
 
 @contextmanager

@@ -17,10 +17,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import Array, ColSpec, Schema, TensorSpec
 
+from harness.addresses import sqlite_file
 from harness.errors import TrackingError, first_line
 from harness.records.base import FORMAT
 from harness.records.study import StudyRecord
-from harness.tracking.mlflow.connection import connect_existing, pages, sqlite_file
+from harness.tracking.mlflow.connection import connect_existing, pages
 from harness.tracking.mlflow.relocation import where_now
 
 INPUTS = Schema(

@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from harness.errors import without_passwords
 from harness.records.base import RunKind, format_complaint
 from harness.records.predictions import Predictions
 from harness.records.study import StudyRecord, StudyResults
@@ -47,7 +48,8 @@ def read_studies(tracking_uri: str) -> tuple[StudyResults, ...]:
             run = next(iter(parents.values()))
             check_format(run.data.tags.get("format"), f"{run.data.tags['study']} in {tracking_uri}")
         if len(readable) < len(parents):
-            logger.warning("%s: %d studies of another format are left out", tracking_uri, len(parents) - len(readable))
+            where = without_passwords(tracking_uri)
+            logger.warning("%s: %d studies of another format are left out", where, len(parents) - len(readable))
         results = [_read_study(client, run) for run in readable]
     except MlflowException as error:
         raise unreachable(tracking_uri, error) from error

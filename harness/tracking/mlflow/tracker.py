@@ -148,8 +148,8 @@ class MLflowTracker(Tracker):
             self._thread.join(timeout_seconds)
         if waiting := len(self._ledger.pending()):
             self._warn(
-                f"MLflow has not got {waiting} results yet; they are kept. Deliver them with: harness sync "
-                f"--workspace {self._ledger.workspace.root} --tracking-uri {self._tracking_uri}"
+                f"MLflow has not got {waiting} results yet; they are kept. Deliver them with: "
+                f"{self._ledger.workspace.sync_command(self._tracking_uri)}"
             )
 
     def _put(self, job: Callable[[], None] | None) -> None:

@@ -1,0 +1,58 @@
+"""What can be said of the settings of a run before any audio is read, and before a workspace is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import requests
+from requests.exceptions import SSLError
+
+from harness.datasets.protocols import check_protocol
+from harness.datasets.track_tables import read_table
+from harness.errors import first_line
+from harness.events import Note, Notify
+from harness.features.embeddings.extractor import extractors
+from harness.preparation import scan_dataset
+from harness.search.storage import open_storage
+from harness.settings import MUSICNN, RunSettings, StoreSettings, cache
+
+_ANSWER_SECONDS = 5.0
+
+
+def check_settings(settings: RunSettings, notify: Notify) -> None:
+    """Make sure that what the settings name is there, and say so where MLflow's server is away.
+
+    Raises:
+        DataError: there is no such data set, or the table of artists or of partitions is broken.
+        UsageError: there is no such protocol or embedding, or Optuna's storage cannot be opened.
+    """
+    music, stores = settings.dataset, settings.stores
+    if music.data is not None and not music.data.is_dir():
+        scan_dataset(music, notify)  # says why it cannot serve
+    check_protocol(music.protocol)
+    if music.groups is not None and not music.groups.is_file():
+        read_table(music.groups, ("artist",))  # likewise
+    if absent := [name for name in music.embedding if name != MUSICNN and not Path(name).exists()]:
+        extractors(absent, cache())  # likewise
+    if stores.storage is not None:
+        open_storage(stores.storage)
+    _look_for_server(stores, notify)
+
+
+def _look_for_server(stores: StoreSettings, notify: Notify) -> None:
+    """Say where MLflow's server does not answer; the search goes on without it, and a later delivery brings all."""
+    uri = stores.tracking_uri
+    if uri is None or not uri.startswith(("http://", "https://")):
+        return
+    try:
+        requests.get(f"{uri.rstrip('/')}/health", timeout=_ANSWER_SECONDS)
+    except requests.RequestException as error:
+        silent = isinstance(error, requests.ConnectionError | requests.Timeout) and not isinstance(error, SSLError)
+        why = "no answer" if silent else first_line(error)
+        notify(
+            Note(
+                f"{uri}: MLflow is away ({why}). Results are kept, and delivered once it answers, or later with: "
+                f"{stores.place.sync_command(uri)}",
+                warning=True,
+            )
+        )
