@@ -31,7 +31,8 @@ def write_artists(
     Raises:
         DataError: no genre folders; no file has an artist, and nothing is written; or some have none, and the table is
             written with gaps.
-        UsageError: the table is there, or cannot be written.
+        UsageError: the table is there.
+        WorkspaceError: it cannot be written.
     """
     found = track_files(directory)
     table = output or found.artist_table
@@ -75,13 +76,7 @@ def artists_hint(dataset: Dataset) -> str | None:
 def _write(table: Path, artist_of: Mapping[str, str]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([("track", "artist"), *artist_of.items()])
-    try:
-        write_atomically(table, text.getvalue())
-    except OSError as error:
-        raise UsageError(
-            f"{table}: cannot be written ({error.strerror}). Name another place by --output FILE, and give it to `run` "
-            f"by --groups FILE."
-        ) from None
+    write_atomically(table, text.getvalue())
 
 
 def _joined(tagged: Mapping[str, tuple[str, ...]], artist_of: Mapping[str, str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.datasets.scan import scan
-from harness.errors import DataError, UsageError
+from harness.errors import DataError, UsageError, WorkspaceError
 from harness.workflows.artists import artists_hint, write_artists
 from harness.workflows.check_data import check_data
 from tests.helpers.audio import dataset, write_audio
@@ -110,7 +110,9 @@ def test_without_any_artist_nothing_is_written(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     root = write_music(tmp_path / "music")
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match=r"a\.csv: cannot be written \(.*\)\. Name another place by --output FILE"):
+    with pytest.raises(
+        WorkspaceError, match=r"a\.csv: cannot be written \(.*\)\. Make that place writable, or name ano"
+    ):
         write(root, tmp_path / "file" / "a.csv")
 
 
