@@ -59,8 +59,8 @@ def searching_in(url: str, own: Path | None = None) -> Iterator[optuna.storages.
 def _unusable(url: str, own: Path | None, reason: str) -> HarnessError:
     if own is not None:
         return WorkspaceError(
-            f"{sqlite_file(url)}: Optuna's storage cannot be opened ({reason}). Free the file, or name another "
-            "--workspace."
+            f"{sqlite_file(url)}: Optuna's storage cannot be opened ({reason}). Free the file; if it is damaged, or "
+            "of another Optuna, move it away: the same command makes it again from the results."
         )
     return UsageError(
         f"--storage {url}: cannot be opened ({reason}). Give a database address such as sqlite:///FILE, and check that "

@@ -45,9 +45,10 @@ def register_best_model(
     if best is None or best[0].study.embeddings != study.embeddings:
         return
     try:
-        _register(stores.mlflow_uri, ledger, best, family, extractors)
+        notify(Note(f"champion of {family.name}: {_register(stores.mlflow_uri, ledger, best, family, extractors)}"))
     except TrackingError as error:
-        notify(Note(f"the champion of {family.name} was not registered: {error}", warning=True))
+        later = f"Later: {ledger.workspace.sync_command(stores.tracking_uri)}"
+        notify(Note(f"the champion of {family.name} was not registered: {error} {later}", warning=True))
 
 
 def register_all(tracking_uri: str, ledger: Ledger, notify: Notify) -> None:
@@ -61,7 +62,7 @@ def register_all(tracking_uri: str, ledger: Ledger, notify: Notify) -> None:
             continue
         try:
             family, extractors = available(ledger, best[0].study, cache())
-            _register(tracking_uri, ledger, best, family, extractors)
+            notify(Note(f"champion of {study.family}: {_register(tracking_uri, ledger, best, family, extractors)}"))
         except (TrackingError, UsageError) as error:
             notify(Note(f"the champion of {study.family} was not registered: {error}", warning=True))
 
@@ -87,8 +88,8 @@ def _register(
     best: tuple[StudyResults, TrialRecord],
     family: Family,
     extractors: Mapping[str, Extractor],
-) -> None:
-    """Log the model of a trial, and make it the champion of its family and data set.
+) -> str:
+    """Log the model of a trial, make it the champion of its family and data set, and return its address.
 
     Raises:
         TrackingError: MLflow cannot be reached, or has no run of the trial.
@@ -102,4 +103,4 @@ def _register(
         bundle_trial(ledger, results, trial, family, extractors, bundle)
         files = ModelFiles(bundle, PACKAGE / "inference" / "pyfunc.py", (PACKAGE,), tuple(requirements()))
         card = (bundle / CARD).read_text(encoding="utf-8")
-        register_champion(tracking_uri, results.study, trial.number, files, description=card)
+        return register_champion(tracking_uri, results.study, trial.number, files, description=card)

@@ -57,7 +57,8 @@ def test_a_file_that_stays_locked_is_told_of_in_the_words_of_whose_it_is(
     with pytest.raises(WorkspaceError) as own:
         open_storage(url, locked.parent)
     assert str(own.value) == (
-        f"{locked}: Optuna's storage cannot be opened (database is locked). Free the file, or name another --workspace."
+        f"{locked}: Optuna's storage cannot be opened (database is locked). Free the file; if it is damaged, or of "
+        "another Optuna, move it away: the same command makes it again from the results."
     )
     with pytest.raises(UsageError, match=r"--storage .*optuna.db: cannot be opened \(database is locked\)"):
         open_storage(url)

@@ -112,7 +112,7 @@ def test_a_store_of_an_older_mlflow_comes_with_the_command_that_mends_it(
         serve(other_schema.root, "127.0.0.1", None, print)
     text, _, command = str(failed.value).rpartition(": ")
     assert text.endswith("an older MLflow made this store. Make a copy of it, then bring it up to date")
-    assert shlex.split(command) == [sys.executable, "-m", "mlflow", "db", "upgrade", other_schema.mlflow_url]
+    assert shlex.split(command) == [sys.executable, "-P", "-m", "mlflow", "db", "upgrade", other_schema.mlflow_url]
 
 
 def test_a_store_of_a_newer_mlflow_is_called_so(other_schema: Workspace) -> None:

@@ -110,9 +110,7 @@ def test_without_any_artist_nothing_is_written(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     root = write_music(tmp_path / "music")
     (tmp_path / "file").touch()
-    with pytest.raises(
-        WorkspaceError, match=r"a\.csv: cannot be written \(.*\)\. Make that place writable, or name ano"
-    ):
+    with pytest.raises(WorkspaceError, match=r"a\.csv: cannot be written \(.*\)\. Make that place writable"):
         write(root, tmp_path / "file" / "a.csv")
 
 

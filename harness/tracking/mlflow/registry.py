@@ -53,7 +53,7 @@ def register_champion(
     try:
         run = find_trial(client, study, number)
         if run is None:
-            raise TrackingError(f"{tracking_uri}: has no run of trial {number} of {study.name}. Deliver it first.")
+            raise TrackingError(f"{tracking_uri}: has no run of trial {number} of {study.name}.")
         name = champion_name(client, study)
         versions = client.search_model_versions(f"name = '{name}' and run_id = '{run.info.run_id}'")
         if versions:
