@@ -10,8 +10,9 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -60,8 +61,19 @@ _NO_LENGTH = 1 << 62
 _Channels = npt.NDArray[np.float32]
 """Samples of all channels, shape (n, channels)."""
 
+_LOSSY = ("MP3", "OGG")
+
 _Source = bytes | ByteRange
 """What libsndfile is told to read: a file's name in the bytes of the system, which need not be text, or a part."""
+
+
+class _Block(NamedTuple):
+    """Mono samples, with what they were mixed from."""
+
+    rate: int
+    lossy: bool
+    mono: Samples
+    channels: _Channels
 
 
 def open_blocks(path: Path) -> tuple[int, Iterator[Samples]]:
@@ -82,7 +94,7 @@ def open_blocks(path: Path) -> tuple[int, Iterator[Samples]]:
     first = next(decoded, None)
     if first is None:
         raise DataError("empty: it holds no samples")
-    return first[0], _checked_blocks(first, decoded)
+    return first.rate, _checked_blocks(first, decoded)
 
 
 def decode(path: Path) -> tuple[Samples, int]:
@@ -139,23 +151,17 @@ def content_address(samples: Samples, rate: int) -> str:
     return address.hexdigest()
 
 
-def _checked_blocks(
-    first: tuple[int, Samples, _Channels], others: Iterator[tuple[int, Samples, _Channels]]
-) -> Iterator[Samples]:
-    rate, mono, channels = first
-    checks = TrackChecks(rate)
-    checks.see(mono, channels)
-    yield mono
-    for further, mono, channels in others:
-        if further != rate:
-            raise DataError(f"joined of parts of {rate} and {further} Hz: convert it, as with ffmpeg")
-        checks.see(mono, channels)
-        yield mono
+def _checked_blocks(first: _Block, others: Iterator[_Block]) -> Iterator[Samples]:
+    checks = TrackChecks(first.rate, lossy=first.lossy)
+    for block in chain([first], others):
+        if block.rate != first.rate:
+            raise DataError(f"joined of parts of {first.rate} and {block.rate} Hz: convert it, as with ffmpeg")
+        checks.see(block.mono, block.channels)
+        yield block.mono
     checks.finish()
 
 
-def _decoded(path: Path) -> Iterator[tuple[int, Samples, _Channels]]:
-    """Yield rate, mono samples and the channels that they were mixed from, block by block."""
+def _decoded(path: Path) -> Iterator[_Block]:
     with _reasons():
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
@@ -167,23 +173,31 @@ def _decoded(path: Path) -> Iterator[tuple[int, Samples, _Channels]]:
             start = id3_length(os.pread(descriptor, HEAD, 0))
             if kind := unreadable_kind(os.pread(descriptor, HEAD, start)):
                 raise DataError(kind)
-            name = os.fsencode(path)
-            with _opened(name) as sound:
-                if sound.format == "FLAC" and sound.frames > _NO_LENGTH:
-                    raise DataError("a stream that does not say its length: write it anew, as with ffmpeg")
-                whole = parts(descriptor, sound.format)
-            for source in [name] if whole is None else whole:
+            for source in _parts(descriptor) or [os.fsencode(path)]:
                 yield from _mixed(source)
 
 
-def _mixed(source: _Source) -> Iterator[tuple[int, Samples, _Channels]]:
+def _parts(descriptor: int) -> Iterator[ByteRange] | None:
+    import soundfile
+
+    try:
+        with _opened(ByteRange(descriptor, 0, os.fstat(descriptor).st_size)) as sound:
+            if sound.format == "FLAC" and sound.frames > _NO_LENGTH:
+                raise DataError("a stream that does not say its length: write it anew, as with ffmpeg")
+            return parts(descriptor, sound.format)
+    except soundfile.LibsndfileError:
+        # With bytes in front that are no frame, libsndfile knows an MP3 by the file's name alone.
+        return None
+
+
+def _mixed(source: _Source) -> Iterator[_Block]:
     sounding: list[int] | None = None
-    for number, (rate, channels) in enumerate(_read(source)):
+    for number, (rate, lossy, channels) in enumerate(_read(source)):
         if number == 0 and channels.shape[1] > 1 and _still(channels).any():
             sounding = _sounding_channels(source)
         if sounding is not None:
             channels = channels[:, sounding]
-        yield rate, _mean(channels), channels
+        yield _Block(rate, lossy, _mean(channels), channels)
 
 
 def _mean(channels: _Channels) -> Samples:
@@ -196,7 +210,7 @@ def _mean(channels: _Channels) -> Samples:
 def _sounding_channels(source: _Source) -> list[int]:
     """Return which channels are not silent from beginning to end; all where none sounds."""
     extremes: list[_Channels] = []
-    for _, channels in _read(source if isinstance(source, bytes) else source.copy()):
+    for _, _, channels in _read(source if isinstance(source, bytes) else source.copy()):
         extremes = [_extremes(np.concatenate([*extremes, _extremes(channels)]))]
         still = _still(extremes[0])
         if not still.any():
@@ -219,8 +233,8 @@ def _still(channels: _Channels) -> npt.NDArray[np.bool_]:
         return np.asarray(high - low < SILENCE)
 
 
-def _read(source: _Source) -> Iterator[tuple[int, _Channels]]:
-    """Yield the rate, and a block of all channels, until the source ends."""
+def _read(source: _Source) -> Iterator[tuple[int, bool, _Channels]]:
+    """Yield the rate, whether coding was lossy, and a block of all channels, until the source ends."""
     with _opened(source) as sound:
         while True:
             # Block by block: a damaged header may claim any length.
@@ -234,7 +248,7 @@ def _read(source: _Source) -> Iterator[tuple[int, _Channels]]:
                 source.decoded += len(block)
                 block = block[max(0, len(block) - max(0, source.decoded - source.skip)) :]
             if len(block):
-                yield sound.samplerate, block
+                yield sound.samplerate, sound.format in _LOSSY, block
 
 
 def _opened(source: _Source) -> Any:

@@ -141,8 +141,7 @@ def parts(descriptor: int, kind: str) -> Iterator[ByteRange] | None:
     """
     size = os.fstat(descriptor).st_size
     if kind == "MP3":
-        # With bytes in front that are no frame, libsndfile knows it by the file's name alone.
-        return _mp3_parts(descriptor, size) if _is_mp3(descriptor, 0) else None
+        return _mp3_parts(descriptor, size)
     if kind in ("OGG", "FLAC"):
         starts = (
             _ogg_starts(descriptor) if kind == "OGG" else [place for place, _ in _found(_FLAC_START, descriptor)][1:]

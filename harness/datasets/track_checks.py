@@ -15,7 +15,10 @@ SILENCE = 1 / FULL_SCALE
 """One step of 16 bits: what moves less than that is stored as a constant."""
 
 _PEAK = 32.0
-"""30 dB over full scale. Lossy decoders and hot mixes stay far below; quiet music in the scale of 16 bits is above."""
+"""30 dB over full scale. Hot mixes stay far below; quiet music in the scale of 16 bits is above."""
+
+_DAMAGE_PEAK = 1e6
+"""What a lossy decoder may make of a damaged frame, for some milliseconds. Features of more overflow."""
 
 _CANCELLED = 1e-3
 """The power that mixing down must leave; unlike channels leave a half, and channels in opposite phase nothing."""
@@ -24,9 +27,10 @@ _CANCELLED = 1e-3
 class TrackChecks:
     """What is known of a track of which some blocks have been seen."""
 
-    def __init__(self, rate: int) -> None:
-        """Begin a track of `rate` samples a second."""
+    def __init__(self, rate: int, *, lossy: bool = False) -> None:
+        """Begin a track of `rate` samples a second; `lossy` says that it was coded so."""
         self._rate, self._seen = rate, 0
+        self._peak = _DAMAGE_PEAK if lossy else _PEAK
         self._low, self._high = np.inf, -np.inf
         self._channels_move = False
         self._power = self._mixed_power = 0.0
@@ -54,7 +58,7 @@ class TrackChecks:
         if not (np.isfinite(lows).all() and np.isfinite(highs).all()):
             raise DataError("not finite: it holds NaN or infinite samples")
         peak = float(max(-lows.min(), highs.max()))
-        if peak > _PEAK:
+        if peak > self._peak:
             raise DataError(f"far beyond full scale: its samples reach {peak:,.5g}. Scale them to [-1, 1]")
         self._seen += len(mono)
         self._low, self._high = min(self._low, float(mono.min())), max(self._high, float(mono.max()))

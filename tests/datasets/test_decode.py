@@ -13,6 +13,7 @@ import soundfile
 
 from harness.datasets.decode import ContentAddress, content_address, decode, open_blocks
 from harness.datasets.signal import FULL_SCALE, SAMPLE_RATE, as_samples, quantised, resample
+from harness.datasets.track_checks import TrackChecks
 from harness.errors import DataError
 from tests.helpers.audio import RATE, noise, write_audio
 
@@ -186,6 +187,16 @@ def test_float_files_in_another_scale_are_refused_for_it(tmp_path: Path, scale: 
     path = write_audio(tmp_path / "scaled.wav", samples, subtype="FLOAT")
     with pytest.raises(DataError, match=r"^far beyond full scale: its samples reach .*\. Scale them to \[-1, 1\]$"):
         decode(path)
+
+
+def test_a_damaged_frame_of_lossy_coding_is_no_other_scale() -> None:
+    burst = noise("burst", 4.0)
+    burst[:500] *= 1e5
+    checks = TrackChecks(RATE, lossy=True)
+    checks.see(burst)
+    checks.finish()
+    with pytest.raises(DataError, match="far beyond full scale"):
+        TrackChecks(RATE).see(burst)
 
 
 @pytest.mark.parametrize("leak", [0.0, 1e-3])
