@@ -36,7 +36,6 @@ def test_without_an_address_it_asks_for_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.apart
 def test_every_cell_runs_on_a_machine_without_a_gpu(tones: Path, tmp_path: Path) -> None:
     """Trains a trial."""
     environ = {

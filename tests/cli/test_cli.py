@@ -183,7 +183,9 @@ def test_a_name_that_the_terminal_cannot_show_ends_no_command(tmp_path: Path) ->
 
 
 SLEEPER = """
-import sys, time
+import signal, sys, time
+# What a shell starts in the background is told to ignore it, and so is whatever that starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from contextlib import contextmanager
 import harness.workflows.run
 from harness import cli

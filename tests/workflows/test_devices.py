@@ -134,7 +134,6 @@ def blind(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.apart
 def test_no_record_names_a_gpu_that_did_not_compute(blind: dict[str, str], tones: Path, tmp_path: Path) -> None:
     """Trains a trial, and starts two servers."""
     options = ("--quick", "--epochs", 1, "--trials", 1, "--data", tones, "--protocol", "random")
