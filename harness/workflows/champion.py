@@ -56,7 +56,11 @@ def register_all(tracking_uri: str, ledger: Ledger, notify: Notify) -> None:
 
     A family that is not installed, or whose frozen network is gone, is told of and left out.
     """
-    for study in {_field(study): study for study in ledger.studies()}.values():
+    # In the order in which they were first trained: the first data set of a name has that name in the registry.
+    by_field: dict[tuple[str, str, str], StudyRecord] = {}
+    for study in sorted(ledger.studies(), key=partial(_begun, ledger)):
+        by_field.setdefault(_field(study), study)
+    for study in by_field.values():
         best = best_model(ledger, competing_studies(study, ledger))
         if best is None:
             continue
@@ -80,6 +84,11 @@ def renew_card(stores: StoreSettings, family: Family, study: StudyRecord, ledger
 def _field(study: StudyRecord) -> tuple[str, str, str]:
     """Return what is equal for studies whose models compete; the fingerprint is of tracks and genres."""
     return study.family, study.dataset.name, study.dataset.fingerprint
+
+
+def _begun(ledger: Ledger, study: StudyRecord) -> str:
+    """Return when the first trial of a study began, in UTC, ISO 8601; of a study without trials, a later time."""
+    return min((trial.timing.started for trial in ledger.trials(study.name) if trial.timing.started), default="~")
 
 
 def _register(

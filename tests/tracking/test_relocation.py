@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,7 +62,7 @@ def test_a_copy_writes_to_itself_alone(delivered: Path, tmp_path: Path) -> None:
     assert all(address.startswith(copy.artifacts.as_uri()) for address in addresses)
 
 
-def test_a_store_that_nobody_may_write_to_still_gives_its_models(delivered: Path, tmp_path: Path) -> None:
+def test_a_model_is_found_where_it_lies_now_whatever_the_store_says(delivered: Path, tmp_path: Path) -> None:
     moved = Workspace(delivered.rename(tmp_path / "moved #2 %20"))
     old = (delivered / "artifacts" / "models" / "m-1" / "artifacts").as_uri()
     assert where_now(old, moved.mlflow_file) == (moved.artifacts / "models" / "m-1" / "artifacts").as_uri()
@@ -86,7 +89,7 @@ def test_what_is_no_store_is_left_to_mlflow(tmp_path: Path) -> None:
     sqlite3.connect(tmp_path / "mlflow.db").close()
     follow_move(tmp_path / "mlflow.db")
     (tmp_path / "mlflow.db").write_text("no database, and longer than the header of one" * 10)
-    with pytest.raises(TrackingError, match="the MLflow store cannot be used"):
+    with pytest.raises(TrackingError, match=r"the MLflow store is damaged \(file is not a database\)"):
         connect(f"sqlite:///{tmp_path}/mlflow.db")
 
 
@@ -109,3 +112,49 @@ def test_the_registry_follows_too(delivered: Path, tmp_path: Path) -> None:
             source.replace(place.artifacts.as_uri(), moved.artifacts.as_uri()),
         )
     assert STUDY.name in {study.name for study in Ledger(moved).studies()}
+
+
+def test_a_copy_without_artifacts_keeps_its_own_too(delivered: Path, tmp_path: Path) -> None:
+    copy = Workspace(shutil.copytree(delivered, tmp_path / "copy", ignore=shutil.ignore_patterns("artifacts")))
+    before = sizes(delivered)
+    ledger = Ledger(copy)
+    ledger.write_trial(trial(3), PREDICTIONS)
+    assert sync(ledger, copy.mlflow_url, artifact_root=copy.artifacts).refused == ()
+    assert sizes(delivered) == before
+    assert [path.parts[-3] for path in copy.artifacts.rglob("trial.json")] == [
+        run.info.run_id for run in completed(copy.mlflow_url) if run.data.tags["trial"] == "3"
+    ]
+
+
+READ = """
+import sys
+from pathlib import Path
+from harness.tracking.mlflow.connection import connect
+from harness.tracking.mlflow.logged_model import download_model
+client = connect(sys.argv[1])
+client.search_experiments()
+print(Path(download_model(sys.argv[1], sys.argv[2], Path(sys.argv[3])), "MLmodel").read_text())
+"""
+
+
+def test_a_store_where_nobody_may_write_is_read(delivered: Path, tmp_path: Path) -> None:
+    model = (delivered / "artifacts" / "models" / "m-1" / "artifacts").as_uri()
+    moved = delivered.rename(tmp_path / "moved")
+    for path in (moved, *moved.rglob("*")):
+        path.chmod(path.stat().st_mode & ~0o222)
+    # Root may write all the same, unless it gives that up.
+    dropped = "-dac_override,-dac_read_search"
+    without = ["setpriv", "--bounding-set", dropped, "--inh-caps", dropped] if os.geteuid() == 0 else []
+    done = subprocess.run(
+        [*without, sys.executable, "-c", READ, Workspace(moved).mlflow_url, model, str(tmp_path / "fetched")],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "a model\n"), done.stderr
+
+
+def test_a_damaged_store_says_what_to_do(delivered: Path) -> None:
+    place = Workspace(delivered)
+    place.mlflow_file.write_bytes(place.mlflow_file.read_bytes()[:300_000])
+    with pytest.raises(TrackingError, match=r"damaged \(.*\)\. Move it away: `harness sync` makes it again"):
+        sync(Ledger(place), place.mlflow_url, artifact_root=place.artifacts)

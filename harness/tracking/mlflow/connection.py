@@ -5,8 +5,9 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from mlflow import MlflowClient
@@ -18,6 +19,9 @@ from harness.tracking.mlflow.relocation import follow_move
 from harness.tracking.mlflow.store_schema import schema_complaint
 
 _PAGE = 1000
+_DAMAGED = re.compile("file is not a database|malformed|file is encrypted|disk I/O error", re.IGNORECASE)
+"""What SQLite says of a file that is torn, or none of its own."""
+
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -97,6 +101,11 @@ def search_runs(client: MlflowClient, experiments: Sequence[str], tags: Mapping[
 def unreachable(tracking_uri: str, error: Exception) -> TrackingError:
     """Return what a user is told when the store failed with `error`."""
     why = f"the MLflow store cannot be used ({first_line(error)}). Check the address and that it is up."
+    if sqlite_file(tracking_uri) is not None and _DAMAGED.search(str(error)):
+        why = (
+            f"the MLflow store is damaged ({first_line(error)}). Move it away: `harness sync` makes it again from a "
+            "workspace's results."
+        )
     return TrackingError(f"{tracking_uri}: {schema_complaint(tracking_uri, error) or why}")
 
 
@@ -108,6 +117,13 @@ def _opening(tracking_uri: str) -> Iterator[None]:
         yield
         return
     database.parent.mkdir(parents=True, exist_ok=True)
-    with database.with_name(f"{database.name}.lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(database.with_name(f"{database.name}.lock").open("a"))
+        except OSError:
+            # Where one may not write, no tables are made either.
+            if not database.exists():
+                raise
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -11,6 +11,8 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from harness.workspace import Workspace
+
 _FOLDER = "artifacts"
 """Of artifacts, beside the database; see `Workspace.artifacts`."""
 
@@ -27,19 +29,20 @@ _WAIT_SECONDS = 30.0
 def follow_move(database: Path) -> None:
     """Let all addresses of artifacts that lay beside an SQLite store lead to where they lie now.
 
-    Changed are addresses under a folder `artifacts` that an experiment names, if it is gone, or if what runs have there
-    lies beside the database, too. A database that cannot be written to stays as it is.
+    Changed are addresses under a folder `artifacts` that an experiment names, if the database is a workspace's own, if
+    that folder is gone, or if what runs have in it lies beside the database, too. A database that cannot be written to
+    stays as it is.
 
     Args:
         database: the store's file, which need not be there.
     """
     here = database.resolve().parent / _FOLDER
-    if not database.exists() or not here.is_dir():
+    if not database.exists() or not (_is_own(database) or here.is_dir()):
         return
     try:
         with closing(sqlite3.connect(database, timeout=_WAIT_SECONDS)) as connection, connection:
             for old in _roots(connection) - {here.as_uri()}:
-                if not _lies_in(here, old, connection):
+                if not _is_own(database) and not _lies_in(here, old, connection):
                     continue
                 for table, column in _ADDRESSES:
                     connection.execute(
@@ -73,6 +76,12 @@ def _roots(connection: sqlite3.Connection) -> set[str]:
     return {
         address for (address,) in rows if address and address.startswith("file:") and address.endswith(f"/{_FOLDER}")
     }
+
+
+def _is_own(database: Path) -> bool:
+    """Whether a database is a workspace's own store: results lie beside it."""
+    place = Workspace(database.resolve().parent)
+    return place.mlflow_file == database.resolve() and place.results.is_dir()
 
 
 def _lies_in(here: Path, old: str, connection: sqlite3.Connection) -> bool:
