@@ -7,13 +7,13 @@ reason. Sets that overlap are one group.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from harness.datasets.dataset import Track
 from harness.datasets.fingerprint import linked
+from harness.datasets.names import normal_name
 from harness.datasets.stratified_split import linked_units
 
 _COUNTED = re.compile(r"(?P<stem>.*(?<!\d)\d{3,})[._ -](?P<number>0|[1-9]\d{0,2})")
@@ -47,7 +47,7 @@ def _same_audio(tracks: Sequence[Track]) -> Iterator[list[str]]:
 
 def _same_name(tracks: Sequence[Track]) -> Iterator[list[str]]:
     """Yield tracks whose files lie in one folder under one name, as `song.wav` and `song.mp3` do."""
-    return _equal(tracks, lambda track: (track.path.parent, _name(track.path)))
+    return _equal(tracks, lambda track: (track.path.parent, normal_name(track.path.stem)))
 
 
 def _same_sound(tracks: Sequence[Track]) -> Iterator[list[str]]:
@@ -73,7 +73,7 @@ def _numbered_pieces(tracks: Sequence[Track]) -> Iterator[list[str]]:
     pieces: dict[tuple[Path, str, bool], dict[str, int]] = defaultdict(dict)
     recordings: dict[Path, set[str]] = defaultdict(set)
     for track in tracks:
-        name = _name(track.path)
+        name = normal_name(track.path.stem)
         worded = _WORDED.fullmatch(name)
         counted = _COUNTED.fullmatch(name)
         parts = worded or (counted if counted and not _YEAR.fullmatch(counted["stem"]) else None)
@@ -90,10 +90,6 @@ def _is_run(numbers: Iterable[int]) -> bool:
     """Whether numbers count from 0 or 1, by steps of one; pieces that cannot serve may be missing, up to a half."""
     different = set(numbers)
     return len(different) > 1 and min(different) <= 1 and max(different) - min(different) < 2 * len(different)
-
-
-def _name(path: Path) -> str:
-    return unicodedata.normalize("NFC", path.stem).casefold()
 
 
 _LINKERS: dict[str, Callable[[Sequence[Track]], Iterable[Sequence[str]]]] = {

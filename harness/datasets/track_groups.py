@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.datasets.dataset import ARTIST_TABLE, Track
+from harness.datasets.names import first_spellings
 from harness.datasets.track_tables import matched, read_table
 from harness.errors import ProtocolError, listed
 
@@ -28,6 +29,8 @@ _NO_ARTIST = re.compile(
 def groups_of(table: Path, tracks: Sequence[Track]) -> dict[str, str]:
     """Return track id -> group, as a table with the columns `track` and `artist`, `group` or `artist_group` says.
 
+    Names in several spellings are one group, by the first of them in the table.
+
     Raises:
         ProtocolError: the table is broken or misses tracks.
     """
@@ -39,7 +42,8 @@ def groups_of(table: Path, tracks: Sequence[Track]) -> dict[str, str]:
             f"{table}: {len(missing)} of {len(tracks)} tracks have no group:\n{listed(missing)}\n"
             f"Add a row for each of them: its id, and its artist."
         )
-    return {track.id: rows[names[track.id]] for track in tracks}
+    spelled = first_spellings(rows.values())
+    return {track.id: spelled[rows[names[track.id]]] for track in tracks}
 
 
 def folder_groups(base: Path, tracks: Sequence[Track]) -> Mapping[str, str]:
@@ -48,14 +52,15 @@ def folder_groups(base: Path, tracks: Sequence[Track]) -> Mapping[str, str]:
     They are, if every track of the data set lies in such a folder, none of these is a disc, a format or a partition by
     its name, and some genre has two. One artist in two genres is one group.
     """
-    artists: dict[str, str] = {}
-    spelled: dict[str, str] = {}
-    by_genre = defaultdict(set)
+    folders: dict[str, str] = {}
     for track in tracks:
         below = track.path.relative_to(base).parts[1:]
         if len(below) < 2 or _NO_ARTIST.fullmatch(below[0].strip()):
             return {}
-        artist = unicodedata.normalize("NFC", below[0]).strip()
-        artists[track.id] = spelled.setdefault(artist.casefold(), artist)
+        folders[track.id] = unicodedata.normalize("NFC", below[0]).strip()
+    spelled = first_spellings(folders.values())
+    artists = {track: spelled[folder] for track, folder in folders.items()}
+    by_genre = defaultdict(set)
+    for track in tracks:
         by_genre[track.genre].add(artists[track.id])
     return artists if any(len(names) > 1 for names in by_genre.values()) else {}

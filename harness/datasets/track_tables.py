@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 
 from harness.datasets.dataset import Track
 from harness.datasets.gtzan import canonical_name
+from harness.datasets.names import normal_name
 from harness.errors import ProtocolError
 
 
@@ -88,9 +89,9 @@ def endings(path: PurePath) -> Iterator[str]:
 
 
 def plain_name(name: str) -> str:
-    """Return a name as it is compared: in NFC, without case, with slashes, and none of them at its beginning."""
+    """Return a name as it is compared: in the normal form, with slashes, and none of them at its beginning."""
     path = re.sub(r"^(\.?/)+", "", name.strip().replace("\\", "/"))
-    return unicodedata.normalize("NFC", path).casefold()
+    return normal_name(path)
 
 
 def _canonical(name: str) -> str:

@@ -1,0 +1,24 @@
+"""Names as users, tags and file systems write them: the forms in which they are compared, and one spelling of each."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+
+def normal_name(name: str) -> str:
+    """Return what all spellings of a name share: in NFC, without case, with one blank between words and none around."""
+    # Composed twice, for some letters come apart as they lose their case.
+    return " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).split())
+
+
+def letters(name: str) -> str:
+    """Return letters and digits of a name alone, without case: the same for `Hip-Hop` and `hiphop`."""
+    plain = normal_name(unicodedata.normalize("NFKC", name))
+    return "".join(letter for letter in plain if letter.isalnum()) or plain
+
+
+def first_spellings(names: Iterable[str]) -> dict[str, str]:
+    """Return name -> the first of the names that is the same one in another spelling, or itself."""
+    first: dict[str, str] = {}
+    return {name: first.setdefault(normal_name(name), name) for name in names}
