@@ -6,7 +6,7 @@ import csv
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from harness.datasets.dataset import Track
@@ -14,9 +14,14 @@ from harness.datasets.gtzan import canonical_name
 from harness.datasets.names import normal_name
 from harness.errors import ProtocolError
 
+_SEPARATORS = (",", ";", "\t")
+"""What parts the columns: spreadsheets write the second where a comma parts decimals, and the third when pasted."""
+
 
 def read_table(path: Path, columns: Iterable[str]) -> dict[str, str]:
     """Return the rows of a CSV whose first column is `track` and whose second is called one of `columns`.
+
+    Its columns are parted by commas, semicolons or tabs. A line such as `sep=;` may stand before the header.
 
     Raises:
         ProtocolError: no such file, no such columns, a row without a second value, or a track named twice.
@@ -26,27 +31,47 @@ def read_table(path: Path, columns: Iterable[str]) -> dict[str, str]:
     seen: set[str] = set()
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            header = [name.strip().lower() for name in next(reader, [])]
-            if header[:1] != ["track"] or not set(header[1:2]) & set(columns):
-                raise ProtocolError(f"{path}: its header is {','.join(header)!r}. It must begin with {expected}.")
-            for row in reader:
-                if not any(row):
-                    continue
-                if len(row) < 2:
-                    raise ProtocolError(f"{path}: row {reader.line_num} has one column. Write {expected}.")
-                name = row[0].strip()
-                if (composed := unicodedata.normalize("NFC", name)) in seen:
-                    raise ProtocolError(
-                        f"{path}: row {reader.line_num} names {name} a second time. Remove one of them."
-                    )
-                seen.add(composed)
-                rows[name] = row[1].strip()
+            lines = list(file)
+        before = int(bool(lines) and re.fullmatch(r'"?sep=.*', lines[0].strip(), re.IGNORECASE) is not None)
+        separator = _separator(path, lines[before : before + 1])
+        reader = csv.reader(lines[before:], delimiter=separator)
+        header = [name.strip().lower() for name in next(reader, [])]
+        if header[:1] != ["track"] or not set(header[1:2]) & set(columns):
+            raise ProtocolError(f"{path}: its header is {separator.join(header)!r}. It must begin with {expected}.")
+        for row in reader:
+            where = f"{path}: row {before + reader.line_num}"
+            if not any(row):
+                continue
+            if len(row) < 2:
+                raise ProtocolError(f"{where} has one column. Write {expected}.")
+            name = row[0].strip()
+            if (composed := unicodedata.normalize("NFC", name)) in seen:
+                raise ProtocolError(f"{where} names {name} a second time. Remove one of them.")
+            seen.add(composed)
+            rows[name] = row[1].strip()
     except OSError as error:
         raise ProtocolError(f"{path}: cannot be read ({error.strerror}). Name a CSV file with {expected}.") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise ProtocolError(f"{path}: not a CSV file in UTF-8 ({error}). Save it as one, with {expected}.") from None
     return rows
+
+
+def _separator(path: Path, header: Sequence[str]) -> str:
+    """Return what parts the columns of a table, by its header.
+
+    Raises:
+        ProtocolError: it is none of `_SEPARATORS`.
+    """
+    for separator in _SEPARATORS:
+        cells = next(csv.reader(header, delimiter=separator), [])
+        if len(cells) > 1 and cells[0].strip().lower() == "track":
+            return separator
+    other = re.match(r'\s*"?track"?\s*(\W)\s*"?\w', "".join(header), re.IGNORECASE)
+    if other and other[1] not in _SEPARATORS:
+        raise ProtocolError(
+            f"{path}: {other[1]!r} parts the columns of its header. Save it with commas, semicolons or tabs."
+        )
+    return ","
 
 
 def matched(tracks: Iterable[Track], names: Iterable[str]) -> dict[str, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from pathlib import Path
 
 import pytest
 
 from harness.datasets.scan import scan
-from harness.datasets.track_tables import matched
+from harness.datasets.track_tables import matched, read_table
 from harness.errors import ProtocolError
 from tests.helpers.audio import noise, write_audio, write_genres
 
@@ -88,3 +89,34 @@ def test_a_row_means_all_files_of_a_recording_unless_it_names_one(tmp_path: Path
 def test_the_longer_name_counts(tmp_path: Path) -> None:
     tracks = scan(write_genres(tmp_path, ["blues/a/one", "rock/b/one", "rock/b/two"])).tracks
     assert matched(tracks, ["two", "b/two"]) == {"rock/two": "b/two"}
+
+
+@pytest.mark.parametrize("before", ["", "\ufeff", "sep=,\n", "\ufeffsep=,\r\n", '"sep=,"\n'])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_columns_are_parted_by_commas_semicolons_or_tabs(tmp_path: Path, before: str, separator: str) -> None:
+    path = tmp_path / "table.csv"
+    rows = [
+        ["Track", " artist", "year"],
+        ["a", "X", "1"],
+        ["b", '"Earth, Wind; Fire"', "2"],
+        ["", "", ""],
+        ["c", "Y", "3"],
+    ]
+    text = "\r\n".join(separator.join(row) for row in rows)
+    path.write_bytes((before.replace(",", separator) + text).encode())
+    assert read_table(path, ["artist"]) == {"a": "X", "b": "Earth, Wind; Fire", "c": "Y"}
+
+
+@pytest.mark.parametrize("separator", ["|", ":", " ", " | "])
+def test_columns_that_are_parted_otherwise_are_refused_by_name(tmp_path: Path, separator: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f"track{separator}artist\na{separator}X\n")
+    with pytest.raises(ProtocolError, match=re.escape(f"{separator.strip() or ' '!r} parts the columns")):
+        read_table(path, ["artist"])
+
+
+def test_rows_are_numbered_as_the_file_has_them(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("sep=;\ntrack;artist\na;X\nb\n")
+    with pytest.raises(ProtocolError, match="row 4 has one column"):
+        read_table(path, ["artist"])
