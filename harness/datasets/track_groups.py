@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.datasets.dataset import ARTIST_TABLE, Track
 from harness.datasets.names import first_spellings
-from harness.datasets.track_tables import matched, read_table
+from harness.datasets.track_tables import meant, read_table, values_of
 from harness.errors import ProtocolError, listed
 
 FROM_FOLDERS = f"the sub-folders of the genres, since there is no {ARTIST_TABLE}"
@@ -32,18 +32,18 @@ def groups_of(table: Path, tracks: Sequence[Track]) -> dict[str, str]:
     Names in several spellings are one group, by the first of them in the table.
 
     Raises:
-        ProtocolError: the table is broken or misses tracks.
+        ProtocolError: the table is broken, contradicts itself, or misses tracks.
     """
     rows = read_table(table, _COLUMNS)
-    names = matched(tracks, rows)
-    missing = [track.id for track in tracks if track.id not in names or not rows[names[track.id]]]
+    groups = values_of(table, rows, meant(tracks, rows))
+    missing = [track.id for track in tracks if track.id not in groups]
     if missing:
         raise ProtocolError(
             f"{table}: {len(missing)} of {len(tracks)} tracks have no group:\n{listed(missing)}\n"
             f"Add a row for each of them: its id, and its artist."
         )
     spelled = first_spellings(rows.values())
-    return {track.id: spelled[rows[names[track.id]]] for track in tracks}
+    return {track.id: spelled[groups[track.id]] for track in tracks}
 
 
 def folder_groups(base: Path, tracks: Sequence[Track]) -> Mapping[str, str]:
