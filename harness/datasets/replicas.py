@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from harness.datasets.dataset import Track
 from harness.datasets.fingerprint import linked
-from harness.datasets.names import letters, normal_name
+from harness.datasets.names import genre_number, normal_name
 from harness.datasets.stratified_split import linked_units
 
 _COUNTED = re.compile(r"(?P<stem>.*(?<!\d)\d{3,})[._ -](?P<number>\d{1,6})")
@@ -30,9 +30,6 @@ _WORDED = re.compile(
     r"(?P<stem>.*\w)[._ (-]+(?:part|pt|piece|segment|seg|chunk|clip|slice)[._ -]*(?P<number>\d{1,6})\)?"
 )
 """`song_part1`, `song (part 2)`: a piece that says so."""
-
-_OF_GENRE = re.compile(r"(?P<genre>.+)[._ -](?P<number>\d{5})")
-"""`blues.00000`, in the folder `blues`: a name that no other track of the genre has, in whatever folder it lies."""
 
 
 def replicas(tracks: Iterable[Track]) -> dict[tuple[str, ...], str]:
@@ -128,10 +125,8 @@ def _parts(track: Track, name: str) -> tuple[str, str, bool]:
 
 def _whole(track: Track, name: str) -> _Whole:
     """Return the track of this name among those that lie with another."""
-    parts = _OF_GENRE.fullmatch(name)
-    if parts and letters(parts["genre"]) == letters(track.genre):
-        return _Whole(track.genre, parts["number"], True)
-    return _Whole(track.path.parent, name, False)
+    number = genre_number(name, track.genre)
+    return _Whole(track.genre, number, True) if number else _Whole(track.path.parent, name, False)
 
 
 def _may_have_pieces(parts: re.Match[str]) -> bool:

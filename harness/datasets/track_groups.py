@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.datasets.dataset import ARTIST_TABLE, Track
-from harness.datasets.names import first_spellings
+from harness.datasets.names import first_spellings, genre_number
 from harness.datasets.track_tables import meant, read_table, values_of
 from harness.errors import ProtocolError, listed
 
@@ -49,13 +49,13 @@ def groups_of(table: Path, tracks: Sequence[Track]) -> dict[str, str]:
 def folder_groups(base: Path, tracks: Sequence[Track]) -> Mapping[str, str]:
     """Return track id -> the first folder under its genre's, where folders are artists; else nothing.
 
-    They are, if every track of the data set lies in such a folder, none of these is a disc, a format or a partition by
-    its name, and some genre has two. One artist in two genres is one group.
+    They are, if every track of the data set lies in such a folder, none of these is a disc, a format, a partition or a
+    track by its name (`blues.00007`), and some genre has two. One artist in two genres is one group.
     """
     folders: dict[str, str] = {}
     for track in tracks:
         below = track.path.relative_to(base).parts[1:]
-        if len(below) < 2 or _NO_ARTIST.fullmatch(below[0].strip()):
+        if len(below) < 2 or _NO_ARTIST.fullmatch(below[0].strip()) or genre_number(below[0].strip(), track.genre):
             return {}
         folders[track.id] = unicodedata.normalize("NFC", below[0]).strip()
     spelled = first_spellings(folders.values())

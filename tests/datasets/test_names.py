@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from harness.datasets.names import first_spellings, letters, normal_name
+from harness.datasets.names import first_spellings, genre_number, letters, normal_name
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,12 @@ def test_letters_leave_out_what_parts_words() -> None:
     assert letters("Hip-Hop") == letters("hip hop") == letters("HIPHOP") == "hiphop"
     assert letters("R&B") == "rb"
     assert letters("&") == "&"
+
+
+def test_a_track_may_be_named_after_its_genre() -> None:
+    assert genre_number("blues.00012", "Blues") == genre_number("Blues_00012", "blues") == "00012"
+    assert genre_number("hiphop 00001", "Hip-Hop") == "00001"
+    assert {genre_number(name, "blues") for name in ("rock.00012", "blues.0012", "blues.000012", "00012")} == {None}
 
 
 def test_the_first_spelling_stands_for_all() -> None:
