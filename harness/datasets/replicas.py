@@ -143,7 +143,7 @@ def _count_as_albums(stem: str, numbers: Collection[str]) -> bool:
 
 
 def _is_run(numbers: Iterable[str]) -> bool:
-    """Whether numbers count from 0 or 1, by steps of one; pieces that cannot serve may be missing, up to a half."""
+    """Whether numbers count from 0 or 1, by steps of one; up to a half may be missing, the first ones, too."""
     different = {int(number) for number in numbers}
     return len(different) > 1 and max(different) + (0 in different) <= 2 * len(different)
 
