@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from harness.datasets.names import letters, normal_name
 from harness.errors import DataError
 
 _PARTITIONS = frozenset({"train", "training", "valid", "val", "validation", "test", "testing", "dev", "eval"})
@@ -36,12 +37,12 @@ def name_notes(genres: Sequence[str], homes: Iterable[Path]) -> Iterator[str]:
             f"the folders are called by numbers ({', '.join(genres[:3])}, …), which are no genres. FMA comes so, and "
             f"has its genres in {where}: sort the files into one folder a genre."
         )
-    if genres and all(genre.casefold() in _PARTITIONS for genre in genres):
+    if genres and all(normal_name(genre) in _PARTITIONS for genre in genres):
         yield (
             f"the folders are called {', '.join(genres)}, which are partitions, not genres. Put all files into one "
             f"folder a genre, and say who trains in a FILE.csv (--protocol)."
         )
-    for _, same in _alike(genres, _letters):
+    for _, same in _alike(genres, letters):
         yield f"these genres look like one: {', '.join(same)}. If they are, put their files into one folder."
 
 
@@ -50,9 +51,3 @@ def _alike(names: Iterable[str], key: Callable[[str], str]) -> list[tuple[str, l
     for name in names:
         found[key(name)].append(name)
     return sorted((form, same) for form, same in found.items() if len(same) > 1)
-
-
-def _letters(name: str) -> str:
-    """Return letters and digits of a name alone, without case: the same for `Hip-Hop` and `hiphop`."""
-    plain = unicodedata.normalize("NFKC", name).casefold()
-    return "".join(letter for letter in plain if letter.isalnum()) or plain

@@ -6,13 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from harness.datasets import gtzan
-from harness.datasets.dataset import Dataset
+from harness.datasets.dataset import Dataset, Track
 from harness.datasets.split import Partition, Split, verify
 from harness.datasets.stratified_split import Side, assign_stratified, linked_units
-from harness.datasets.track_tables import endings, matched, plain_name, read_table
+from harness.datasets.track_tables import mean_any, meant, read_table, values_of
 from harness.errors import ProtocolError, UsageError, listed, one_line
 from harness.records.study import ProtocolRecord
 
@@ -210,26 +210,26 @@ def _partitions(path: Path) -> dict[str, str]:
 def _from_file(dataset: Dataset, path: Path) -> Split:
     rows = _partitions(path)
     ids = [track.id for track in dataset.tracks]
-    names = matched(dataset.tracks, rows)
-    if missing := [track for track in ids if track not in names]:
+    meaning = meant(dataset.tracks, rows)
+    words = values_of(path, rows, meaning, lambda word: _WORDS[word.lower()])
+    if missing := [track for track in ids if track not in words]:
         raise ProtocolError(
             f"{path}: {len(missing)} of the {len(ids)} tracks of {dataset.name} have no row:\n{listed(missing)}\n"
             f"Add a row for each; `excluded` leaves a track out."
         )
-    unknown = rows.keys() - names.values() - _quarantined_names(dataset, rows)
+    unknown = rows.keys() - meaning.keys() - _quarantined_names(dataset, rows)
     if unknown:
         raise ProtocolError(
             f"{path}: {len(unknown)} of its rows name no track of {dataset.name}:\n{listed(sorted(unknown))}\n"
             f"Correct the names, or remove the rows."
         )
-    return _with_leak_warning(dataset, path.name, {track: _WORDS[rows[names[track]].lower()] for track in ids})
+    return _with_leak_warning(dataset, path.name, {track: _WORDS[words[track].lower()] for track in ids})
 
 
 def _quarantined_names(dataset: Dataset, names: Iterable[str]) -> set[str]:
     """Return the names that mean a track that was quarantined: a table of the whole set still serves."""
-    paths = (PurePosixPath(path) for path in dataset.quarantined)
-    forms = {gtzan.canonical_name(plain_name(end)) for path in paths for end in endings(path)}
-    return {name for name in names if gtzan.canonical_name(plain_name(name)) in forms}
+    files = (Track(path, path.partition("/")[0], Path(path), digest="", seconds=0) for path in dataset.quarantined)
+    return mean_any(files, names)
 
 
 def _drawn(dataset: Dataset, protocol: str, shares: Mapping[Side, float], seed: int, by_group: bool) -> dict[str, Side]:

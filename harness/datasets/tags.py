@@ -11,6 +11,7 @@ from pathlib import Path
 from tinytag import TinyTag
 from tinytag.tinytag import TinyTagException, UnsupportedFormatError
 
+from harness.datasets.names import normal_name
 from harness.datasets.stratified_split import linked_units
 
 _NOBODY = frozenset({"various artists", "various", "va", "v.a.", "unknown artist", "<unknown>", "[unknown]"})
@@ -38,7 +39,7 @@ def artist_names(path: Path) -> tuple[str, ...]:
 def one_artist_each(tagged: Mapping[str, Iterable[str]]) -> dict[str, str]:
     """Return the artist of each track that has one, by one name for all tracks that an artist links.
 
-    Names are the same whatever their case and Unicode form. A track by two artists links the tracks of both. The name
+    Names are the same in any spelling (`normal_name`). A track by two artists links the tracks of both. The name
     is the one that stands in most of the tracks.
 
     Args:
@@ -47,18 +48,13 @@ def one_artist_each(tagged: Mapping[str, Iterable[str]]) -> dict[str, str]:
     tracks_of = defaultdict(list)
     for track, names in tagged.items():
         for name in names:
-            tracks_of[name_form(name)].append(track)
+            tracks_of[normal_name(name)].append(track)
     artist_of: dict[str, str] = {}
     for unit in linked_units(tagged, tracks_of.values()):
         spelled = Counter(sorted(name for track in unit for name in tagged[track]))
         if spelled:
             artist_of |= dict.fromkeys(unit, max(spelled, key=spelled.__getitem__))
     return artist_of
-
-
-def name_form(name: str) -> str:
-    """Return what is the same for all spellings of a name."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _read(path: Path) -> TinyTag | None:
@@ -75,7 +71,7 @@ def _read(path: Path) -> TinyTag | None:
 
 def _names(tagged: Iterable[str | None]) -> tuple[str, ...]:
     names = (_one_line(name) for name in tagged if name)
-    return tuple(dict.fromkeys(name for name in names if name and name_form(name) not in _NOBODY))
+    return tuple(dict.fromkeys(name for name in names if name and normal_name(name) not in _NOBODY))
 
 
 def _one_line(text: str) -> str:
@@ -85,4 +81,4 @@ def _one_line(text: str) -> str:
 
 
 def _stands_in(name: str, text: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(name_form(name))}(?!\w)", name_form(text)) is not None
+    return re.search(rf"(?<!\w){re.escape(normal_name(name))}(?!\w)", normal_name(text)) is not None

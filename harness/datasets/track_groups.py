@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.datasets.dataset import ARTIST_TABLE, Track
-from harness.datasets.track_tables import matched, read_table
+from harness.datasets.names import first_spellings, genre_number
+from harness.datasets.track_tables import meant, read_table, values_of
 from harness.errors import ProtocolError, listed
 
 FROM_FOLDERS = f"the sub-folders of the genres, since there is no {ARTIST_TABLE}"
@@ -28,34 +29,38 @@ _NO_ARTIST = re.compile(
 def groups_of(table: Path, tracks: Sequence[Track]) -> dict[str, str]:
     """Return track id -> group, as a table with the columns `track` and `artist`, `group` or `artist_group` says.
 
+    Names in several spellings are one group, by the first of them in the table.
+
     Raises:
-        ProtocolError: the table is broken or misses tracks.
+        ProtocolError: the table is broken, contradicts itself, or misses tracks.
     """
     rows = read_table(table, _COLUMNS)
-    names = matched(tracks, rows)
-    missing = [track.id for track in tracks if track.id not in names or not rows[names[track.id]]]
+    groups = values_of(table, rows, meant(tracks, rows))
+    missing = [track.id for track in tracks if track.id not in groups]
     if missing:
         raise ProtocolError(
             f"{table}: {len(missing)} of {len(tracks)} tracks have no group:\n{listed(missing)}\n"
             f"Add a row for each of them: its id, and its artist."
         )
-    return {track.id: rows[names[track.id]] for track in tracks}
+    spelled = first_spellings(rows.values())
+    return {track.id: spelled[groups[track.id]] for track in tracks}
 
 
 def folder_groups(base: Path, tracks: Sequence[Track]) -> Mapping[str, str]:
     """Return track id -> the first folder under its genre's, where folders are artists; else nothing.
 
-    They are, if every track of the data set lies in such a folder, none of these is a disc, a format or a partition by
-    its name, and some genre has two. One artist in two genres is one group.
+    They are, if every track of the data set lies in such a folder, none of these is a disc, a format, a partition or a
+    track by its name (`blues.00007`), and some genre has two. One artist in two genres is one group.
     """
-    artists: dict[str, str] = {}
-    spelled: dict[str, str] = {}
-    by_genre = defaultdict(set)
+    folders: dict[str, str] = {}
     for track in tracks:
         below = track.path.relative_to(base).parts[1:]
-        if len(below) < 2 or _NO_ARTIST.fullmatch(below[0].strip()):
+        if len(below) < 2 or _NO_ARTIST.fullmatch(below[0].strip()) or genre_number(below[0].strip(), track.genre):
             return {}
-        artist = unicodedata.normalize("NFC", below[0]).strip()
-        artists[track.id] = spelled.setdefault(artist.casefold(), artist)
+        folders[track.id] = unicodedata.normalize("NFC", below[0]).strip()
+    spelled = first_spellings(folders.values())
+    artists = {track: spelled[folder] for track, folder in folders.items()}
+    by_genre = defaultdict(set)
+    for track in tracks:
         by_genre[track.genre].add(artists[track.id])
     return artists if any(len(names) > 1 for names in by_genre.values()) else {}

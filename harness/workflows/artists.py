@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from harness.datasets.dataset import Dataset
+from harness.datasets.names import normal_name
 from harness.datasets.scan import track_files
-from harness.datasets.tags import artist_names, name_form, one_artist_each
+from harness.datasets.tags import artist_names, one_artist_each
 from harness.errors import DataError, UsageError, listed
 from harness.files import write_atomically
 
@@ -82,9 +83,8 @@ def _write(table: Path, artist_of: Mapping[str, str]) -> None:
 def _joined(tagged: Mapping[str, tuple[str, ...]], artist_of: Mapping[str, str]) -> Iterator[str]:
     """Yield a line for each artist under whose name others stand, for there are tracks by both."""
     for artist in sorted(set(artist_of.values())):
-        names = {
-            name_form(name): name for track, named in tagged.items() if artist_of.get(track) == artist for name in named
-        }
-        del names[name_form(artist)]
+        tracks = (track for track, whose in artist_of.items() if whose == artist)
+        names = {normal_name(name): name for track in tracks for name in tagged[track]}
+        del names[normal_name(artist)]
         if names:
             yield f"  {artist}: with {', '.join(sorted(names.values()))}, for they share tracks"

@@ -54,6 +54,7 @@ def test_one_artist_in_two_genres_is_one_group_however_it_is_written(tmp_path: P
         ["jazz/Miles/a", "jazz/Mingus/b", "rock/c"],
         ["jazz/Miles/a", "rock/Can/b"],
         ["jazz/mp3/a", "jazz/flac/b", "rock/train/c"],
+        ["jazz/jazz.00000/0", "jazz/jazz.00001/0", "rock/Rock_00000/0"],
     ],
 )
 def test_folders_that_are_no_artists_make_no_groups(tmp_path: Path, names: list[str]) -> None:

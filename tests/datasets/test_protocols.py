@@ -332,6 +332,11 @@ def test_a_file_that_keeps_known_groups_together_is_grouped(tmp_path: Path) -> N
     assert split.warning is None
 
 
+def test_a_file_may_say_one_thing_twice(tmp_path: Path) -> None:
+    split = assign(dataset(FOUR), table(tmp_path, *GOOD, "rock.00000,training", "/x/jazz/jazz.00001.wav,val"), 0)
+    assert split.assignment == assign(dataset(FOUR), table(tmp_path, *GOOD), 0).assignment
+
+
 def test_a_file_may_name_quarantined_tracks(tmp_path: Path) -> None:
     data = dataset(FOUR, quarantined={"jazz/jazz_00054.wav": "unreadable"})
     assert len(assign(data, table(tmp_path, *GOOD, "jazz.00054,test"), 0).assignment) == 4
@@ -344,7 +349,7 @@ def test_a_file_may_name_quarantined_tracks(tmp_path: Path) -> None:
         ((*GOOD, "pop.00000,train"), r"1 of its rows name no track .*:\n  pop.00000\n"),
         ((*GOOD[:3], "jazz_00001,dev"), "the row of jazz_00001 says 'dev'"),
         ((*GOOD, "rock_00000,valid"), "row 6 names rock_00000 a second time"),
-        ((*GOOD, "rock.00000,valid"), r"1 of its rows name no track .*:\n  rock.00000\n"),
+        ((*GOOD, "rock.00000,valid"), r"\n  rock_00000: the row rock_00000 says train, and rock.00000 says valid\n"),
         ((*GOOD[:3], "jazz_00001,excluded"), "jazz: no valid track"),
         ((*GOOD[:3], "jazz_00001,test"), "jazz: no valid track\n  rock: no test track"),
     ],

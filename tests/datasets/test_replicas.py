@@ -38,6 +38,28 @@ def test_equal_names_in_other_folders_are_other_tracks() -> None:
         ["blues/song_part1.wav", "blues/song_part2.wav"],
         ["blues/Song (Part 1).mp3", "blues/Song (Part 2).mp3"],
         ["blues/take.00000_seg0.wav", "blues/take.00000_seg1.wav"],
+        # As a program pads its numbers.
+        [f"blues/blues.00000.{number:03d}.wav" for number in range(4)],
+        [f"blues/blues.00001_{number:02d}.wav" for number in range(12)],
+        [f"blues/blues.00001-{number:05d}.wav" for number in (7, 30_000)],
+        [f"blues/000190_{number:02d}.mp3" for number in range(1, 12)],
+        [f"blues/take 100_{number:02d}.wav" for number in range(12)],
+        [f"blues/take 100_{number:03d}.wav" for number in range(1, 12)],
+        # The first ones cannot serve.
+        [f"blues/blues.00000.{number}.wav" for number in range(2, 6)],
+        [f"blues/take.00000.{number}.wav" for number in range(2, 6)],
+        ["blues/blues.00000.17.wav", "blues/blues.00000.29.wav"],
+        # The whole beside its pieces.
+        ["blues/blues.00000.wav", *(f"blues/blues.00000.{number}.wav" for number in range(4))],
+        ["blues/blues.00000.mp3", "blues/blues.00000.3.wav"],
+        ["blues/000190.mp3", "blues/000190_0.mp3", "blues/000190_1.mp3"],
+        ["blues/Tune.wav", *(f"blues/Tune_part{number}.wav" for number in range(1, 5))],
+        # A folder for each track, or one for each partition.
+        [f"blues/blues.00007/{number}.wav" for number in range(4)],
+        [f"blues/train/blues_00007/{number:02d}.wav" for number in range(4)],
+        ["blues/blues.00007/part_1.wav", "blues/blues.00007/part_2.wav", "blues/blues.00007.wav"],
+        ["blues/train/blues.00003.0.wav", "blues/train/blues.00003.1.wav", "blues/test/blues.00003.2.wav"],
+        ["blues/train/blues.00003.wav", "blues/test/Blues-00003_seg1.wav", "blues/blues.00003.2.wav"],
     ],
 )
 def test_numbered_pieces_are_one_recording(pieces: list[str]) -> None:
@@ -63,10 +85,32 @@ def test_numbered_pieces_are_one_recording(pieces: list[str]) -> None:
         ["blues/Jazz Part 1.mp3", "blues/Jazz Part 2.mp3", "blues/Jazz Part 3.mp3"],
         ["blues/Apart 1.mp3", "blues/Apart 2.mp3", "blues/other.mp3"],
         ["blues/123.1.mp3"],
+        ["blues/2001.1.mp3", "blues/2001.2.mp3", "blues/2001.mp3"],
+        ["blues/2001_00.mp3", "blues/2001_01.mp3"],
+        ["blues/Live 20210314-1.mp3", "blues/Live 20210314-2.mp3"],
+        [f"blues/8550123-{number:02d}.mp3" for number in range(1, 21)],
+        [f"blues/op 100.{number:02d}.mp3" for number in range(1, 21)],
+        ["blues/Artist/01.mp3", "blues/Artist/02.mp3"],
+        ["blues/Album 1999/1.mp3", "blues/Album 1999/2.mp3", "blues/CD1/1.mp3", "blues/CD1/2.mp3"],
+        ["blues/rock.00007/1.mp3", "blues/rock.00007/2.mp3"],
+        ["blues/blues.007/1.mp3", "blues/blues.007/2.mp3"],
+        ["blues/a/take.00007.0.wav", "blues/b/take.00007.1.wav"],
+        ["blues/blues.00000.0.wav", "rock/blues.00000.1.wav", "rock/rock.00000.1.wav"],
+        ["blues/blues.00000.0.wav", "blues/blues.00001.1.wav", "blues/blues.00001_0_1.wav"],
+        ["blues/a/blues.00000.wav", "blues/b/blues.00000.wav"],
+        ["blues/Tune.wav", "blues/Tune 1.wav", "blues/Tune 2.wav", "blues/Tune Two.wav"],
+        ["blues/Tune.wav", "blues/Tune_part2.wav"],
+        ["blues/a/Tune.wav", "blues/b/Tune_part1.wav", "blues/b/Tune_part2.wav"],
     ],
 )
 def test_numbers_of_different_tracks_link_nothing(names: list[str]) -> None:
     assert replicas(named(*names)) == {}
+
+
+def test_pieces_of_two_names_in_one_folder_are_two_recordings() -> None:
+    found = replicas(named(*(f"hip-hop/hiphop.{track:05d}.{piece}.wav" for track in range(3) for piece in range(2))))
+    assert len(found) == 3
+    assert all(len({name.split(".")[1] for name in group}) == 1 for group in found)
 
 
 def test_groups_that_share_a_track_are_one_with_all_reasons() -> None:

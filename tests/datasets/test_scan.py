@@ -230,6 +230,16 @@ def test_a_table_of_groups_finds_tracks_by_any_form_of_their_names(tmp_path: Pat
     assert scan(root, groups=table).groups == {"blues_00000": "1", "hiphop_00000": "2"}
 
 
+def test_spellings_of_an_artist_in_a_table_are_one_group(tmp_path: Path) -> None:
+    root = write_genres(tmp_path, ["blues/a", "blues/b", "blues/c", "rock/d", "rock/e", "rock/f"])
+    artists = ("Miles Davis", "miles davis", " Miles  Davis ", "Beyonc\u00e9", "Beyonce\u0301", "Can")
+    rows = "".join(f"{track},{artist}\n" for track, artist in zip("abcdef", artists, strict=True))
+    (root / "artists.csv").write_text(f"track,artist\n{rows}", encoding="utf-8")
+
+    groups = scan(root).groups
+    assert groups == dict.fromkeys("abc", "Miles Davis") | dict.fromkeys("de", "Beyonc\u00e9") | {"f": "Can"}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
