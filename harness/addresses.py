@@ -1,4 +1,4 @@
-"""Paths and addresses of stores: as users write them, as libraries read them, and as a message may show them."""
+"""Paths and addresses of stores: as users write them, as libraries read them, and as settings keep them."""
 
 from __future__ import annotations
 

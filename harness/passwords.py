@@ -22,6 +22,7 @@ _ANYWHERE = (
 )
 _IN_QUERY = re.compile(rf"([?&#]{_KEY}=)([^&]*)", re.IGNORECASE)
 _WAS_HIDDEN = re.compile(r"[:=]\*{3}(?:[@&]|$)")
+_SEPARATORS = re.compile(r"[@/?#:\[\]]")
 _SHORT = 4
 """A password of fewer characters is looked for as a word of its own only: it may be a part of any other."""
 
@@ -73,8 +74,9 @@ def _secrets(address: str) -> Iterator[str]:
     if user_info := _user_info(address):
         _, password, _ = user_info
         yield password
-        # A library may take the first @ for its end.
+        # Where one should be quoted and is not, a library takes its parts for a host, a port or a path.
         yield from (password[: at.start()] for at in re.finditer("@", password))
+        yield from (part for part in _SEPARATORS.split(password) if len(part) > 1)
     yield from (value for _, value in _IN_QUERY.findall(address))
 
 
