@@ -1,4 +1,4 @@
-"""Paths and addresses of stores: as users write them, as libraries read them, and as a message may show them."""
+"""Paths and addresses of stores: as users write them, as libraries read them, and as settings keep them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import os
 import re
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote, unquote
 
+from pydantic import PlainSerializer
+
 from harness.errors import UsageError
+from harness.passwords import shown_address
+
+Address = Annotated[str, PlainSerializer(shown_address)]
+"""Where a store is, as a setting: in what is made of settings to be kept, it shows no password."""
 
 _SQLITE = re.compile(r"sqlite(?:\+\w+)?:///(?P<file>[^?]*)")
 _MEANT_OTHERWISE = re.compile(r"[%?#{}]")
@@ -55,14 +61,15 @@ def check_tracking_uri(uri: str) -> str:
         UsageError: it is of a form that MLflow cannot use.
     """
     scheme, mark, _ = uri.partition("://")
+    shown = shown_address(uri)
     advice = "Name a server as http://HOST:PORT, or a database as sqlite:////FOLDER/mlflow.db."
     if uri.startswith("databricks"):
         return uri
     if not mark and re.match(r"[\w.-]+:\d+(/|$)|localhost(/|$)|\[[\da-fA-F:]+\]", uri):
-        raise UsageError(f"{uri}: http:// is missing. Write http://{uri}, or https:// where the server has it.")
+        raise UsageError(f"{shown}: http:// is missing. Write http://{shown}, or https:// where the server has it.")
     if not mark or scheme == "file":
-        raise UsageError(f"{uri}: neither a server nor a database; MLflow keeps no runs in folders. {advice}")
+        raise UsageError(f"{shown}: neither a server nor a database; MLflow keeps no runs in folders. {advice}")
     known = {*_TRACKING_SCHEMES, *(each.name for each in entry_points(group="mlflow.tracking_store"))}
     if scheme.partition("+")[0] not in known:
-        raise UsageError(f"{uri}: MLflow knows no address that begins with {scheme}://. {advice}")
+        raise UsageError(f"{shown}: MLflow knows no address that begins with {scheme}://. {advice}")
     return uri

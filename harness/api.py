@@ -157,8 +157,8 @@ def run(
     names = (families,) if isinstance(families, str) else tuple(families)
     given = {"families": names, "data": data, "trials": trials, "workspace": workspace, **options}
     settings = run_settings(given, Path(config) if config is not None else None)
-    chosen = select(settings.families)
-    view = LiveView(len(chosen), settings.stores.workspace, settings.search.time_limit)
+    chosen, stores = select(settings.families), settings.stores
+    view = LiveView(len(chosen), stores.workspace, settings.search.time_limit, tracking_uri=stores.tracking_uri)
     with watching(False, view) as notify:
         if settings.dry_run:
             dry_run(settings, chosen, notify)

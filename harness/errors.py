@@ -21,13 +21,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from harness.passwords import without_passwords
+
 _LISTED = 20
 _IN_A_SENTENCE = 3
-_PASSWORDS = (
-    # As far as the last @ of the word: a password may hold one, though it should not.
-    (re.compile(r"(://[^\s:/@?]*):[^\s]*@"), r"\1:***@"),
-    (re.compile(r"([?&](?:password|passwd|pwd|token|secret)=)[^&\s]+", re.IGNORECASE), r"\1***"),
-)
 
 
 class HarnessError(Exception):
@@ -89,13 +86,6 @@ class UnusableGpuError(DeviceError):
 
 class TrackingError(HarnessError):
     """The tracking server, or its store, cannot be used."""
-
-
-def without_passwords(text: str) -> str:
-    """Return a text with `***` for every password in the addresses that it names."""
-    for password, shown in _PASSWORDS:
-        text = password.sub(shown, text)
-    return text
 
 
 def first_line(error: BaseException) -> str:

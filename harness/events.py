@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from harness.errors import without_passwords
+from harness.passwords import without_passwords
 from harness.records.base import Value
 from harness.records.final import FinalRecord
 from harness.records.study import StudyRecord, StudyResults

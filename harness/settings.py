@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 from pydantic.fields import FieldInfo
 
-from harness.addresses import check_tracking_uri, without_tilde
+from harness.addresses import Address, check_tracking_uri, without_tilde
 from harness.caches import user_cache
 from harness.errors import UsageError
 from harness.units import parse_duration, parse_size
@@ -69,7 +69,7 @@ def _count(value: Any) -> Any:
 Size = Annotated[int, _text(parse_size)]
 Duration = Annotated[float, _text(parse_duration)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_some)]
-TrackingUri = Annotated[str, BeforeValidator(_checked(check_tracking_uri))]
+TrackingUri = Annotated[Address, BeforeValidator(_checked(check_tracking_uri))]
 Jobs = Annotated[int | Literal["auto"], BeforeValidator(_count)]
 
 MAX_SEED = 2**32 - 1
@@ -151,7 +151,7 @@ class StoreSettings(Settings):
     """Where results are kept."""
 
     workspace: Path = Field(default=Path("workspace"), description="Folder with everything a benchmark produced.")
-    storage: Annotated[str | None, Shown("URL")] = Field(default=None, description="Optuna's storage.")
+    storage: Annotated[Address | None, Shown("URL")] = Field(default=None, description="Optuna's storage.")
     tracking_uri: Annotated[TrackingUri | None, Shown("URI")] = Field(
         default=None, description="MLflow's server or store."
     )

@@ -21,6 +21,7 @@ from pathlib import Path
 from harness.addresses import sqlite_url
 from harness.errors import WorkspaceError
 from harness.files import writing
+from harness.passwords import shown_address
 
 DEFAULT = Path("workspace")
 """The workspace of commands that name none."""
@@ -77,8 +78,15 @@ class Workspace:
 
     def sync_command(self, tracking_uri: str | None) -> str:
         """Return the command that delivers results to a store of MLflow's; None for the workspace's own."""
-        own = tracking_uri in (None, self.mlflow_url)
-        return self.command("sync", *(() if own else ("--tracking-uri", tracking_uri)))
+        if tracking_uri is None or tracking_uri == self.mlflow_url:
+            return self.command("sync")
+        return self.command("sync", "--tracking-uri", shown_address(tracking_uri))
+
+    def browsing(self, tracking_uri: str | None) -> str:
+        """Return where results are looked at in MLflow: its address, or the command that serves the workspace's own."""
+        if tracking_uri is None or tracking_uri == self.mlflow_url:
+            return self.command("ui")
+        return shown_address(tracking_uri)
 
     def check_results(self) -> None:
         """Make sure that there are results; locking the workspace would make its folder.

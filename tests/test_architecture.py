@@ -17,6 +17,7 @@ PACKAGES = ("harness", "reports", "search_spaces")
 # From the ground up; a module imports from its own floor and from those below.
 FLOORS = (
     (
+        "harness.passwords",
         "harness.errors",
         "harness.addresses",
         "harness.interruption",
@@ -98,6 +99,7 @@ REACH = {
 }
 # These import nothing of third parties but pydantic and numpy.
 LIGHT = (
+    "harness.passwords",
     "harness.errors",
     "harness.addresses",
     "harness.interruption",

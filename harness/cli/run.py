@@ -36,13 +36,13 @@ def run(
 
     settings = run_settings({"families": tuple(families), **options}, config)
     chosen, stores = select(settings.families), settings.stores
-    view = LiveView(len(chosen), stores.workspace, settings.search.time_limit)
+    view = LiveView(len(chosen), stores.workspace, settings.search.time_limit, tracking_uri=stores.tracking_uri)
     with resumable(), watching(as_json, view) as notify:
         if settings.dry_run:
             dry_run(settings, chosen, notify)
             return
         results = run_benchmark(settings, chosen, notify)
     if any(result.trials for result in results):
-        typer.echo(f"report: {stores.place.report}\nbrowse: {stores.place.command('ui')}", err=as_json)
+        typer.echo(f"report: {stores.place.report}\nbrowse: {stores.place.browsing(stores.tracking_uri)}", err=as_json)
     if all(result.best is None for result in results):
         raise typer.Exit(NO_COMPLETED_TRIAL)

@@ -62,12 +62,14 @@ class LiveView:
         workspace: where the results go.
         time_limit: seconds that the search may take; None for no limit.
         measured: whether GPU memory is measured; None as long as nothing tells.
+        tracking_uri: of the MLflow store that shows the results; None for the workspace's own.
     """
 
     studies: int
     workspace: Path
     time_limit: float | None = None
     measured: bool | None = None
+    tracking_uri: str | None = None
     _seen: dict[str, _Study] = field(default_factory=dict)
     _running: dict[tuple[str, int], _Running] = field(default_factory=dict)
     _outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -148,7 +150,7 @@ class LiveView:
         lines = [
             f"this run: {outcomes or 'no trial ended yet'}{going}",
             f"report, after each family: {Workspace(self.workspace).report}",
-            f"browse: {Workspace(self.workspace).command('ui')}",
+            f"browse: {Workspace(self.workspace).browsing(self.tracking_uri)}",
         ]
         hint = Text("Ctrl-C stops; the same command goes on", style="dim")
         # A width of its own, so that nothing jumps when a line grows.

@@ -16,7 +16,7 @@ from harness.datasets.fingerprint import MAX_SECONDS, fingerprint
 from harness.datasets.genre_names import name_notes, one_name_twice
 from harness.datasets.layout import AudioFile, Layout, find_layout, ignored_kinds, printable
 from harness.datasets.replicas import replicas
-from harness.datasets.track_groups import FROM_FOLDERS, folder_groups, groups_of
+from harness.datasets.track_groups import FROM_FOLDERS, folder_groups, groups_of, read_groups
 from harness.errors import DataError, combined, listed
 from harness.hashing import short_hash
 from harness.parallel import Progress, map_items
@@ -81,6 +81,8 @@ def scan(
     # What makes reading worthless is said before it, which may take an hour.
     if problems := _layout_problems(layout):
         raise combined(problems)
+    if table := groups or _artist_table(layout.base):
+        read_groups(table)
     inspection = _inspected(base, layout, groups, progress, workers)
     found = inspection.dataset
     if found.quarantined and not skip_bad:

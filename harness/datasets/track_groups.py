@@ -26,6 +26,15 @@ _NO_ARTIST = re.compile(
 """Names of folders that part the tracks of a genre, and not by who plays."""
 
 
+def read_groups(table: Path) -> dict[str, str]:
+    """Return the rows of a table of groups: what it calls a track -> what it says of it.
+
+    Raises:
+        ProtocolError: the table is broken.
+    """
+    return read_table(table, _COLUMNS)
+
+
 def groups_of(table: Path, tracks: Sequence[Track]) -> dict[str, str]:
     """Return track id -> group, as a table with the columns `track` and `artist`, `group` or `artist_group` says.
 
@@ -34,7 +43,7 @@ def groups_of(table: Path, tracks: Sequence[Track]) -> dict[str, str]:
     Raises:
         ProtocolError: the table is broken, contradicts itself, or misses tracks.
     """
-    rows = read_table(table, _COLUMNS)
+    rows = read_groups(table)
     groups = values_of(table, rows, meant(tracks, rows))
     missing = [track.id for track in tracks if track.id not in groups]
     if missing:

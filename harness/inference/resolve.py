@@ -40,12 +40,13 @@ def open_model(workspace: Path, model: str | None, tracking_uri: str | None, cac
     """
     if model is None:
         with TemporaryDirectory() as folder:
-            ledger = Ledger(Workspace(workspace))
+            place = Workspace(workspace)
+            ledger = Ledger(place)
             best = best_model(ledger, ledger.studies())
             if best is None:
                 raise WorkspaceError(
-                    f"{workspace}: holds no trained model. Train some with `harness run all --quick`, or name another "
-                    "folder with --workspace."
+                    f"{workspace}: holds no trained model. Train some with: "
+                    f"{place.command('run all', '--quick')}. Or name another folder with --workspace."
                 )
             family, extractors = available(ledger, best[0].study, cache)
             bundle_trial(ledger, *best, family, extractors, Path(folder))

@@ -211,7 +211,7 @@ class Ledger:
         self.write_study_files(study, {IMPORTANCE: dump_importance(importance)})
 
     def write_settings(self, study: str, settings: RunSettings) -> None:
-        """Store the settings of the latest run of `study`; they hold paths, and are delivered to nobody."""
+        """Store the settings of the latest run of `study`: with paths, without passwords, and delivered to nobody."""
         write_atomically(self._settings_path(study), dump_record(settings), durable=True)
 
     def write_trial(self, trial: TrialRecord, predictions: Predictions | None) -> None:

@@ -78,7 +78,8 @@ def renew_card(stores: StoreSettings, family: Family, study: StudyRecord, ledger
     try:
         describe_champion(stores.mlflow_uri, study, partial(card_of, ledger.results(study.name), family))
     except TrackingError as error:
-        notify(Note(f"the champion's card was not renewed: {error} The same command does it later.", warning=True))
+        later = f"Later: {ledger.workspace.sync_command(stores.tracking_uri)}"
+        notify(Note(f"the champion's card was not renewed: {error} {later}", warning=True))
 
 
 def _field(study: StudyRecord) -> tuple[str, str, str]:

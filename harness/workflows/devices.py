@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -30,7 +30,7 @@ class Compute:
     """Where the trials of a run are trained: the back end that carries them out, and the devices that it may use.
 
     Attributes:
-        ledger: of the workspace, which is owned.
+        ledger: of the workspace.
     """
 
     ledger: Ledger
@@ -47,10 +47,13 @@ def local_backend(ledger: Ledger) -> Iterator[LocalBackend]:
 
 
 @contextmanager
-def computing(settings: RunSettings, notify: Notify) -> Iterator[Compute]:
+def computing(settings: RunSettings, notify: Notify, *, own: bool = True) -> Iterator[Compute]:
     """Own the workspace of a run and all that trials are trained with, for as long as the block runs.
 
     What the settings name is looked for first, so that no workspace is made for a mistyped name.
+
+    Args:
+        own: False for whoever only reads the workspace, which is then neither made nor locked.
 
     Raises:
         DataError: there is no such data set, or a table of tracks is broken.
@@ -62,7 +65,7 @@ def computing(settings: RunSettings, notify: Notify) -> Iterator[Compute]:
     check_settings(settings, notify)
     ledger = Ledger(settings.stores.place)
     ledger.check_readable()
-    with ledger.workspace.lock(), local_backend(ledger) as backend:
+    with ledger.workspace.lock() if own else nullcontext(), local_backend(ledger) as backend:
         # Before the data: that a GPU cannot be used is not to be learnt after minutes. Without one, the server of the
         # children imports the framework while the data is read.
         slots = slots_for(settings.compute, settings.budget.vram_budget, backend, notify)

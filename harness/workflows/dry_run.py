@@ -15,11 +15,11 @@ from harness.settings import RunSettings
 from harness.units import format_duration, format_size
 from harness.workflows.devices import Compute, computing
 from harness.workflows.open_study import describe_study
-from harness.workflows.prepare_data import prepare_search
+from harness.workflows.prepare_data import plan_search
 
 
 def dry_run(settings: RunSettings, families: Sequence[Family], notify: Notify) -> None:
-    """Tell what `run` with the same settings would do. Reads the data and fills the store; trains nothing.
+    """Tell what `run` with the same settings would do. Reads the data; trains nothing, and makes nothing.
 
     Args:
         families: those that the settings name.
@@ -27,8 +27,8 @@ def dry_run(settings: RunSettings, families: Sequence[Family], notify: Notify) -
     Raises:
         HarnessError: as `run` would.
     """
-    with computing(settings, notify) as compute:
-        prepared = prepare_search(settings, families, notify)
+    with computing(settings, notify, own=False) as compute:
+        prepared = plan_search(settings, families, notify)
         for family in map(prepared.available, families):
             for line in _plan(settings, family, prepared, compute, notify):
                 notify(Note(line))

@@ -14,6 +14,7 @@ from harness.preparation import (
     IN_SEARCH,
     PreparationReport,
     PreparedData,
+    SplitDataset,
     augmented_copies_needed,
     extract_features,
     named_extractors,
@@ -36,6 +37,17 @@ def prepare_search(settings: RunSettings, families: Sequence[Family], notify: No
     return prepare_data(settings, families, IN_SEARCH, notify).with_embeddings(networks, notify)
 
 
+def plan_search(settings: RunSettings, families: Sequence[Family], notify: Notify) -> PreparedData:
+    """Return the data of a search as `prepare_search` would, but with nothing in the store: no track is extracted.
+
+    Raises:
+        HarnessError: as `prepare_search`.
+    """
+    networks = named_extractors(settings.dataset.embedding, families)
+    found = _split(settings, notify, hints=True)
+    return PreparedData(found.dataset, found.split, FeatureStore(settings.stores.place.store), (), networks)
+
+
 def prepare_data(
     settings: RunSettings, families: Sequence[Family], partitions: Collection[Partition], notify: Notify
 ) -> PreparedData:
@@ -47,18 +59,24 @@ def prepare_data(
     Raises:
         DataError: the data set cannot serve, or the protocol cannot split it.
     """
+    found = _split(settings, notify, hints=Partition.TEST not in partitions)
+    copies = augmented_copies_needed(families, settings.search.quick)
+    return extract_features(found, FeatureStore(settings.stores.place.store), partitions, copies, notify)
+
+
+def _split(settings: RunSettings, notify: Notify, hints: bool) -> SplitDataset:
+    """Scan and split a data set, and tell what was found; with `hints`, what would make the split a better one."""
     dataset = scan_dataset(settings.dataset, notify)
     # Told first: what was skipped may be why the protocol cannot split the rest.
     for note in describe_scan(dataset):
         notify(note)
     # A final is of the split that its search had.
-    if Partition.TEST not in partitions and (hint := artists_hint(dataset)):
+    if hints and (hint := artists_hint(dataset)):
         notify(Note(hint))
     found = split_dataset(dataset, settings.dataset.protocol, settings.search.seed)
     for note in describe_split(found.report):
         notify(note)
-    copies = augmented_copies_needed(families, settings.search.quick)
-    return extract_features(found, FeatureStore(settings.stores.place.store), partitions, copies, notify)
+    return found
 
 
 def describe_scan(dataset: Dataset) -> Iterator[Note]:

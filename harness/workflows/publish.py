@@ -6,6 +6,7 @@ from pathlib import Path
 
 from harness.errors import TrackingError
 from harness.events import Note, Notify
+from harness.passwords import without_passwords
 from harness.records.predictions import Predictions
 from harness.records.study import StudyResults
 from harness.scoring.metrics import confusion
@@ -71,5 +72,6 @@ def deliver(ledger: Ledger, tracking_uri: str | None) -> int:
         ledger, tracking_uri or place.mlflow_url, artifact_root=root, artifacts=artifacts, describe=describe
     )
     if done.refused:
-        raise TrackingError(f"{done.delivered} results were delivered, others not: {'; '.join(done.refused)}")
+        text = f"{done.delivered} results were delivered, others not: {'; '.join(done.refused)}"
+        raise TrackingError(without_passwords(text, tracking_uri))
     return done.delivered

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.passwords import shown_address
 from harness.records.base import RunLinks
 from harness.records.study import StudyResults
 from harness.tracking.ledger import Ledger
@@ -61,7 +62,7 @@ def stored_studies(workspace: Path, tracking_uri: str | None) -> Sequence[StudyR
     if tracking_uri is not None:
         from harness.tracking.mlflow.reading import read_studies
 
-        studies, where = read_studies(tracking_uri), tracking_uri
+        studies, where = read_studies(tracking_uri), shown_address(tracking_uri)
     else:
         ledger = Ledger(place)
         studies, where = [ledger.results(study.name) for study in ledger.studies()], str(workspace)

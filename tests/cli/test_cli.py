@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -429,3 +430,20 @@ def test_a_run_that_is_killed_and_interrupted_ends_as_an_undisturbed_one(
         ]
 
     assert scores(tmp_path / "work") == scores(benchmark.workspace)
+
+
+@pytest.mark.parametrize(
+    ("given", "browse"),
+    [
+        ([], "harness ui --workspace ws"),
+        (["--tracking-uri", "http://me:ge heim@127.0.0.1:1"], "http://me:***@127.0.0.1:1"),
+    ],
+)
+def test_a_run_ends_with_where_its_results_are_browsed(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, given: list[str], browse: str
+) -> None:
+    results = (SimpleNamespace(trials=(1,), best=1),)
+    monkeypatch.setattr("harness.workflows.run.run", lambda settings, families, notify: results)
+    status, out, err = harness("run", "cnn2d-mfcc", "--workspace", "ws", *given)
+    assert (status, err) == (0, "")
+    assert out.splitlines() == ["report: ws/report/RESULTS.md", f"browse: {browse}"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 
 from harness.addresses import sqlite_url
 from harness.errors import HarnessError, UsageError, WorkspaceError
-from harness.search.storage import WAIT_SECONDS, open_storage, searching_in
+from harness.search.storage import WAIT_SECONDS, check_storage, open_storage, searching_in
 
 
 def test_a_file_is_made_where_there_is_none(tmp_path: Path) -> None:
@@ -84,8 +84,40 @@ def test_a_storage_that_fails_during_a_search_says_that_the_same_command_goes_on
     )
 
 
-def test_a_password_is_not_shown() -> None:
+@pytest.mark.parametrize("opened", [open_storage, check_storage])
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("mysql+nosuch://me:geheim@box/studies", "mysql+nosuch://me:***@box/studies"),
+        ("mysql+nosuch://me@azure:ge heim@box/studies", "mysql+nosuch://me@azure:***@box/studies"),
+        ("mysql+nosuch://box/studies?sslpassword=ge heim", "mysql+nosuch://box/studies?sslpassword=***"),
+        ("me:geheim@box/studies", "me:***@box/studies"),
+    ],
+)
+def test_a_password_is_not_shown(opened: Callable[[str], object], url: str, shown: str) -> None:
     with pytest.raises(UsageError) as failed:
-        open_storage("mysql+nosuch://me:geheim@box/studies")
-    assert "me:***@box" in str(failed.value)
-    assert "geheim" not in str(failed.value)
+        opened(url)
+    assert str(failed.value).startswith(f"--storage {shown}: cannot be opened (")
+    assert "heim" not in str(failed.value)
+
+
+def test_what_a_driver_says_of_the_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*about: object, **more: object) -> None:
+        raise RuntimeError("connection of 'me' with 'ge heim' refused")
+
+    monkeypatch.setattr("optuna.storages.RDBStorage", fail)
+    with pytest.raises(UsageError, match=r"\(connection of 'me' with '\*\*\*' refused\)"):
+        open_storage("postgresql://me:ge%20heim@box/studies")
+
+
+def test_to_check_a_storage_makes_nothing(tmp_path: Path) -> None:
+    check_storage(f"sqlite:///{tmp_path / 'new.db'}")
+    (tmp_path / "empty.db").touch()
+    check_storage(f"sqlite:///{tmp_path / 'empty.db'}")
+    open_storage(f"sqlite:///{tmp_path / 'old.db'}")
+    before = (tmp_path / "old.db").read_bytes()
+    check_storage(f"sqlite:///{tmp_path / 'old.db'}")
+    assert (tmp_path / "old.db").read_bytes() == before
+    assert {path.name: path.stat().st_size for path in tmp_path.iterdir()} == {"empty.db": 0, "old.db": len(before)}
+    with pytest.raises(UsageError, match=r"new.db: cannot be opened \(.*/nowhere: no such folder\)"):
+        check_storage(f"sqlite:///{tmp_path / 'nowhere' / 'new.db'}")

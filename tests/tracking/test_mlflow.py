@@ -553,3 +553,31 @@ def test_two_data_sets_of_one_name_never_share_a_champion(ledger: Ledger, uri: s
     assert client.get_model_version_by_alias("demo-g-cnn2d-fusion", "champion").description == "of another data set"
     assert client.get_model_version_by_alias("demo-cnn2d-fusion", "champion").description == ""
     assert competing_studies(other, ledger) == [other]
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://me:GE/HEIM@127.0.0.1:1", "http://me:***@127.0.0.1:1"),
+        ("http://me@azure:GE HEIM@127.0.0.1:1", "http://me@azure:***@127.0.0.1:1"),
+        ("http://127.0.0.1:1/?api_key=GE HEIM", "http://127.0.0.1:1/?api_key=***"),
+        ("http://me:***@127.0.0.1:1", "http://me:***@127.0.0.1:1: its password is not kept. Give the address with it"),
+    ],
+)
+def test_what_mlflow_says_of_an_address_shows_no_password(ledger: Ledger, tmp_path: Path, uri: str, shown: str) -> None:
+    said: list[str] = []
+    for ask in (
+        lambda: read_studies(uri),
+        lambda: sync(ledger, uri),
+        lambda: download_model(uri, "models:/demo@champion", tmp_path),
+    ):
+        with pytest.raises(TrackingError) as failed:
+            ask()
+        said.append(str(failed.value))
+    tracker = MLflowTracker(uri, ledger, warn=said.append)
+    tracker.study_started(STUDY)
+    tracker.close()
+    assert len(said) == 5
+    assert said[0].startswith(f"{shown}")
+    assert said[-1].endswith(f"--tracking-uri '{shown.partition(': its')[0]}'")
+    assert not [text for text in said if "GE" in text or "HEIM" in text]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -24,6 +25,8 @@ from harness.workflows.run import run
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     (tmp_path / "odd.csv").write_text("track,partition\nblues.00000,training\nblues.00001,somewhere\n")
+    (tmp_path / "twice.csv").write_text("track,artist\nblues.00000,a\nblues.00000,b\n")
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
     return tmp_path
 
 
@@ -39,6 +42,17 @@ def table(tmp_path: Path) -> Path:
         ({"groups": "none.csv"}, "none.csv: cannot be read (No such file or directory)"),
         ({"embedding": "none.tflite"}, "none.tflite"),
         ({"storage": "sqlit:///x.db"}, "--storage sqlit:///x.db: cannot be opened"),
+        (
+            {"storage": "mysql+nosuch://me:***@box/x"},
+            "--storage mysql+nosuch://me:***@box/x: its password is hidden. Write",
+        ),
+        (
+            {"tracking_uri": "http://me:***@box"},
+            "--tracking-uri http://me:***@box: its password is hidden. Write it in",
+        ),
+        ({"groups": "odd.csv"}, "odd.csv: its header is 'track,partition'. It must begin with track,artist or"),
+        ({"groups": "twice.csv"}, "twice.csv: row 3 names blues.00000 a second time"),
+        ({"groups": "binary.csv"}, "binary.csv: not a CSV file in UTF-8"),
         ({"storage": "mysql+nosuch://me:geheim@box/x"}, "--storage mysql+nosuch://me:***@box/x: cannot be opened"),
     ],
 )
@@ -53,6 +67,34 @@ def test_a_mistyped_setting_is_told_before_any_audio_is_read(
     assert said in str(failed.value)
     assert "geheim" not in str(failed.value)
     assert not (table / "ws").exists()
+
+
+@pytest.mark.parametrize("command", [run, dry_run])
+@pytest.mark.parametrize("home", [".", "genres"])
+def test_a_broken_table_beside_the_genres_is_told_before_any_audio_is_read(
+    command: Any, home: str, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.datasets.scan.map_items", lambda *about, **more: pytest.fail("audio was read"))
+    monkeypatch.setattr("harness.workflows.devices.LocalBackend", lambda *about: Nothing())
+    monkeypatch.setattr("harness.workflows.devices.ForkServer", Nothing)
+    shutil.copytree(tones, tmp_path / "set" / "genres")
+    (tmp_path / "set" / home / "artists.csv").write_text("name,artist\nblues.00000,a\n")
+    settings = run_settings({"data": tmp_path / "set", "workspace": tmp_path / "ws"})
+    with pytest.raises(
+        HarnessError, match=r"artists.csv: its header is 'name,artist'. It must begin with track,artist"
+    ):
+        command(settings, select(["cnn2d-mfcc"]), lambda event: None)
+
+
+class Nothing:
+    """Stands for what no test of settings needs."""
+
+    @classmethod
+    def start(cls) -> Nothing:
+        return cls()
+
+    def close(self) -> None:
+        pass
 
 
 class Answering(BaseHTTPRequestHandler):
@@ -90,4 +132,4 @@ def test_a_server_that_is_away_is_told_when_a_run_starts(tones: Path, tmp_path: 
     assert isinstance(note, Note)
     assert note.warning
     assert note.text.startswith(f"http://me:***@127.0.0.1:{port}: MLflow is away (no answer). ")
-    assert f"harness sync --workspace '{tmp_path}/mein ws' --tracking-uri http" in note.text
+    assert f"harness sync --workspace '{tmp_path}/mein ws' --tracking-uri 'http://me:***@127.0.0.1:{port}'" in note.text

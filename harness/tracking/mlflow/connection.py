@@ -15,6 +15,7 @@ from mlflow.entities import Run
 
 from harness.addresses import check_tracking_uri, sqlite_file
 from harness.errors import TrackingError, first_line
+from harness.passwords import is_hidden, without_passwords
 from harness.tracking.mlflow.relocation import follow_move
 from harness.tracking.mlflow.store_schema import schema_complaint
 
@@ -37,9 +38,11 @@ def connect(tracking_uri: str) -> MlflowClient:
 
     Raises:
         UsageError: the address is of a form that MLflow cannot use.
-        TrackingError: it does not answer.
+        TrackingError: it does not answer, or its password was hidden.
     """
     check_tracking_uri(tracking_uri)
+    if is_hidden(tracking_uri):
+        raise TrackingError(f"{tracking_uri}: its password is not kept. Give the address with it in the place of ***.")
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     for name in ("mlflow", "alembic", "urllib3.connectionpool"):
@@ -106,7 +109,8 @@ def unreachable(tracking_uri: str, error: Exception) -> TrackingError:
             f"the MLflow store is damaged ({first_line(error)}). Move it away: `harness sync` makes it again from a "
             "workspace's results."
         )
-    return TrackingError(f"{tracking_uri}: {schema_complaint(tracking_uri, error) or why}")
+    text = f"{tracking_uri}: {schema_complaint(tracking_uri, error) or why}"
+    return TrackingError(without_passwords(text, tracking_uri))
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from mlflow.types.schema import Array, ColSpec, Schema, TensorSpec
 
 from harness.addresses import sqlite_file
 from harness.errors import TrackingError, first_line
+from harness.passwords import without_passwords
 from harness.records.base import FORMAT
 from harness.records.study import StudyRecord
 from harness.tracking.mlflow.connection import connect_existing, pages
@@ -134,10 +135,10 @@ def download_model(tracking_uri: str, model_uri: str, folder: Path) -> Path:
             artifact_uri=where_now(uri, database) if database else uri, dst_path=str(folder), tracking_uri=tracking_uri
         )
     except Exception as error:  # stores of all kinds fail in ways of their own
-        raise TrackingError(
-            f"{model_uri}: cannot be fetched from {tracking_uri} ({first_line(error)}). "
-            "Check --model, and --workspace or --tracking-uri."
-        ) from error
+        text = (
+            f"{model_uri}: cannot be fetched from {tracking_uri} ({first_line(error)}). Check --model, and --workspace"
+        )
+        raise TrackingError(without_passwords(f"{text} or --tracking-uri.", tracking_uri)) from error
     return Path(path)
 
 

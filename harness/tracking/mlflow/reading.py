@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from harness.errors import without_passwords
+from harness.passwords import shown_address
 from harness.records.base import RunKind, format_complaint
 from harness.records.predictions import Predictions
 from harness.records.study import StudyRecord, StudyResults
@@ -46,9 +46,9 @@ def read_studies(tracking_uri: str) -> tuple[StudyResults, ...]:
         readable = [run for run in parents.values() if format_complaint(run.data.tags.get("format")) is None]
         if parents and not readable:
             run = next(iter(parents.values()))
-            check_format(run.data.tags.get("format"), f"{run.data.tags['study']} in {tracking_uri}")
+            check_format(run.data.tags.get("format"), f"{run.data.tags['study']} in {shown_address(tracking_uri)}")
         if len(readable) < len(parents):
-            where = without_passwords(tracking_uri)
+            where = shown_address(tracking_uri)
             logger.warning("%s: %d studies of another format are left out", where, len(parents) - len(readable))
         results = [_read_study(client, run) for run in readable]
     except MlflowException as error:

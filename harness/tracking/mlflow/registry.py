@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from harness.errors import TrackingError
+from harness.passwords import shown_address
 from harness.records.study import StudyRecord
 from harness.tracking.mlflow.connection import connect, is_missing, unreachable
 from harness.tracking.mlflow.logged_model import ModelFiles, log_model
@@ -53,7 +54,7 @@ def register_champion(
     try:
         run = find_trial(client, study, number)
         if run is None:
-            raise TrackingError(f"{tracking_uri}: has no run of trial {number} of {study.name}.")
+            raise TrackingError(f"{shown_address(tracking_uri)}: has no run of trial {number} of {study.name}.")
         name = champion_name(client, study)
         versions = client.search_model_versions(f"name = '{name}' and run_id = '{run.info.run_id}'")
         if versions:

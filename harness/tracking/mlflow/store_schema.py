@@ -9,6 +9,8 @@ from pathlib import Path
 
 import mlflow
 
+from harness.passwords import shown_address
+
 _OTHER = re.compile(r"found version (?P<found>\w+), but expected \w+")
 _MIGRATIONS = Path("store", "db_migrations", "versions")
 
@@ -19,7 +21,7 @@ def schema_complaint(tracking_uri: str, error: Exception) -> str | None:
     if other is None:
         return None
     if any((Path(mlflow.__file__).parent / _MIGRATIONS).glob(f"{other['found']}_*.py")):
-        upgrade = shlex.join([sys.executable, "-P", "-m", "mlflow", "db", "upgrade", tracking_uri])
+        upgrade = shlex.join([sys.executable, "-P", "-m", "mlflow", "db", "upgrade", shown_address(tracking_uri)])
         return (
             f"{tracking_uri}: an older MLflow made this store. Make a copy of it, then bring it up to date: {upgrade}"
         )

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.errors import first_line
+from harness.passwords import without_passwords
 from harness.records.base import Value
 from harness.records.study import StudyRecord
 from harness.records.trial import EpochRecord, TrialRecord
@@ -190,6 +191,7 @@ class MLflowTracker(Tracker):
     def _warn_once(self, reason: str) -> None:
         if not self._warned:
             self._warned = True
+            reason = without_passwords(reason, self._tracking_uri)
             self._warn(f"MLflow: {reason} The search goes on, and its results are kept for later delivery.")
 
     def _flush(self, store: RunStore) -> None:
