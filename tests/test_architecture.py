@@ -19,6 +19,7 @@ FLOORS = (
     (
         "harness.errors",
         "harness.addresses",
+        "harness.paths",
         "harness.interruption",
         "harness.units",
         "harness.markdown",
@@ -100,6 +101,7 @@ REACH = {
 LIGHT = (
     "harness.errors",
     "harness.addresses",
+    "harness.paths",
     "harness.interruption",
     "harness.units",
     "harness.markdown",

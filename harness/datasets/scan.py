@@ -14,12 +14,13 @@ from harness.datasets.dataset import ARTIST_TABLE, SYNTHETIC_NOTICE, Dataset, Tr
 from harness.datasets.decode import CRASH_ADVICE, ContentAddress, open_blocks
 from harness.datasets.fingerprint import MAX_SECONDS, fingerprint
 from harness.datasets.genre_names import name_notes, one_name_twice
-from harness.datasets.layout import AudioFile, Layout, find_layout, ignored_kinds, printable
+from harness.datasets.layout import AudioFile, Layout, find_layout, ignored_kinds
 from harness.datasets.replicas import replicas
 from harness.datasets.track_groups import FROM_FOLDERS, folder_groups, groups_of
 from harness.errors import DataError, combined, listed
 from harness.hashing import short_hash
 from harness.parallel import Progress, map_items
+from harness.paths import storable
 
 _LAYOUT_NAMES = {"genres", "genres_original", "data"}
 
@@ -116,7 +117,7 @@ def track_files(root: Path) -> TrackFiles:
     _, layout = _listed(root)
     if problems := _layout_problems(layout):
         raise combined(problems)
-    paths = {track: path for path, track in _ids(layout.files).items() if printable(str(path)) == str(path)}
+    paths = {track: path for path, track in _ids(layout.files).items() if storable(str(path)) == str(path)}
     return TrackFiles(paths, _artist_table(layout.base) or layout.base / ARTIST_TABLE)
 
 
@@ -180,7 +181,7 @@ def _lost_genres(layout: Layout, tracks: Sequence[Track], quarantined: dict[str,
 
 def _examine(path: Path) -> _Examined | str:
     """Return what a file holds, or why it cannot serve. Runs in a worker."""
-    if printable(str(path)) != str(path):
+    if storable(str(path)) != str(path):
         return "its name is not UTF-8: rename it"
     try:
         rate, blocks = open_blocks(path)
@@ -213,7 +214,7 @@ def _assembled(root: Path, layout: Layout, tracks: tuple[Track, ...], quarantine
     genres = tuple(sorted({track.genre for track in tracks}))
     reasons = replicas(tracks)
     return Dataset(
-        name=dataset_name(printable(homes[-1].name)),
+        name=dataset_name(storable(homes[-1].name)),
         root=root,
         genres=genres,
         tracks=tracks,
@@ -232,9 +233,16 @@ def _folder_notes(layout: Layout) -> Iterator[str]:
     if bare := [name for name, music in layout.genres.items() if not music and name not in layout.empty]:
         yield f"no audio in them, so no genres: {', '.join(bare)}"
     if layout.loose:
-        yield f"in no genre's folder, so left out: {', '.join(layout.loose[:3])}" + (
-            f" and {len(layout.loose) - 3} more" if len(layout.loose) > 3 else ""
+        yield f"in no genre's folder, so left out: {_first(layout.loose)}"
+    if layout.beside:
+        yield (
+            f"the genres are the folders of {layout.base.name}/, so audio beside it is left out: "
+            f"{_first(layout.beside)}. Move what belongs to the data set into {layout.base.name}/."
         )
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _grouped(dataset: Dataset, base: Path, table: Path | None) -> Dataset:
