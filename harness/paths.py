@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-_ABSENT = (FileNotFoundError, NotADirectoryError)
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """Characters that move the cursor, end a line, or turn its direction."""
 
@@ -37,10 +38,8 @@ def path_state(path: Path) -> PathState:
     """Return what a path is. `Path.is_file` and its like raise where a folder is locked or a name is too long."""
     try:
         mode = os.stat(path).st_mode
-    except _ABSENT as error:
-        return PathState("missing", error.strerror or str(error))
     except OSError as error:
-        return PathState("unreadable", error.strerror or str(error))
+        return PathState("missing" if error.errno in _ABSENT else "unreadable", error.strerror or str(error))
     except ValueError as error:  # a NUL in it
         return PathState("missing", str(error))
     if stat.S_ISDIR(mode):

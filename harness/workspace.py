@@ -10,6 +10,7 @@ WORKSPACE/report/               RESULTS.md, scores.json, pictures/
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shlex
@@ -21,6 +22,7 @@ from pathlib import Path
 from harness.addresses import sqlite_url
 from harness.errors import WorkspaceError
 from harness.files import writing
+from harness.paths import PathState, path_state
 
 DEFAULT = Path("workspace")
 """The workspace of commands that name none."""
@@ -84,10 +86,23 @@ class Workspace:
         """Make sure that there are results; locking the workspace would make its folder.
 
         Raises:
-            WorkspaceError: the folder holds none.
+            WorkspaceError: the folder holds none, or cannot be read.
         """
-        if not self.results.exists():
+        self.check_readable()
+        if not path_state(self.results).exists:
             raise WorkspaceError(f"{self.root}: holds no results. Name another folder with --workspace.")
+
+    def check_readable(self) -> None:
+        """Make sure that results, where there are any, can be listed; `Path.glob` finds nothing in a locked folder.
+
+        Raises:
+            WorkspaceError: they cannot.
+        """
+        state = path_state(self.results)
+        if state.kind == "folder" and not os.access(self.results, os.R_OK | os.X_OK):
+            state = PathState("unreadable", os.strerror(errno.EACCES))
+        if state.kind == "unreadable":
+            raise WorkspaceError(f"{self.root}: {state.said('')}. Name another folder with --workspace.")
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ from harness.datasets.track_tables import read_table
 from harness.errors import first_line
 from harness.events import Note, Notify
 from harness.features.embeddings.extractor import extractors
+from harness.paths import path_state
 from harness.preparation import scan_dataset
 from harness.search.storage import open_storage
 from harness.settings import MUSICNN, RunSettings, StoreSettings, cache
@@ -27,12 +28,12 @@ def check_settings(settings: RunSettings, notify: Notify) -> None:
         UsageError: there is no such protocol or embedding, or Optuna's storage cannot be opened.
     """
     music, stores = settings.dataset, settings.stores
-    if music.data is not None and not music.data.is_dir():
+    if music.data is not None and path_state(music.data).kind != "folder":
         scan_dataset(music, notify)  # says why it cannot serve
     check_protocol(music.protocol)
-    if music.groups is not None and not music.groups.is_file():
+    if music.groups is not None and path_state(music.groups).kind != "file":
         read_table(music.groups, ("artist",))  # likewise
-    if absent := [name for name in music.embedding if name != MUSICNN and not Path(name).exists()]:
+    if absent := [name for name in music.embedding if name != MUSICNN and not path_state(Path(name)).exists]:
         extractors(absent, cache())  # likewise
     if stores.storage is not None:
         open_storage(stores.storage)
