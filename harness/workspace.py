@@ -22,7 +22,7 @@ from pathlib import Path
 from harness.addresses import sqlite_url
 from harness.errors import WorkspaceError
 from harness.files import writing
-from harness.paths import PathState, path_state
+from harness.paths import path_state
 
 DEFAULT = Path("workspace")
 """The workspace of commands that name none."""
@@ -93,16 +93,21 @@ class Workspace:
             raise WorkspaceError(f"{self.root}: holds no results. Name another folder with --workspace.")
 
     def check_readable(self) -> None:
-        """Make sure that results, where there are any, can be listed; `Path.glob` finds nothing in a locked folder.
+        """Make sure that results, where there are any, can be found; `Path.glob` passes over locked folders.
 
         Raises:
             WorkspaceError: they cannot.
         """
         state = path_state(self.results)
-        if state.kind == "folder" and not os.access(self.results, os.R_OK | os.X_OK):
-            state = PathState("unreadable", os.strerror(errno.EACCES))
         if state.kind == "unreadable":
             raise WorkspaceError(f"{self.root}: {state.said('')}. Name another folder with --workspace.")
+        folders = (self.results, *self.results.glob("*")) if state.kind == "folder" else ()
+        for folder in folders:
+            if path_state(folder).kind == "folder" and not os.access(folder, os.R_OK | os.X_OK):
+                raise WorkspaceError(
+                    f"{folder}: cannot be read ({os.strerror(errno.EACCES)}). Mend its permissions, or name another "
+                    "folder with --workspace."
+                )
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -112,9 +113,10 @@ def _take(layout: Layout, found: Found, name: str) -> None:
 def _beside(base: Path, root: Path) -> Iterator[str]:
     """Yield what holds audio and lies in `root`, or on the way from there to `base`, which is the data set."""
     for parent in (folder for folder in base.parents if folder.is_relative_to(root)):
-        for path in entries(parent):
-            if not base.resolve().is_relative_to(path.resolve()) and _holds_audio(path):
-                yield storable(path.relative_to(root).as_posix())
+        with suppress(OSError):  # one may enter it, but not list it
+            for path in entries(parent):
+                if not base.resolve().is_relative_to(path.resolve()) and _holds_audio(path):
+                    yield storable(path.relative_to(root).as_posix())
 
 
 def _holds_audio(path: Path) -> bool:

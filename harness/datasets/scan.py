@@ -20,7 +20,7 @@ from harness.datasets.track_groups import FROM_FOLDERS, folder_groups, groups_of
 from harness.errors import DataError, combined, listed
 from harness.hashing import short_hash
 from harness.parallel import Progress, map_items
-from harness.paths import storable
+from harness.paths import path_state, printable, storable
 
 _LAYOUT_NAMES = {"genres", "genres_original", "data"}
 
@@ -172,8 +172,8 @@ def _lost_genres(layout: Layout, tracks: Sequence[Track], quarantined: dict[str,
         why = f":\n{listed(reasons)}\n" if reasons else ", for none is called as audio is. "
         problems.append(
             DataError(
-                f"{layout.base / genre}: none of its files can serve{why}Replace them, or remove the folder to go on "
-                f"without {genre}."
+                f"{printable(str(layout.base / genre))}: none of its files can serve{why}Replace them, or remove the "
+                f"folder to go on without {printable(genre)}."
             )
         )
     return problems
@@ -221,7 +221,7 @@ def _assembled(root: Path, layout: Layout, tracks: tuple[Track, ...], quarantine
         quarantined=quarantined,
         replicas=tuple(reasons),
         fingerprint=short_hash([(track.genre, track.id, track.digest) for track in tracks], 16),
-        synthetic=any((home / SYNTHETIC_NOTICE).is_file() for home in homes),
+        synthetic=any(path_state(home / SYNTHETIC_NOTICE).kind == "file" for home in homes),
         replica_reasons=reasons,
         notes=(*_folder_notes(layout), *name_notes(genres, homes)),
     )
@@ -283,4 +283,5 @@ def _homes(base: Path) -> list[Path]:
 
 
 def _artist_table(base: Path) -> Path | None:
-    return next((home / ARTIST_TABLE for home in _homes(base) if (home / ARTIST_TABLE).is_file()), None)
+    tables = (home / ARTIST_TABLE for home in _homes(base))
+    return next((table for table in tables if path_state(table).kind == "file"), None)

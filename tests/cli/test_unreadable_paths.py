@@ -144,6 +144,17 @@ def test_files_that_may_not_be_read_cost_only_themselves(locked: Path, music: Pa
     assert done.stdout == f"{good}: jazz 75 %, rock 25 %\n"
 
 
+@pytest.mark.parametrize("name", ["results", "results/study"])
+def test_locked_results_are_not_taken_for_none(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    folder.mkdir(parents=True)
+    folder.chmod(0)
+    orders = [[*order, "--workspace", str(tmp_path)] for order in (["report"], ["predict", "x.wav"], ["sync"])]
+    for done in without_privileges(orders, "as it is"):
+        check(done, "{}: {why}. Mend its permissions", folder, "cannot be read (Permission denied)")
+    folder.chmod(0o700)
+
+
 def test_an_error_of_the_system_that_no_one_expected_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*about: object) -> None:
         raise OSError(errno.EIO, "Input/output error", "/mnt/disk\n1/x")
