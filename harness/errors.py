@@ -22,6 +22,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from harness.passwords import without_passwords
+from harness.paths import printable
 
 _LISTED = 20
 _IN_A_SENTENCE = 3
@@ -119,4 +120,4 @@ def listed(lines: Iterable[str]) -> str:
     """Return lines for a message, indented: the first twenty of them and a count of the others."""
     lines = list(lines)
     more = [f"and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
-    return "\n".join(f"  {line}" for line in [*lines[:_LISTED], *more])
+    return "\n".join(f"  {printable(line)}" for line in [*lines[:_LISTED], *more])

@@ -10,6 +10,7 @@ WORKSPACE/report/               RESULTS.md, scores.json, pictures/
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shlex
@@ -22,6 +23,7 @@ from harness.addresses import sqlite_url
 from harness.errors import WorkspaceError
 from harness.files import writing
 from harness.passwords import shown_address
+from harness.paths import path_state
 
 DEFAULT = Path("workspace")
 """The workspace of commands that name none."""
@@ -92,10 +94,28 @@ class Workspace:
         """Make sure that there are results; locking the workspace would make its folder.
 
         Raises:
-            WorkspaceError: the folder holds none.
+            WorkspaceError: the folder holds none, or cannot be read.
         """
-        if not self.results.exists():
+        self.check_readable()
+        if not path_state(self.results).exists:
             raise WorkspaceError(f"{self.root}: holds no results. Name another folder with --workspace.")
+
+    def check_readable(self) -> None:
+        """Make sure that results, where there are any, can be found; `Path.glob` passes over locked folders.
+
+        Raises:
+            WorkspaceError: they cannot.
+        """
+        state = path_state(self.results)
+        if state.kind == "unreadable":
+            raise WorkspaceError(f"{self.root}: {state.said('')}. Name another folder with --workspace.")
+        folders = (self.results, *self.results.glob("*")) if state.kind == "folder" else ()
+        for folder in folders:
+            if path_state(folder).kind == "folder" and not os.access(folder, os.R_OK | os.X_OK):
+                raise WorkspaceError(
+                    f"{folder}: cannot be read ({os.strerror(errno.EACCES)}). Mend its permissions, or name another "
+                    "folder with --workspace."
+                )
 
     @contextmanager
     def lock(self) -> Iterator[None]:

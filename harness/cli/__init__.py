@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from harness.cli import environment, final_test, model, report, run, server
 from harness.cli.command import Commands
 from harness.cli.data import data_app
-from harness.errors import HarnessError
+from harness.errors import HarnessError, first_line
 from harness.interruption import interrupt_on_signals
+from harness.paths import printable
 
 app = Commands(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -58,5 +60,19 @@ def main() -> None:
     try:
         app()
     except HarnessError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(error.exit_code)
+        _end_with(str(error), error.exit_code)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # Of a file that no one expected to fail: a lock, a quota, a disk that goes away.
+        name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
+        why = error.strerror or first_line(error)
+        _end_with(
+            f"{printable(name)}: cannot be used ({why}). Check that place and its permissions.", HarnessError.exit_code
+        )
+
+
+def _end_with(message: str, status: int) -> NoReturn:
+    for number, line in enumerate(message.split("\n")):
+        sys.stderr.write(f"{'' if number else 'error: '}{printable(line)}\n")
+    sys.exit(status)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from harness.cli.command import Commands
+from harness.paths import printable
 
 data_app = Commands(no_args_is_help=True)
 
@@ -75,7 +76,7 @@ def data_check(
 
     with counting("reading tracks") as progress:
         for line in check_data(directory, groups, seed, progress):
-            typer.echo(line)
+            typer.echo(printable(line))
 
 
 @data_app.command("artists")
@@ -99,7 +100,7 @@ def data_artists(
 
     with counting("reading tags") as progress:
         for line in write_artists(directory, output, force, progress):
-            typer.echo(line)
+            typer.echo(printable(line))
 
 
 @data_app.command("fetch")
@@ -124,4 +125,4 @@ def data_fetch(
         gtzan.fetch(directory, url or gtzan.MIRROR, progress)
     with counting("reading tracks") as counted:
         for line in check_fetched(directory, counted):
-            typer.echo(line)
+            typer.echo(printable(line))

@@ -10,10 +10,13 @@ import typer
 
 from harness.cli.options import Model, TrackingUri, Workspace
 from harness.errors import DataError
+from harness.paths import printable
 
 
 def predict(
-    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Audio files, or folders of them.")],
+    audio: Annotated[
+        list[Path], typer.Argument(metavar="AUDIO...", readable=False, help="Audio files, or folders of them.")
+    ],
     workspace: Workspace = Path("workspace"),
     model: Model = None,
     tracking_uri: TrackingUri = None,
@@ -39,12 +42,14 @@ def predict(
         typer.echo(introduction(classifier.about), err=True)
         for path, answer in classify(classifier, audio):
             if isinstance(answer, DataError):
-                typer.echo(f"error: {answer}", err=True)
+                typer.echo(f"error: {printable(str(answer))}", err=True)
                 failed = True
             elif as_json:
                 typer.echo(json.dumps({"file": str(path), **answer.record()}))
             else:
-                typer.echo("\n".join([f"{path}: {line(answer)}", *(timeline(answer) if over_time else [])]))
+                typer.echo(
+                    "\n".join([f"{printable(str(path))}: {line(answer)}", *(timeline(answer) if over_time else [])])
+                )
     if failed:
         raise typer.Exit(DataError.exit_code)
 

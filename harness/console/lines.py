@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from harness.events import Event, FinalFinished, Note, Progress, StudyFinished, StudyStarted, TrialFinished
+from harness.paths import printable
 from harness.records.trial import Outcome, TrialRecord
 from harness.units import format_duration
 
@@ -42,7 +43,7 @@ def plain(event: Event) -> str:
     """Return one line for an event that deserves one, else an empty text."""
     match event:
         case Note(text, warning):
-            return f"warning: {text}" if warning else text
+            return printable(f"warning: {text}" if warning else text)
         case StudyStarted(study, trials, ended, _):
             kept = f", {ended} of them ended before" if ended else ""
             return f"{study.family}: study {study.name}, {trials} trials{kept}"

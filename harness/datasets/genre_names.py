@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.datasets.names import letters, normal_name
 from harness.errors import DataError
+from harness.paths import path_state
 
 _PARTITIONS = frozenset({"train", "training", "valid", "val", "validation", "test", "testing", "dev", "eval"})
 
@@ -31,7 +32,8 @@ def name_notes(genres: Sequence[str], homes: Iterable[Path]) -> Iterator[str]:
         homes: the folder that they lie in, and those above it that belong to the data set.
     """
     if genres and all(re.fullmatch(r"\d+", genre) for genre in genres):
-        table = any((place / "tracks.csv").is_file() for home in homes for place in (home, home / "fma_metadata"))
+        places = (place / "tracks.csv" for home in homes for place in (home, home / "fma_metadata"))
+        table = any(path_state(place).kind == "file" for place in places)
         where = "the tracks.csv beside them" if table else "its tracks.csv"
         yield (
             f"the folders are called by numbers ({', '.join(genres[:3])}, …), which are no genres. FMA comes so, and "

@@ -14,12 +14,13 @@ from harness.datasets.dataset import ARTIST_TABLE, SYNTHETIC_NOTICE, Dataset, Tr
 from harness.datasets.decode import CRASH_ADVICE, ContentAddress, open_blocks
 from harness.datasets.fingerprint import MAX_SECONDS, fingerprint
 from harness.datasets.genre_names import name_notes, one_name_twice
-from harness.datasets.layout import AudioFile, Layout, find_layout, ignored_kinds, printable
+from harness.datasets.layout import AudioFile, Layout, find_layout, ignored_kinds
 from harness.datasets.replicas import replicas
 from harness.datasets.track_groups import FROM_FOLDERS, folder_groups, groups_of, read_groups
 from harness.errors import DataError, combined, listed
 from harness.hashing import short_hash
 from harness.parallel import Progress, map_items
+from harness.paths import path_state, printable, storable
 
 _LAYOUT_NAMES = {"genres", "genres_original", "data"}
 
@@ -118,7 +119,7 @@ def track_files(root: Path) -> TrackFiles:
     _, layout = _listed(root)
     if problems := _layout_problems(layout):
         raise combined(problems)
-    paths = {track: path for path, track in _ids(layout.files).items() if printable(str(path)) == str(path)}
+    paths = {track: path for path, track in _ids(layout.files).items() if storable(str(path)) == str(path)}
     return TrackFiles(paths, _artist_table(layout.base) or layout.base / ARTIST_TABLE)
 
 
@@ -173,8 +174,8 @@ def _lost_genres(layout: Layout, tracks: Sequence[Track], quarantined: dict[str,
         why = f":\n{listed(reasons)}\n" if reasons else ", for none is called as audio is. "
         problems.append(
             DataError(
-                f"{layout.base / genre}: none of its files can serve{why}Replace them, or remove the folder to go on "
-                f"without {genre}."
+                f"{printable(str(layout.base / genre))}: none of its files can serve{why}Replace them, or remove the "
+                f"folder to go on without {printable(genre)}."
             )
         )
     return problems
@@ -182,7 +183,7 @@ def _lost_genres(layout: Layout, tracks: Sequence[Track], quarantined: dict[str,
 
 def _examine(path: Path) -> _Examined | str:
     """Return what a file holds, or why it cannot serve. Runs in a worker."""
-    if printable(str(path)) != str(path):
+    if storable(str(path)) != str(path):
         return "its name is not UTF-8: rename it"
     try:
         rate, blocks = open_blocks(path)
@@ -215,14 +216,14 @@ def _assembled(root: Path, layout: Layout, tracks: tuple[Track, ...], quarantine
     genres = tuple(sorted({track.genre for track in tracks}))
     reasons = replicas(tracks)
     return Dataset(
-        name=dataset_name(printable(homes[-1].name)),
+        name=dataset_name(storable(homes[-1].name)),
         root=root,
         genres=genres,
         tracks=tracks,
         quarantined=quarantined,
         replicas=tuple(reasons),
         fingerprint=short_hash([(track.genre, track.id, track.digest) for track in tracks], 16),
-        synthetic=any((home / SYNTHETIC_NOTICE).is_file() for home in homes),
+        synthetic=any(path_state(home / SYNTHETIC_NOTICE).kind == "file" for home in homes),
         replica_reasons=reasons,
         notes=(*_folder_notes(layout), *name_notes(genres, homes)),
     )
@@ -234,9 +235,16 @@ def _folder_notes(layout: Layout) -> Iterator[str]:
     if bare := [name for name, music in layout.genres.items() if not music and name not in layout.empty]:
         yield f"no audio in them, so no genres: {', '.join(bare)}"
     if layout.loose:
-        yield f"in no genre's folder, so left out: {', '.join(layout.loose[:3])}" + (
-            f" and {len(layout.loose) - 3} more" if len(layout.loose) > 3 else ""
+        yield f"in no genre's folder, so left out: {_first(layout.loose)}"
+    if layout.beside:
+        yield (
+            f"the genres are the folders of {layout.base.name}/, so audio beside it is left out: "
+            f"{_first(layout.beside)}. Move what belongs to the data set into {layout.base.name}/."
         )
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _grouped(dataset: Dataset, base: Path, table: Path | None) -> Dataset:
@@ -277,4 +285,5 @@ def _homes(base: Path) -> list[Path]:
 
 
 def _artist_table(base: Path) -> Path | None:
-    return next((home / ARTIST_TABLE for home in _homes(base) if (home / ARTIST_TABLE).is_file()), None)
+    tables = (home / ARTIST_TABLE for home in _homes(base))
+    return next((table for table in tables if path_state(table).kind == "file"), None)

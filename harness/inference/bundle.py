@@ -26,6 +26,7 @@ from harness.features.embeddings.extractor import Extractor
 from harness.features.input_spec import InputSpec
 from harness.files import writing
 from harness.inference.pipeline import ABOUT, LABELS, MODEL, NETWORK
+from harness.paths import PathState, path_state
 from harness.records.base import FORMAT
 
 CARD = "MODEL_CARD.md"
@@ -126,9 +127,16 @@ def check_new(folder: Path) -> None:
     """Make sure that an export harms nothing.
 
     Raises:
-        UsageError: the folder is there, and not empty.
+        UsageError: the folder is there, and not empty, or cannot be looked into.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    state = path_state(folder)
+    try:
+        free = not state.exists or (state.kind == "folder" and not any(folder.iterdir()))
+    except OSError as error:
+        state, free = PathState("unreadable", error.strerror or str(error)), False
+    if state.kind == "unreadable":
+        raise UsageError(f"{folder}: {state.said('')}. Name another folder.")
+    if not free:
         raise UsageError(f"{folder}: is there, and not empty. Name a new folder.")
 
 

@@ -15,6 +15,7 @@ from harness.features.embeddings.extractor import Extractor, known_extractors
 from harness.inference.bundle import write_bundle
 from harness.inference.card import facts, model_card
 from harness.inference.pipeline import ABOUT
+from harness.paths import path_state
 from harness.records.study import StudyRecord, StudyResults
 from harness.records.trial import TrialRecord
 from harness.tracking.ledger import Ledger
@@ -59,12 +60,12 @@ def open_model(workspace: Path, model: str | None, tracking_uri: str | None, cac
             bundle = _bundle_in(download_model(tracking_uri or Workspace(workspace).mlflow_url, model, Path(folder)))
             with _named(f"--model {model}", bundle):
                 yield bundle
-    elif Path(model).is_dir():
+    elif (state := path_state(Path(model))).kind == "folder":
         yield _bundle_in(Path(model))
     else:
         raise UsageError(
-            f"--model {model}: no such folder. Name one that `harness export` wrote, or an address such as "
-            "models:/NAME@champion."
+            f"--model {model}: {state.said('no such folder')}. Name one that `harness export` wrote, or an address "
+            "such as models:/NAME@champion."
         )
 
 
@@ -139,4 +140,4 @@ def _named(name: object, copy: Path) -> Iterator[None]:
 
 def _bundle_in(folder: Path) -> Path:
     """Return the bundle in a folder: that itself, or within what MLflow keeps."""
-    return folder / _IN_MLFLOW if (folder / _IN_MLFLOW / ABOUT).exists() else folder
+    return folder / _IN_MLFLOW if path_state(folder / _IN_MLFLOW / ABOUT).exists else folder

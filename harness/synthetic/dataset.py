@@ -21,6 +21,7 @@ from harness.errors import DataError, UsageError
 from harness.files import write_atomically, writing
 from harness.hashing import seed_for, short_hash
 from harness.parallel import Progress, map_items
+from harness.paths import path_state
 from harness.synthetic.composer import compose
 from harness.synthetic.recording import apply_recording_effects, artist_sound, render
 from harness.synthetic.styles import load_styles, styles_text
@@ -136,7 +137,10 @@ def _check_ownership(directory: Path, notice: str) -> None:
         DataError: `directory` is no folder, or holds anything else.
     """
     path = directory / SYNTHETIC_NOTICE
-    if directory.exists() and not directory.is_dir():
+    state = path_state(directory)
+    if state.kind == "unreadable":
+        raise DataError(f"{directory}: {state.said('')}. Choose another place.")
+    if state.exists and state.kind != "folder":
         raise DataError(f"{directory}: a file, where the demo set needs a folder. Choose another place.")
     if path.is_file():
         if path.read_bytes() != notice.encode():
@@ -144,7 +148,7 @@ def _check_ownership(directory: Path, notice: str) -> None:
                 f"{directory}: holds a demo set made with other arguments or by another version (see "
                 f"{SYNTHETIC_NOTICE}). Choose another folder, or delete this one."
             )
-    elif directory.is_dir() and any(directory.iterdir()):
+    elif state.kind == "folder" and any(directory.iterdir()):
         raise DataError(
             f"{directory}: holds files that are not a demo set, and nothing of yours is overwritten. "
             "Choose a new or empty folder."

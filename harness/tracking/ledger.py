@@ -97,8 +97,9 @@ class Ledger:
         """Return all studies, by family, then by name.
 
         Raises:
-            WorkspaceError: a record cannot be read.
+            WorkspaceError: a record, or the folder of all, cannot be read.
         """
+        self.workspace.check_readable()
         names = [path.parent.name for path in self.workspace.results.glob("*/study.json")]
         return tuple(sorted(map(self.study, names), key=lambda study: (study.family, study.name)))
 

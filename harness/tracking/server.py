@@ -14,6 +14,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from harness.errors import UsageError, WorkspaceError
 from harness.interruption import Interrupted
+from harness.paths import path_state
 from harness.processes import child_environment, kill_group
 from harness.python_path import LIBRARY
 from harness.workspace import Workspace
@@ -40,8 +41,12 @@ def serve(workspace: Path, host: str, port: int | None, say: Callable[[str], Non
         UsageError: the port is taken.
     """
     layout = Workspace(workspace)
-    if not layout.mlflow_file.exists():
-        raise WorkspaceError(f"{workspace}: holds no mlflow.db. Make one with: {layout.command('run all', '--quick')}")
+    state = path_state(layout.mlflow_file)
+    if not state.exists:
+        advice = f"Make one with: {layout.command('run all', '--quick')}"
+        if state.kind == "unreadable":
+            advice = "Name another folder with --workspace."
+        raise WorkspaceError(f"{workspace}: {state.said('holds no mlflow.db')}. {advice}")
     port = port if port is not None else _first_free_port(host)
     if not _is_free(host, port):
         raise UsageError(f"--port {port}: taken on {host}. Name another, or leave it out for the first free one.")

@@ -14,6 +14,7 @@ from harness.datasets.scan import track_files
 from harness.datasets.tags import artist_names, one_artist_each
 from harness.errors import DataError, UsageError, listed
 from harness.files import write_atomically
+from harness.paths import path_state
 
 _LOOKED_AT = 50
 """Files whose tags are read for the hint: enough to find artists where there are some, and done in no time."""
@@ -37,7 +38,7 @@ def write_artists(
     """
     found = track_files(directory)
     table = output or found.artist_table
-    if table.exists() and not force:
+    if path_state(table).exists and not force:
         raise UsageError(f"{table}: is there already. Pass --force to replace it, or --output FILE to write elsewhere.")
     tagged = {}
     for done, (track, path) in enumerate(found.paths.items(), 1):

@@ -13,6 +13,7 @@ from harness.errors import UsageError, first_line
 from harness.events import Note, Notify
 from harness.features.embeddings.extractor import extractors
 from harness.passwords import is_hidden, shown_address, without_passwords
+from harness.paths import path_state
 from harness.preparation import scan_dataset
 from harness.search.storage import check_storage
 from harness.settings import MUSICNN, RunSettings, StoreSettings, cache
@@ -28,12 +29,12 @@ def check_settings(settings: RunSettings, notify: Notify) -> None:
         UsageError: there is no such protocol or embedding, or Optuna's storage cannot be opened.
     """
     music, stores = settings.dataset, settings.stores
-    if music.data is not None and not music.data.is_dir():
+    if music.data is not None and path_state(music.data).kind != "folder":
         scan_dataset(music, notify)  # says why it cannot serve
     check_protocol(music.protocol)
     if music.groups is not None:
         read_groups(music.groups)
-    if absent := [name for name in music.embedding if name != MUSICNN and not Path(name).exists()]:
+    if absent := [name for name in music.embedding if name != MUSICNN and not path_state(Path(name)).exists]:
         extractors(absent, cache())  # likewise
     for option, address in (("--storage", stores.storage), ("--tracking-uri", stores.tracking_uri)):
         if is_hidden(address):

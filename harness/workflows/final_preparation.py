@@ -14,6 +14,7 @@ from harness.evaluation.test_set_access import TestSetAccess, check_same_data, o
 from harness.events import Note, Notify
 from harness.families import Family
 from harness.features.embeddings.extractor import known_extractors
+from harness.paths import path_state
 from harness.preparation import WITH_TEST, PreparedData
 from harness.records.study import StudyResults
 from harness.settings import DatasetSettings, RunSettings, cache
@@ -109,8 +110,8 @@ def _check_places(music: DatasetSettings) -> None:
     """
     table = Path(music.protocol) if music.protocol.lower().endswith(".csv") else None
     for option, path in (("--data", music.data), ("--groups", music.groups), ("--protocol", table)):
-        if path is not None and not path.exists():
+        if path is not None and not (state := path_state(path)).exists:
             raise DataError(
-                f"{path}: the search read it there, and it is there no more. Where it was moved, give the same "
-                f"`harness run` once with {option} NEW: nothing is trained again, and the new place is kept."
+                f"{path}: the search read it there, and it {state.said('is there no more')}. Where it was moved, give "
+                f"the same `harness run` once with {option} NEW: nothing is trained again, and the new place is kept."
             )

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 
 from harness.datasets.decode import AUDIO_SUFFIXES
+from harness.datasets.walk import Found, walk
 from harness.errors import DataError
 from harness.inference import bundle as bundles
 from harness.inference.card import introduction
 from harness.inference.pipeline import Classifier, TrackPrediction
 from harness.inference.resolve import open_model
+from harness.paths import path_state
 from harness.processes import redirected
 from harness.settings import cache
 
@@ -33,36 +33,39 @@ def classify(classifier: Classifier, audio: Iterable[Path]) -> Iterator[tuple[Pa
     """Yield the answer for each file, or why it has none: a file that cannot be read costs only itself.
 
     Args:
-        audio: files, and folders whose audio files are meant, at any depth.
+        audio: files, and folders, of which everything at any depth is meant that is music, or may be.
 
     Raises:
         ModelError: the model cannot be read.
     """
-    for path in chain.from_iterable(map(_files, audio)):
-        answer: TrackPrediction | DataError
-        try:
-            if path.is_dir():
-                raise DataError(f"{path}: a folder without audio. It may hold {', '.join(AUDIO_SUFFIXES)} files.")
-            with redirected(2):  # of notes that decoders and the framework print
-                answer = classifier.file(path)
-        except DataError as error:
-            answer = error
-        yield path, answer
+    for each in audio:
+        for path, reason in _files(each):
+            answer: TrackPrediction | DataError
+            try:
+                if reason:
+                    raise DataError(f"{path}: {reason}.")
+                with redirected(2):  # of notes that decoders and the framework print
+                    answer = classifier.file(path)
+            except DataError as error:
+                answer = error
+            yield path, answer
 
 
-def _files(path: Path) -> list[Path]:
-    """Return the audio files below a folder, sorted; a file, or a folder that holds none, as it is.
+def _files(path: Path) -> list[tuple[Path, str]]:
+    """Return the files that are meant by a path, sorted, each with the reason why it cannot be read, or none."""
+    if path_state(path).kind != "folder":
+        return [(path, "")]  # whoever reads it says why it cannot
+    try:
+        meant = sorted(found for found in walk(path) if _is_meant(found))
+    except OSError as error:
+        return [(path, f"not readable ({error.strerror}): check its permissions")]
+    nothing = f"a folder without audio. It may hold {', '.join(AUDIO_SUFFIXES)} files"
+    return [(found.path, found.reason) for found in meant] or [(path, nothing)]
 
-    Hidden files are left out, for systems put their own beside audio under its suffix, and so are folders that are
-    links.
-    """
-    found = [
-        Path(folder, name)
-        for folder, _, names in os.walk(path)
-        for name in names
-        if name.lower().endswith(AUDIO_SUFFIXES) and not name.startswith(".")
-    ]
-    return sorted(found) or [path]
+
+def _is_meant(found: Found) -> bool:
+    """Whether a user is to hear of it; what a second link leads to, the walk finds by another name."""
+    return found.kind in ("audio", "refused", "closed")
 
 
 def export_model(directory: Path, workspace: Path, model: str | None, tracking_uri: str | None) -> str:

@@ -104,19 +104,108 @@ def test_other_audio_and_video_is_named_at_any_depth(tmp_path: Path, suffix: str
         scan(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("album.zip", "an archive: unpack it"),
-        ("song.mp3.part", "an unfinished download"),
-        ("song", "audio or video by its first bytes, but not by its suffix"),
-        ("song.mp3.bak", "audio or video by its first bytes, but not by its suffix"),
-    ],
-)
-def test_music_in_disguise_is_named(tmp_path: Path, name: str, reason: str) -> None:
+@pytest.mark.parametrize(("name", "reason"), [("album.zip", "an archive"), ("song.mp3.part", "an unfinished download")])
+def test_what_was_not_unpacked_or_fetched_is_named(tmp_path: Path, name: str, reason: str) -> None:
     write_genres(tmp_path, FLAT)
     (tmp_path / "rock" / name).write_bytes(b"ID3\x04 and so on")
     assert reason in scan(tmp_path, skip_bad=True).quarantined[f"rock/{name}"]
+
+
+READABLE = "audio or video by its first bytes, but not by its suffix: rename or convert it"
+WMA = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9"
+TAG = b"ID3\x04\x00\x00\x00\x00\x00\x02--"
+BEGINNINGS = [
+    (b"ID3\x04 and so on", READABLE),
+    (b"RIFF\x24\x00\x00\x00WAVEfmt ", READABLE),
+    (b"riff\x2e\x91\xcf\x11\xa5\xd6", READABLE),
+    (b"\xff\xfb\x90\x64\x00\x00", READABLE),
+    (b"\xff\xf3\x84\xc4\x00\x00", READABLE),
+    (TAG + b"fLaC\x00", READABLE),
+    (b"OggS\x00\x02" + bytes(22) + b"\x01\x1e\x01vorbis", READABLE),
+    (WMA, "this is a Windows Media file (.wma or another ASF), which libsndfile cannot read: convert it"),
+    (b"DSD \x1c" + bytes(7), "this is DSD audio, which"),
+    (b"FRM8" + bytes(8) + b"DSD ", "this is DSD audio, which"),
+    (b"\x00\x00\x00\x20ftypM4A ", "this is AAC or ALAC audio in an MP4 file (.m4a), which"),
+    (b"\xff\xf1\x50\x80", "this is AAC audio, which"),
+    (TAG + b"\xff\xf1\x50\x80", "this is AAC audio, which"),
+    (b"MAC \x96\x0f\x00\x00", "this is Monkey's Audio (.ape), which"),
+    (b"TTA1\x01\x00", "this is True Audio (.tta), which"),
+    (b"MThd\x00\x00\x00\x06", "this is a MIDI file, notes and no audio"),
+]
+
+
+@pytest.mark.parametrize(("content", "reason"), BEGINNINGS)
+def test_music_in_disguise_is_named(tmp_path: Path, content: bytes, reason: str) -> None:
+    write_genres(tmp_path, FLAT)
+    names = ["song", "song.mp3.bak", "song.xyz", "song.txt", "song.json", "cover.jpg", ".song"]
+    for name in names:
+        (tmp_path / "rock" / name).write_bytes(content)
+    found = inspect(tmp_path)
+    assert set(found.dataset.quarantined) == {f"rock/{name}" for name in names}
+    assert all(why.startswith(reason) for why in found.dataset.quarantined.values())
+    assert found.ignored == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("notes.txt", b"MAC addresses of the players"),
+        ("README", b"ID3 tags were set by hand, in latin-1: \xe9\n"),
+        ("rip.log", b"\xff\xfe" + "log".encode("utf-16-le")),
+        ("cover.heic", b"\x00\x00\x00\x18ftypheic\x00"),
+        ("about.docx", b"PK\x03\x04\x14\x00"),
+        ("empty.txt", b""),
+    ],
+)
+def test_what_only_resembles_music_is_no_music(tmp_path: Path, name: str, content: bytes) -> None:
+    write_genres(tmp_path, FLAT)
+    (tmp_path / "rock" / name).write_bytes(content)
+    found = inspect(tmp_path)
+    assert (found.dataset.quarantined, found.problems) == ({}, ())
+    assert found.ignored == (f"1 {Path(name).suffix or 'without a suffix'}",)
+
+
+def test_music_whose_name_begins_with_a_dot_is_read(tmp_path: Path) -> None:
+    names = ["rock/.38 Special - Hold On", "rock/.38 Special/Caught", ".38 Special/One", "metal.mf/...And Justice"]
+    write_genres(tmp_path, [*FLAT, *names])
+    (tmp_path / "rock/.keep").touch()
+    (tmp_path / "rock/.song.m4a").write_bytes(b"music")
+    found = inspect(tmp_path)
+    assert {str(track.path.relative_to(tmp_path).with_suffix("")) for track in found.dataset.tracks} == {*FLAT, *names}
+    assert list(found.dataset.quarantined) == ["rock/.song.m4a"]
+    assert (found.problems, found.ignored) == ((), ("1 without a suffix",))
+
+
+@pytest.mark.parametrize(
+    "name", ["._one.wav", ".Trash-1000/a.wav", ".git/a.wav", ".DS_Store", ".nfs00000000001a", "a.mf"]
+)
+def test_litter_with_a_dot_is_passed_over(tmp_path: Path, name: str) -> None:
+    write_genres(tmp_path, FLAT)
+    (tmp_path / "rock" / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "rock" / name).write_bytes(b"ID3\x04")
+    found = inspect(tmp_path)
+    assert (len(found.dataset.tracks), found.dataset.quarantined, found.ignored) == (4, {}, ())
+
+
+def test_folders_of_music_beside_the_genres_folder_are_a_note(tmp_path: Path) -> None:
+    write_genres(tmp_path / "set/genres", FLAT)
+    assert not scan(tmp_path / "set").notes
+    write_genres(tmp_path / "set", ["blues/a/one", "jazz/two", "loose"])
+    (tmp_path / "set/pictures").mkdir()
+    (tmp_path / "set/pictures/a.png").touch()
+    (tmp_path / "set/genres.tar.gz").touch()
+    (tmp_path / "set/all").symlink_to("genres")
+    found = scan(tmp_path / "set")
+    assert len(found.tracks) == 4
+    assert found.notes == (
+        "the genres are the folders of genres/, so audio beside it is left out: blues, jazz, loose.wav. Move what "
+        "belongs to the data set into genres/.",
+    )
+    (tmp_path / "kaggle/Data").mkdir(parents=True)
+    (tmp_path / "set/genres").rename(tmp_path / "kaggle/Data/genres_original")
+    write_genres(tmp_path / "kaggle", ["Data/more/x", "other/y"])
+    (note,) = scan(tmp_path / "kaggle").notes
+    assert "beside it is left out: Data/more, other. " in note
 
 
 def test_a_genre_of_what_cannot_be_read_is_not_lost(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +12,7 @@ import pytest
 from harness.errors import DataError
 from harness.inference.pipeline import Classifier
 from harness.workflows.model import classify
+from tests.helpers.audio import write_audio
 
 
 class Listening:
@@ -38,7 +41,10 @@ def asked(*paths: Path) -> list[Any]:
 
 def test_the_audio_of_a_folder_is_meant_at_any_depth_in_order(music: Path) -> None:
     folder = music / "music"
+    (folder / ".38 Special").mkdir()
+    (folder / ".38 Special" / "...And.wav").touch()
     assert asked(folder) == [
+        (folder / ".38 Special/...And.wav", "...And.wav"),
         (folder / "a/1.wav", "1.wav"),
         (folder / "a/2.FLAC", "2.FLAC"),
         (folder / "a/album/x.ogg", "x.ogg"),
@@ -57,3 +63,43 @@ def test_a_folder_without_audio_costs_only_itself(music: Path) -> None:
     assert empty == music / "empty"
     assert why.startswith(f"{empty}: a folder without audio. It may hold .")
     assert answer == "b.mp3"
+
+
+def test_what_of_a_folder_cannot_be_read_answers_for_itself(music: Path) -> None:
+    folder = music / "music"
+    for name, content in {"a/2.m4a": b"", "song": b"DSD \x1c" + bytes(7), "readme": b"text", ".DS_Store": b""}.items():
+        (folder / name).write_bytes(content)
+    (folder / "gone.wav").symlink_to(music / "nowhere")
+    write_audio(music / "disk/far.wav")
+    (folder / "linked").symlink_to(music / "disk")
+    answers = dict(asked(folder))
+    assert len(answers) == 9
+    assert answers[folder / "linked/far.wav"] == "far.wav"
+    said = {path.name: answer.removeprefix(f"{path}: ") for path, answer in answers.items() if ": " in answer}
+    assert said.pop("2.m4a").startswith("not one of ")
+    assert said == {
+        "broken.wav": "broken",
+        "gone.wav": "a link that leads nowhere (No such file or directory): mend or remove it.",
+        "song": "this is DSD audio, which libsndfile cannot read: convert it to .flac or .wav, as with ffmpeg.",
+    }
+
+
+def test_a_name_that_is_too_long_costs_only_itself(music: Path) -> None:
+    long, good = music / f"{'x' * 300}.wav", music / "music/b.mp3"
+    assert asked(long, long / "y.wav", good) == [(long, long.name), (long / "y.wav", "y.wav"), (good, "b.mp3")]
+
+
+def test_a_folder_that_cannot_be_listed_costs_only_itself(music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = Path.iterdir
+
+    def refused(folder: Path) -> Iterator[Path]:
+        if folder.resolve().name == "a":  # to root, who may run this, every folder is open
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return listing(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    locked = "not readable (Permission denied): check its permissions."
+    within = asked(music / "music")
+    assert within[0] == (music / "music/a", f"{music / 'music/a'}: {locked}")
+    assert [path.name for path, _ in within] == ["a", "b.mp3", "broken.wav", "link"]
+    assert asked(music / "music/a") == [within[0]]

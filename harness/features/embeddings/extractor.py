@@ -31,6 +31,7 @@ from harness.features.store import FeatureStore
 from harness.files import replacing, write_atomically
 from harness.keras_backend import CHILD_CPU
 from harness.parallel import ITEMS_WORTH_A_WORKER, Progress, map_items
+from harness.paths import path_state
 from harness.processes import redirect
 from harness.settings import MUSICNN
 
@@ -170,13 +171,15 @@ def _musicnn(folder: Path) -> Path:
 
 def _kind(path: Path) -> tuple[str, Callable[[Path], Network]]:
     """Return what a network at `path` is called, and what loads it."""
-    if path.suffix == ".tflite" and path.is_file():
+    state = path_state(path)
+    if path.suffix == ".tflite" and state.kind == "file":
         return path.stem, yamnet.load
-    if path.suffix == ".npz" and path.is_file():
+    if path.suffix == ".npz" and state.kind == "file":
         return "musicnn", musicnn.load
-    if (path / "saved_model.pb").is_file():
+    if path_state(path / "saved_model.pb").kind == "file":
         return path.stem, saved_model.load
-    why = "neither a .tflite file nor a folder with saved_model.pb" if path.exists() else "no such file or folder"
+    other = "neither a .tflite file nor a folder with saved_model.pb"
+    why = other if state.exists else state.said("no such file or folder")
     raise UsageError(f"{path}: {why}. Name YAMNet as a .tflite file, or the folder of a TensorFlow SavedModel.")
 
 
