@@ -26,6 +26,9 @@ from harness.datasets.signal import Samples
 
 PIECE_SECONDS = 3.2
 
+SILENCES = {"0.3 s of silence first": (0.3, 0.0), "1 s of silence first": (1.0, 0.0), "2 s at both ends": (2.0, 2.0)}
+"""What else is done to a track, and to each piece: seconds of silence in front and behind."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -35,19 +38,27 @@ def main() -> None:
 
     whole: dict[str, list[bytes | None]] = defaultdict(list)
     pieces: dict[str, list[bytes | None]] = defaultdict(list)
-    lengths, song_of_piece = [], []
+    lengths: dict[str, list[float]] = defaultdict(list)
+    song_of_piece = []
     seconds_spent = 0.0
     for number, path in enumerate(_paths(arguments.folder)):
         samples, rate = decode(path)
-        lengths.append(len(samples) / rate)
-        song_of_piece += [number] * int(lengths[-1] / PIECE_SECONDS)
+        count = int(len(samples) / rate / PIECE_SECONDS)
+        song_of_piece += [number] * count
         for version, (other, other_rate) in {"itself": (samples, rate), **versions(samples, rate)}.items():
             started = time.process_time()
             whole[version].append(fingerprint(other, other_rate))
             seconds_spent += time.process_time() - started
-            pieces[version] += _of_pieces(other, other_rate, int(lengths[-1] / PIECE_SECONDS))
-    count = sum(map(len, whole.values()))
-    print(f"{len(lengths)} tracks, {len(song_of_piece)} pieces; {1000 * seconds_spent / count:.0f} ms of CPU a track\n")
+            lengths[version].append(len(other) / other_rate)
+            pieces[version] += _of_pieces(other, other_rate, count)
+        for version, silence in SILENCES.items():
+            made, *of_pieces = _padded(samples, rate, count, *silence)
+            whole[version].append(made)
+            lengths[version].append(len(samples) / rate + sum(silence))
+            pieces[version] += of_pieces
+    timed = sum(len(made) for version, made in whole.items() if version not in SILENCES)
+    print(f"{len(lengths['itself'])} tracks, {len(song_of_piece)} pieces; ", end="")
+    print(f"{1000 * seconds_spent / timed:.0f} ms of CPU a track\n")
     _table(whole, pieces, song_of_piece)
     _links(whole, lengths)
     if arguments.synthetic:
@@ -100,6 +111,13 @@ def _of_pieces(samples: Samples, rate: int, count: int) -> list[bytes | None]:
     return [fingerprint(samples[start:end], rate) for start, end in pairwise(edges)]
 
 
+def _padded(samples: Samples, rate: int, count: int, before: float, behind: float) -> Iterator[bytes | None]:
+    """Yield the fingerprints of a track and of its pieces, each between silences of so many seconds."""
+    edges = np.round(np.arange(count + 1) * PIECE_SECONDS * rate).astype(int)
+    for piece in (samples, *(samples[start:end] for start, end in pairwise(edges))):
+        yield fingerprint(np.pad(piece, (round(before * rate), round(behind * rate))), rate)
+
+
 def _table(whole: dict[str, list[bytes | None]], pieces: dict[str, list[bytes | None]], songs: Sequence[int]) -> None:
     print("| compared with | bit error rate, median and worst | of pieces linked, % |\n| --- | ---: | ---: |")
     for version in list(whole)[1:]:
@@ -125,9 +143,13 @@ def _between(prints: Sequence[bytes | None], songs: Sequence[int]) -> str:
     )
 
 
-def _links(whole: dict[str, list[bytes | None]], lengths: Sequence[float]) -> None:
-    groups = linked([made for prints in whole.values() for made in prints], [*lengths] * len(whole))
-    mixed = sum(len({index % len(lengths) for index in group}) > 1 for group in groups)
+def _links(whole: dict[str, list[bytes | None]], lengths: dict[str, list[float]]) -> None:
+    groups = linked(
+        [made for prints in whole.values() for made in prints],
+        [length for version in whole for length in lengths[version]],
+    )
+    count = len(lengths["itself"])
+    mixed = sum(len({index % count for index in group}) > 1 for group in groups)
     print(f"\nAll versions at once: {len(groups)} groups of {sorted({len(g) for g in groups})}, {mixed} of them mixed.")
 
 

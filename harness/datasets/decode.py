@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from harness.datasets.byte_range import ByteRange
 from harness.datasets.file_kinds import HEAD, id3_length, unreadable_kind
-from harness.datasets.file_parts import ByteRange, parts
+from harness.datasets.file_parts import UNKNOWN, Coding, parts
 from harness.datasets.signal import Samples
 from harness.datasets.track_checks import SILENCE, TrackChecks
 from harness.errors import DataError
@@ -182,12 +183,10 @@ def _parts(descriptor: int) -> Iterator[ByteRange] | None:
 
     try:
         with _opened(ByteRange(descriptor, 0, os.fstat(descriptor).st_size)) as sound:
-            if sound.format == "FLAC" and sound.frames > _NO_LENGTH:
-                raise DataError("a stream that does not say its length: write it anew, as with ffmpeg")
-            return parts(descriptor, sound.format)
+            coding = Coding(sound.format, sound.subtype, sound.samplerate * sound.channels)
     except soundfile.LibsndfileError:
-        # With bytes in front that are no frame, libsndfile knows an MP3 by the file's name alone.
-        return None
+        coding = UNKNOWN
+    return parts(descriptor, coding)
 
 
 def _mixed(source: _Source) -> Iterator[_Block]:
@@ -236,6 +235,8 @@ def _still(channels: _Channels) -> npt.NDArray[np.bool_]:
 def _read(source: _Source) -> Iterator[tuple[int, bool, _Channels]]:
     """Yield the rate, whether coding was lossy, and a block of all channels, until the source ends."""
     with _opened(source) as sound:
+        if sound.format == "FLAC" and sound.frames > _NO_LENGTH:
+            raise DataError("a stream that does not say its length: write it anew, as with ffmpeg")
         while True:
             # Block by block: a damaged header may claim any length.
             with c_notes_discarded():

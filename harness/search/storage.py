@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
-import sqlalchemy
 
 from harness.addresses import sqlite_file
 from harness.errors import HarnessError, UsageError, WorkspaceError, first_line
@@ -45,6 +44,8 @@ def check_storage(url: str) -> None:
     """
     file = sqlite_file(url)
     try:
+        import sqlalchemy  # of Optuna
+
         engine = sqlalchemy.create_engine(url)
         if file is None or file.exists():
             with engine.connect():

@@ -15,24 +15,7 @@ from harness.datasets.decode import ContentAddress, content_address, decode, ope
 from harness.datasets.signal import FULL_SCALE, SAMPLE_RATE, as_samples, quantised, resample
 from harness.datasets.track_checks import TrackChecks
 from harness.errors import DataError
-from tests.helpers.audio import RATE, noise, write_audio
-
-MP3_RATE = 16_000
-
-
-def write_mp3(path: Path, seconds: float = 8.0, rate: int = MP3_RATE, channels: int = 1) -> bytes:
-    """Write an MP3 of variable bit rate, which begins with noise and goes on with a tone, and return its bytes."""
-    times = np.arange(round(seconds * rate)) / rate
-    samples = 0.3 * np.sin(2 * np.pi * 300 * times) + np.where(times < 0.5, noise("start", seconds, rate), 0)
-    with soundfile.SoundFile(path, "w", rate, channels, format="MP3", bitrate_mode="VARIABLE") as file:
-        file.write(np.stack([samples] * channels, axis=1))
-    return path.read_bytes()
-
-
-def without_length(mp3: bytes) -> bytes:
-    """Return an MP3 without its first frame, which holds no sound and tells how many follow."""
-    assert b"Xing" in mp3[:64]
-    return mp3[mp3.index(mp3[:2], 64) :]
+from tests.helpers.audio import MP3_RATE, RATE, noise, without_length, write_audio, write_mp3
 
 
 def seconds_of(path: Path) -> float:
@@ -259,8 +242,8 @@ def test_what_can_be_read_serves_under_any_name(tmp_path: Path, written: str) ->
     assert seconds_of(write_audio(tmp_path / "song.wav", rate=8_000, format=written)) == 3.2
 
 
-def test_flac_without_its_length_is_refused_with_the_reason(tmp_path: Path) -> None:
-    path = write_audio(tmp_path / "stream.flac")
+def test_flac_of_one_frame_without_its_length_is_refused_with_the_reason(tmp_path: Path) -> None:
+    path = write_audio(tmp_path / "stream.flac", noise("short", 0.5))
     content = bytearray(path.read_bytes())
     content[21] &= 0xF0
     content[22:26] = bytes(4)

@@ -13,6 +13,7 @@ import soundfile
 from harness.datasets.dataset import Dataset, Track
 
 RATE = 4_000
+MP3_RATE = 16_000
 
 
 def noise(seed: int | str, seconds: float = 3.2, rate: int = RATE) -> np.ndarray:
@@ -43,6 +44,21 @@ def write_audio(path: Path, samples: np.ndarray | None = None, rate: int = RATE,
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, noise(path.as_posix(), rate=rate) if samples is None else samples, rate, **options)
     return path
+
+
+def write_mp3(path: Path, seconds: float = 8.0, rate: int = MP3_RATE, channels: int = 1) -> bytes:
+    """Write an MP3 of variable bit rate, which begins with noise and goes on with a tone, and return its bytes."""
+    times = np.arange(round(seconds * rate)) / rate
+    samples = 0.3 * np.sin(2 * np.pi * 300 * times) + np.where(times < 0.5, noise("start", seconds, rate), 0)
+    with soundfile.SoundFile(path, "w", rate, channels, format="MP3", bitrate_mode="VARIABLE") as file:
+        file.write(np.stack([samples] * channels, axis=1))
+    return path.read_bytes()
+
+
+def without_length(mp3: bytes) -> bytes:
+    """Return an MP3 without its first frame, which holds no sound and tells how many follow."""
+    assert b"Xing" in mp3[:64]
+    return mp3[mp3.index(mp3[:2], 64) :]
 
 
 def write_genres(base: Path, names: Iterable[str], suffix: str = ".wav") -> Path:
