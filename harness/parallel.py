@@ -10,6 +10,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits
+
 from harness.errors import DataError
 from harness.keras_backend import ONE_THREAD
 from harness.processes import die_with_parent, environment_set, sheltered
@@ -52,7 +54,9 @@ def map_items(
     if workers is None:
         workers = min(_processors(), len(items) // ITEMS_WORTH_A_WORKER)
     if workers <= 1:
-        return [_reported(function(item), done, len(items), progress) for done, item in enumerate(items, start=1)]
+        # As in a worker: on products as small as these, threads of BLAS only wait for each other.
+        with threadpool_limits(1, "blas"):
+            return [_reported(function(item), done, len(items), progress) for done, item in enumerate(items, start=1)]
 
     results: dict[int, Result] = {}
     pending: dict[Future[Result], int] = {}

@@ -35,7 +35,7 @@ PACKAGE = Path(harness.__file__).parent
 nobody but Python, and all of it is small beside a network."""
 
 _EXAMPLE = PACKAGE / "inference" / "example.py"
-_REQUIRED = ("keras", "librosa", "numpy", "pydantic", "soundfile", "soxr", "tensorflow")
+_REQUIRED = ("keras", "librosa", "numpy", "pydantic", "soundfile", "soxr", "threadpoolctl", "tensorflow")
 _README = """\
 # A music genre classifier
 

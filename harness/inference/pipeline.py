@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from harness.datasets.decode import AUDIO_SUFFIXES, checked
 from harness.datasets.signal import SAMPLE_RATE, Samples, quantised, resample
@@ -152,7 +153,7 @@ class Classifier:
             ModelError: the network cannot be read.
         """
         advice = f"Name an audio file ({', '.join(AUDIO_SUFFIXES)}) of at least {MIN_SECONDS} s."
-        with _of_its_own(path, advice), read_audio(path) as (audio, _):
+        with _of_its_own(path, advice), threadpool_limits(1, "blas"), read_audio(path) as (audio, _):
             return self._predict(audio)
 
     def samples(self, samples: Samples, rate: int) -> TrackPrediction:

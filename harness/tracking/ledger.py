@@ -21,18 +21,17 @@ from __future__ import annotations
 
 import re
 import shutil
-import threading
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from harness.errors import WorkspaceError
-from harness.files import move, remove, remove_unfinished, touch, write_atomically, writing
+from harness.files import move, remove, remove_unfinished, write_atomically, writing
 from harness.records.predictions import Predictions
 from harness.records.study import StudyRecord, StudyResults
 from harness.records.trial import TrialRecord
 from harness.settings import RunSettings
+from harness.tracking.outbox import Entry, Outbox, trial_name
 from harness.tracking.serialization import (
     IMPORTANCE,
     LazyPredictions,
@@ -47,13 +46,6 @@ from harness.tracking.serialization import (
 from harness.workspace import Workspace
 
 
-class Entry(NamedTuple):
-    """What waits for delivery: trial `number` of `study`, or the study itself where `number` is None."""
-
-    study: str
-    number: int | None
-
-
 class Ledger:
     """The results of one workspace. One process writes, under `Workspace.lock`; anyone may read.
 
@@ -62,9 +54,8 @@ class Ledger:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self._outbox = workspace.results / "outbox"
-        self._lock = threading.Lock()
-        self._changed: set[Entry] = set()
+        self._outbox = Outbox(workspace.results)
+        self._known: dict[Path, tuple[tuple[int, int, int], TrialRecord]] = {}
 
     def owner(self) -> str:
         """Return the id that this workspace keeps for life, wherever its folder goes; the first call makes it."""
@@ -110,11 +101,18 @@ class Ledger:
             WorkspaceError: the record cannot be read, or belongs to another trial.
         """
         path = self._trial_path(study, number)
-        if not path.exists():
+        try:
+            seen = path.stat()
+        except FileNotFoundError:
             return None
+        # Thousands of records are asked for again and again; one is replaced, never changed.
+        state, known = (seen.st_ino, seen.st_mtime_ns, seen.st_size), self._known.get(path)
+        if known is not None and known[0] == state:
+            return known[1]
         record = load_record(TrialRecord, path)
         if (record.study, record.number) != (study, number):
             raise unreadable(path, f"it belongs to trial {record.number} of {record.study}")
+        self._known[path] = state, record
         return record
 
     def trials(self, study: str) -> tuple[TrialRecord, ...]:
@@ -167,7 +165,7 @@ class Ledger:
 
     def model_path(self, study: str, number: int) -> Path:
         """Return where trial `number` stores its trained model."""
-        return self._folder(study) / "models" / f"{_trial_name(number)}.keras"
+        return self._folder(study) / "models" / f"{trial_name(number)}.keras"
 
     def log_path(self, study: str, job: str) -> Path:
         """Return where what a job prints goes; see `JobKey`."""
@@ -185,11 +183,11 @@ class Ledger:
         """
         folder, path = self._folder(study.name), self._study_path(study.name)
         with writing(folder):
-            for part in (folder / "models", folder / "files", self._outbox):
+            for part in (folder / "models", folder / "files", self._outbox.folder):
                 part.mkdir(parents=True, exist_ok=True)
             remove_unfinished(folder, older_than_seconds=0)
         if not path.exists():
-            self._mark(Entry(study.name, None))
+            self._outbox.mark(Entry(study.name, None))
             write_atomically(path, dump_record(study), durable=True)
         return self.study(study.name)
 
@@ -198,14 +196,14 @@ class Ledger:
         known = study.provenance.model_copy(update={"device": f"{study.provenance.device}, then {device}"})
         record = dump_record(study.model_copy(update={"provenance": known}))
         write_atomically(self._study_path(study.name), record, durable=True)
-        self._mark(Entry(study.name, None))
+        self._outbox.mark(Entry(study.name, None))
         return self.study(study.name)
 
     def write_study_files(self, study: str, files: Mapping[str, bytes]) -> None:
         """Store `files`, by name, which describe the study as a whole, and mark the study for delivery."""
         for name, content in files.items():
             write_atomically(self._folder(study) / "files" / name, content, durable=True)
-        self._mark(Entry(study, None))
+        self._outbox.mark(Entry(study, None))
 
     def write_importance(self, study: str, importance: Mapping[str, float]) -> None:
         """Store each hyperparameter's share of the variance of the score, and mark the study for delivery."""
@@ -225,10 +223,9 @@ class Ledger:
             path = self._predictions_path(trial.study, trial.number)
             write_atomically(path, dump_predictions(predictions), durable=True)
         entry = Entry(trial.study, trial.number)
-        self._mark(entry)
+        self._outbox.mark(entry)
         write_atomically(self._trial_path(trial.study, trial.number), dump_record(trial), durable=True)
-        with self._lock:
-            self._changed.add(entry)
+        self._outbox.changed(entry)
 
     def delete_trial(self, study: str, number: int) -> None:
         """Delete a trial with all that it left, if it is there; whether it may go is for the caller to know.
@@ -236,11 +233,11 @@ class Ledger:
         The record goes first: a deletion that was killed leaves no trial, and the same call removes the rest.
         """
         remove(self._trial_path(study, number))
-        self._marker(Entry(study, number)).unlink(missing_ok=True)
+        self._outbox.drop(Entry(study, number))
         for path in (
             self._predictions_path(study, number),
             self.model_path(study, number),
-            self.log_path(study, _trial_name(number)),
+            self.log_path(study, trial_name(number)),
         ):
             path.unlink(missing_ok=True)
 
@@ -252,9 +249,7 @@ class Ledger:
         deleted = self.workspace.results / "deleted"
         if self._folder(study).exists():
             move(self._folder(study), deleted / f"{study}.{uuid.uuid4().hex}")
-        for marker in self._outbox.glob("*"):
-            if marker.name.rpartition(".")[0] == study:
-                remove(marker)
+        self._outbox.drop_study(study)
         shutil.rmtree(deleted, ignore_errors=True)
 
     def pending(self) -> list[Entry]:
@@ -262,21 +257,11 @@ class Ledger:
 
         A marker without a record is a trial that has not ended: it is left out until it has.
         """
-        entries = []
-        with self._lock:
-            self._changed.clear()
-        for path in self._outbox.glob("*"):
-            study, _, name = path.name.rpartition(".")
-            record = self._folder(study) / f"{name}.json"
-            if study and record.exists():
-                entries.append(Entry(study, None if name == "study" else int(name.removeprefix("trial-"))))
-        return sorted(entries, key=lambda entry: (entry.study, -1 if entry.number is None else entry.number))
+        return self._outbox.pending()
 
     def delivered(self, entry: Entry) -> None:
         """Note that the tracking server has `entry`, unless it was written again since `pending` listed it."""
-        with self._lock:
-            if entry not in self._changed:
-                self._marker(entry).unlink(missing_ok=True)
+        self._outbox.delivered(entry)
 
     def _folder(self, study: str) -> Path:
         return self.workspace.results / study
@@ -288,20 +273,7 @@ class Ledger:
         return self._folder(study) / "settings.json"
 
     def _trial_path(self, study: str, number: int) -> Path:
-        return self._folder(study) / f"{_trial_name(number)}.json"
+        return self._folder(study) / f"{trial_name(number)}.json"
 
     def _predictions_path(self, study: str, number: int) -> Path:
-        return self._folder(study) / f"{_trial_name(number)}.npz"
-
-    def _marker(self, entry: Entry) -> Path:
-        name = "study" if entry.number is None else _trial_name(entry.number)
-        return self._outbox / f"{entry.study}.{name}"
-
-    def _mark(self, entry: Entry) -> None:
-        with self._lock:
-            self._changed.add(entry)
-            touch(self._marker(entry))
-
-
-def _trial_name(number: int) -> str:
-    return f"trial-{number:05d}"
+        return self._folder(study) / f"{trial_name(number)}.npz"

@@ -19,8 +19,9 @@ import harness.files
 from harness.errors import WorkspaceError
 from harness.records.trial import Outcome
 from harness.settings import RunSettings
-from harness.tracking.ledger import Entry, Ledger
-from harness.tracking.serialization import IMPORTANCE, dump_importance, dump_record
+from harness.tracking.ledger import Ledger
+from harness.tracking.outbox import Entry
+from harness.tracking.serialization import IMPORTANCE, dump_importance, dump_record, load_record
 from harness.workspace import Workspace
 from tests.helpers.ledger import PREDICTIONS, STUDY, completed
 
@@ -286,3 +287,23 @@ def test_a_kill_while_deleting_leaves_nothing_by_halves(ledger: Ledger, tmp_path
         )
         assert files_in(tmp_path / "results") <= left
     assert last_step > 3
+
+
+def test_a_record_is_read_once_until_it_is_replaced(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+
+    def counted(kind: type, path: Path) -> Any:
+        read.append(path)
+        return load_record(kind, path)
+
+    monkeypatch.setattr("harness.tracking.ledger.load_record", counted)
+    for number in range(2):
+        ledger.write_trial(completed(number), PREDICTIONS)
+    assert ledger.trials(STUDY.name) == ledger.trials(STUDY.name) == (completed(0), completed(1))
+    assert len(read) == 2
+    other = completed(1).model_copy(update={"message": "another"})
+    ledger.write_trial(other, PREDICTIONS)
+    assert ledger.trials(STUDY.name) == (completed(0), other)
+    ledger.delete_trial(STUDY.name, 0)
+    assert ledger.trials(STUDY.name) == (other,)
+    assert len(read) == 3

@@ -18,13 +18,14 @@ from harness.errors import TrackingError, WorkspaceError
 from harness.records.predictions import Predictions
 from harness.records.study import StudyResults
 from harness.records.trial import EpochRecord, Outcome
-from harness.tracking.ledger import Entry, Ledger
+from harness.tracking.ledger import Ledger
 from harness.tracking.mlflow.delivery import Delivery, sync
 from harness.tracking.mlflow.logged_model import ModelFiles, download_model
 from harness.tracking.mlflow.reading import read_studies
 from harness.tracking.mlflow.registry import champion_name, describe_champion, register_champion
 from harness.tracking.mlflow.tracker import MLflowTracker
 from harness.tracking.mlflow.views import addresses, experiment_tags, runs_page
+from harness.tracking.outbox import Entry
 from harness.tracking.serialization import IMPORTANCE, dump_importance
 from harness.workflows.champion import competing_studies
 from harness.workspace import Workspace

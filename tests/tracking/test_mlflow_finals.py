@@ -12,9 +12,10 @@ from mlflow import MlflowClient
 from harness.records.final import FinalRole, FinalsRecord
 from harness.records.predictions import Predictions
 from harness.records.trial import Outcome
-from harness.tracking.ledger import Entry, Ledger
+from harness.tracking.ledger import Ledger
 from harness.tracking.mlflow.delivery import Delivery, sync
 from harness.tracking.mlflow.reading import read_studies
+from harness.tracking.outbox import Entry
 from harness.tracking.serialization import REFERENCES, dump_references
 from tests.helpers.mlflow import (
     BASELINE,

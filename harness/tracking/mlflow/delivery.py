@@ -17,9 +17,10 @@ from harness.hashing import short_hash
 from harness.records.final import FinalRecord
 from harness.records.predictions import Predictions
 from harness.records.study import StudyRecord, StudyResults
-from harness.tracking.ledger import Entry, Ledger
+from harness.tracking.ledger import Ledger
 from harness.tracking.mlflow.runs import RunStore
 from harness.tracking.mlflow.schema import final_name, trial_name
+from harness.tracking.outbox import Entry
 from harness.tracking.serialization import assemble_results, dump_predictions, dump_record
 
 Artifacts = Callable[[str, Predictions], Mapping[str, bytes]]

@@ -17,10 +17,11 @@ from harness.records.base import Value
 from harness.records.study import StudyRecord
 from harness.records.trial import EpochRecord, TrialRecord
 from harness.tracking.base import Tracker
-from harness.tracking.ledger import Entry, Ledger
+from harness.tracking.ledger import Ledger
 from harness.tracking.mlflow.delivery import Artifacts, Describe, deliver, lacks
 from harness.tracking.mlflow.points import epoch_points, now
 from harness.tracking.mlflow.runs import RunStore
+from harness.tracking.outbox import Entry
 
 logger = logging.getLogger(__name__)
 

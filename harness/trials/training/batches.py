@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Literal
 
 import keras
@@ -15,6 +16,9 @@ from harness.features.input_spec import InputSpec
 from harness.features.store import FeatureStore
 
 Window = Literal["fixed", "random"]
+
+_OPEN_TRACKS = 512
+"""Tracks that stay mapped: each takes a file descriptor, of which a process often has no more than 1,024."""
 
 
 def class_weights(labels: Sequence[int], genres: int) -> np.ndarray:
@@ -85,6 +89,8 @@ class TrainingCrops(keras.utils.PyDataset):
         self.steps = self.updates * sampling.accumulation
         self.epoch = 0
         self.order = self._shuffle()
+        # To find and map a track's file takes longer than to cut a crop out of it.
+        self._track = lru_cache(_OPEN_TRACKS)(partial(store.load, input_spec))
 
     def __len__(self) -> int:
         return self.steps
@@ -119,7 +125,7 @@ class TrainingCrops(keras.utils.PyDataset):
         sampling = self.sampling
         augmented = sampling.augmented_share > 0 and generator.random() < sampling.augmented_share
         number = int(generator.integers(1, sampling.copies, endpoint=True)) if augmented else 0
-        track = self.store.load(self.input_spec, example.digest, number)
+        track = self._track(example.digest, number)
         room = max(0, track.shape[-1] - self.input_spec.length)
         start = room // 2 if sampling.window == "fixed" else int(generator.integers(room + 1))
         return crop(track, self.input_spec, start)

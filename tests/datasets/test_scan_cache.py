@@ -1,0 +1,75 @@
+"""Files that did not change are not decoded again; files that did are, whatever they look like."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.datasets import scan_cache
+from harness.datasets.scan_cache import Examined, ScanCache
+
+HELD = Examined("d" * 64, 30.0, b"\0print")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "mod\udc85 notte.wav"  # a name that is no text
+    path.write_bytes(b"audio")
+    os.utime(path, (1, 1))
+    return path
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScanCache:
+    monkeypatch.setattr(scan_cache, "_GRAIN_SECONDS", -1e9)
+    return ScanCache(tmp_path / "cache" / "tracks.db")
+
+
+def test_what_was_found_is_known_until_the_file_changes(file: Path, cache: ScanCache, tmp_path: Path) -> None:
+    other = tmp_path / "other.wav"
+    other.write_bytes(b"more")
+    assert cache.known([file]) == {}
+    cache.remember({file: HELD, other: HELD._replace(acoustic_fingerprint=None)})
+    assert cache.known([file, other, tmp_path / "gone.wav"]) == {
+        file: HELD,
+        other: HELD._replace(acoustic_fingerprint=None),
+    }
+    os.utime(file, (1, 1))  # which leaves its size and its time of change, but not when that was set
+    assert cache.known([file, other]).keys() == {other}
+    cache.remember({file: HELD})
+    copy = tmp_path / "copy"
+    copy.write_bytes(b"AUDIO")
+    os.utime(copy, (1, 1))
+    copy.rename(file)
+    assert cache.known([file]) == {}
+
+
+def test_another_version_knows_nothing(file: Path, cache: ScanCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.remember({file: HELD})
+    monkeypatch.setattr(scan_cache, "_VERSION", 2)
+    assert cache.known([file]) == {}
+
+
+def test_what_has_just_been_written_is_not_remembered(file: Path, tmp_path: Path) -> None:
+    cache = ScanCache(tmp_path / "tracks.db")
+    cache.remember({file: HELD})
+    assert time.time() - file.stat().st_ctime < 2
+    assert cache.known([file]) == {}
+
+
+@pytest.mark.parametrize("damage", ["text", "folder", "file as a folder"])
+def test_a_cache_that_is_of_no_use_costs_nothing_but_time(file: Path, tmp_path: Path, damage: str) -> None:
+    place = tmp_path / "cache"
+    if damage == "text":
+        place.mkdir()
+        (place / "tracks.db").write_text("no database, but longer than its header" * 9)
+    elif damage == "folder":
+        (place / "tracks.db").mkdir(parents=True)
+    else:
+        place.write_text("in the way")
+    cache = ScanCache(place / "tracks.db")
+    cache.remember({file: HELD})
+    assert cache.known([file]) == {}
