@@ -5,24 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-import numpy as np
-
 from harness.datasets.dataset import ARTIST_TABLE, SYNTHETIC_NOTICE, Dataset, Track, dataset_name
-from harness.datasets.decode import CRASH_ADVICE, ContentAddress, open_blocks
-from harness.datasets.fingerprint import MAX_SECONDS, fingerprint
+from harness.datasets.examination import examine_all
 from harness.datasets.genre_names import name_notes, one_name_twice
 from harness.datasets.layout import AudioFile, Layout, find_layout, ignored_kinds
 from harness.datasets.replicas import replicas
+from harness.datasets.scan_cache import Examined
 from harness.datasets.track_groups import FROM_FOLDERS, folder_groups, groups_of, read_groups
 from harness.errors import DataError, combined, listed
 from harness.hashing import short_hash
-from harness.parallel import Progress, map_items
+from harness.parallel import Progress
 from harness.paths import path_state, printable, storable
 
 _LAYOUT_NAMES = {"genres", "genres_original", "data"}
+
+_Examine = Callable[[Sequence[Path]], Sequence[Examined | str]]
 
 
 class TrackFiles(NamedTuple):
@@ -30,14 +31,6 @@ class TrackFiles(NamedTuple):
 
     paths: dict[str, Path]
     artist_table: Path
-
-
-class _Examined(NamedTuple):
-    """What a file that can serve holds: the address of its audio, its length, and what it sounds like."""
-
-    digest: str
-    seconds: float
-    acoustic_fingerprint: bytes | None
 
 
 @dataclass(frozen=True)
@@ -62,8 +55,9 @@ def scan(
     groups: Path | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
+    cache: Path | None = None,
 ) -> Dataset:
-    """Decode every file of a folder once, and return the data set that it holds. Nothing is written.
+    """Decode every file of a folder once, and return the data set that it holds. Nothing is written there.
 
     Args:
         root: holds one folder a genre, or `genres/`, `genres_original/` or `Data/genres_original/` that does.
@@ -72,6 +66,7 @@ def scan(
             beside the genre folders, if it is there.
         progress: told after every file how many are done, and of how many.
         workers: processes; by default as many as are worth it.
+        cache: a file that remembers what files held that did not change since; None for none.
 
     Raises:
         DataError: no genre folders, fewer than two genres, a genre without a usable track, or, without `skip_bad`,
@@ -84,7 +79,8 @@ def scan(
         raise combined(problems)
     if table := groups or _artist_table(layout.base):
         read_groups(table)
-    inspection = _inspected(base, layout, groups, progress, workers)
+    examine = partial(examine_all, cache=cache, progress=progress, workers=workers)
+    inspection = _inspected(base, layout, groups, examine)
     found = inspection.dataset
     if found.quarantined and not skip_bad:
         total = len(layout.files) + len(layout.refused)
@@ -99,7 +95,12 @@ def scan(
 
 
 def inspect(
-    root: Path, *, groups: Path | None = None, progress: Progress | None = None, workers: int | None = None
+    root: Path,
+    *,
+    groups: Path | None = None,
+    progress: Progress | None = None,
+    workers: int | None = None,
+    cache: Path | None = None,
 ) -> Inspection:
     """Decode every file of a folder once, and return what it holds, and all that is wrong with it. See `scan`.
 
@@ -107,7 +108,7 @@ def inspect(
         DataError: there is no such folder, or it has no folders with audio in them.
     """
     base, layout = _listed(root)
-    return _inspected(base, layout, groups, progress, workers)
+    return _inspected(base, layout, groups, partial(examine_all, cache=cache, progress=progress, workers=workers))
 
 
 def track_files(root: Path) -> TrackFiles:
@@ -131,11 +132,8 @@ def _listed(root: Path) -> tuple[Path, Layout]:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror}). Check its permissions.") from None
 
 
-def _inspected(
-    root: Path, layout: Layout, groups: Path | None, progress: Progress | None, workers: int | None
-) -> Inspection:
-    paths = [file.path for file in layout.files]
-    found = map_items(_examine, paths, progress=progress, workers=workers, advice=CRASH_ADVICE)
+def _inspected(root: Path, layout: Layout, groups: Path | None, examine: _Examine) -> Inspection:
+    found = examine([file.path for file in layout.files])
     bad = {file.name: seen for file, seen in zip(layout.files, found, strict=True) if isinstance(seen, str)}
     quarantined = dict(sorted((bad | layout.refused).items()))
     tracks = _tracks(layout, found)
@@ -181,25 +179,7 @@ def _lost_genres(layout: Layout, tracks: Sequence[Track], quarantined: dict[str,
     return problems
 
 
-def _examine(path: Path) -> _Examined | str:
-    """Return what a file holds, or why it cannot serve. Runs in a worker."""
-    if storable(str(path)) != str(path):
-        return "its name is not UTF-8: rename it"
-    try:
-        rate, blocks = open_blocks(path)
-        address, first, total = ContentAddress(rate), [], 0
-        for block in blocks:
-            address.update(block)
-            # Of a track of hours, no more is kept than is looked at.
-            if total < MAX_SECONDS * rate:
-                first.append(block)
-            total += len(block)
-    except DataError as error:
-        return str(error)
-    return _Examined(address.hexdigest(), total / rate, fingerprint(np.concatenate(first), rate))
-
-
-def _tracks(layout: Layout, found: Sequence[_Examined | str]) -> tuple[Track, ...]:
+def _tracks(layout: Layout, found: Sequence[Examined | str]) -> tuple[Track, ...]:
     """Return the tracks that can serve, sorted by id."""
     ids = _ids(layout.files)
     tracks = [

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.datasets import scan_cache
+from harness.datasets import examination, scan_cache
+from harness.datasets.dataset import Dataset
+from harness.datasets.examination import examine
+from harness.datasets.scan import scan
 from harness.datasets.scan_cache import Examined, ScanCache
+from tests.helpers.audio import noise, write_audio, write_genres
 
 HELD = Examined("d" * 64, 30.0, b"\0print")
 
@@ -73,3 +77,36 @@ def test_a_cache_that_is_of_no_use_costs_nothing_but_time(file: Path, tmp_path: 
     cache = ScanCache(place / "tracks.db")
     cache.remember({file: HELD})
     assert cache.known([file]) == {}
+
+
+def test_a_second_scan_reads_only_what_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan_cache, "_GRAIN_SECONDS", -1e9)
+    root, remembered = (
+        write_genres(tmp_path / "set", ("blues/a", "blues/b", "rock/c", "rock/d")),
+        tmp_path / "tracks.db",
+    )
+    (root / "rock" / "bad.wav").write_text("no audio")
+    read: list[str] = []
+
+    def counted(path: Path) -> Examined | str:
+        read.append(path.stem)
+        return examine(path)
+
+    monkeypatch.setattr(examination, "examine", counted)
+    seen: list[tuple[int, int]] = []
+
+    def again() -> Dataset:
+        read.clear()
+        return scan(root, skip_bad=True, cache=remembered, progress=lambda done, total: seen.append((done, total)))
+
+    first = again()
+    assert read == ["a", "b", "bad", "c", "d"]
+    seen.clear()
+    second = again()
+    assert read == ["bad"]  # why a file cannot serve is asked anew, for it may be another library's word
+    assert seen == [(5, 5)]
+    assert (second, second.quarantined) == (first, first.quarantined)
+    write_audio(root / "rock" / "c.wav", noise("another"))
+    third = again()
+    assert read == ["bad", "c"]
+    assert third.fingerprint == scan(root, skip_bad=True).fingerprint != first.fingerprint

@@ -60,7 +60,7 @@ def test_a_mistyped_setting_is_told_before_any_audio_is_read(
     command: Any, given: dict[str, str], said: str, table: Path, tones: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(table)
-    monkeypatch.setattr("harness.datasets.scan.map_items", lambda *about, **more: pytest.fail("audio was read"))
+    monkeypatch.setattr("harness.datasets.examination.map_items", lambda *about, **more: pytest.fail("audio was read"))
     settings = run_settings({"data": tones, "workspace": table / "ws", **given})
     with pytest.raises(HarnessError) as failed:
         command(settings, select(["cnn2d-mfcc"]), lambda event: None)
@@ -74,7 +74,7 @@ def test_a_mistyped_setting_is_told_before_any_audio_is_read(
 def test_a_broken_table_beside_the_genres_is_told_before_any_audio_is_read(
     command: Any, home: str, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.datasets.scan.map_items", lambda *about, **more: pytest.fail("audio was read"))
+    monkeypatch.setattr("harness.datasets.examination.map_items", lambda *about, **more: pytest.fail("audio was read"))
     monkeypatch.setattr("harness.workflows.devices.LocalBackend", lambda *about: Nothing())
     monkeypatch.setattr("harness.workflows.devices.ForkServer", Nothing)
     shutil.copytree(tones, tmp_path / "set" / "genres")

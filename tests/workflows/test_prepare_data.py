@@ -74,7 +74,10 @@ def test_a_search_offers_what_the_tags_know(
     assert offered == (notes[:1] if partitions == IN_SEARCH else [])
 
 
-def test_a_data_set_is_described_before_it_is_extracted(tones: Path, tone_store: ToneStore, tmp_path: Path) -> None:
+def test_a_data_set_is_described_before_it_is_extracted(
+    tones: Path, tone_store: ToneStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # where nothing is known of the tracks
     shutil.copytree(tone_store[0], tmp_path / "store")
     next((tmp_path / "store").rglob("*.features.npy")).unlink()
     said: list[Event] = []
