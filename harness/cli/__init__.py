@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -16,6 +17,7 @@ from harness.cli.data import data_app
 from harness.errors import HarnessError, first_line
 from harness.interruption import interrupt_on_signals
 from harness.paths import printable
+from harness.processes import redirect
 
 app = Commands(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -62,6 +64,10 @@ def main() -> None:
     except HarnessError as error:
         _end_with(str(error), error.exit_code)
     except OSError as error:
+        if error.errno == errno.ENOSPC and error.filename is None:
+            # What is left in its buffer would fail once more at the end.
+            redirect(1)
+            _end_with(f"what was to be printed cannot be written ({error.strerror}). Free some space.", 1)
         if error.filename is None:
             raise
         # Of a file that no one expected to fail: a lock, a quota, a disk that goes away.

@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,34 +39,37 @@ class ScanCache:
     def __init__(self, file: Path) -> None:
         """Name the file; it is made when there is something to remember."""
         self._file = file
+        self._before: dict[Path, str] = {}
 
     def known(self, paths: Iterable[Path]) -> dict[Path, Examined]:
         """Return what is known of those files among `paths` that did not change since."""
-        states = {path: state for path in paths if (state := _state(path)) is not None}
+        # Before any of them is read: what changes while others are read must not be remembered as it was.
+        self._before = {path: state for path in paths if (state := _state(path)) is not None}
         found: dict[Path, Examined] = {}
-        if not self._file.exists():
-            return found
-        with suppress(sqlite3.Error, OSError), self._opened() as connection:
-            names = list(states)
-            for at in range(0, len(names), _AT_ONCE):
-                some = {os.fsencode(path): path for path in names[at : at + _AT_ONCE]}
-                marks = ",".join("?" * len(some))
-                rows = connection.execute(
-                    f"SELECT path, state, digest, seconds, print FROM files WHERE path IN ({marks})", list(some)
-                )
-                for name, state, digest, seconds, made in rows:
-                    if state == states[some[name]]:
-                        found[some[name]] = Examined(digest, seconds, made)
+        with suppress(sqlite3.Error, OSError):
+            if not self._file.exists():
+                return found
+            with self._opened() as connection:
+                names = list(self._before)
+                for at in range(0, len(names), _AT_ONCE):
+                    some = {os.fsencode(path): path for path in names[at : at + _AT_ONCE]}
+                    marks = ",".join("?" * len(some))
+                    rows = connection.execute(
+                        f"SELECT path, state, digest, seconds, print FROM files WHERE path IN ({marks})", list(some)
+                    )
+                    for name, state, digest, seconds, made in rows:
+                        if state == self._before[some[name]]:
+                            found[some[name]] = Examined(digest, seconds, made)
         return found
 
     def remember(self, examined: Mapping[Path, Examined]) -> None:
-        """Remember what was just found in files."""
-        rows = [
-            (os.fsencode(path), state, *held)
-            for path, held in examined.items()
-            if (state := _state(path)) is not None and not _is_fresh(path)
-        ]
+        """Remember what was found in files after `known` was asked of them."""
         with suppress(sqlite3.Error, OSError):
+            rows = [
+                (os.fsencode(path), state, *held)
+                for path, held in examined.items()
+                if (state := self._before.get(path)) is not None and state == _state(path) and not _is_fresh(path)
+            ]
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with self._opened() as connection:
                 connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", rows)
@@ -78,13 +82,21 @@ class ScanCache:
             yield connection
 
 
+@cache
+def _libraries() -> str:
+    """Return the version of what decodes, which may give other samples of the same file."""
+    import soundfile
+
+    return str(soundfile.__libsndfile_version__)
+
+
 def _state(path: Path) -> str | None:
     """Return what is another once a file is; None for a file that is not there."""
     try:
         seen = path.stat()
     except (OSError, ValueError):
         return None
-    return f"{_VERSION}/{seen.st_size}/{seen.st_mtime_ns}/{seen.st_ctime_ns}/{seen.st_ino}"
+    return f"{_VERSION}/{_libraries()}/{seen.st_size}/{seen.st_mtime_ns}/{seen.st_ctime_ns}/{seen.st_ino}"
 
 
 def _is_fresh(path: Path) -> bool:

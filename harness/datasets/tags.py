@@ -14,14 +14,23 @@ from tinytag.tinytag import TinyTagException, UnsupportedFormatError
 from harness.datasets.names import normal_name
 from harness.datasets.stratified_split import linked_units
 
-_NOBODY = frozenset({"various artists", "various", "va", "v.a.", "unknown artist", "<unknown>", "[unknown]"})
+_NOBODY = frozenset(
+    {
+        *("various artists", "various artist", "various", "va", "v.a.", "unknown artist", "unknown", "<unknown>"),
+        *("[unknown]", "verschiedene interpreten", "verschiedene künstler", "verschiedene", "unbekannter interpret"),
+        *("unbekannt", "divers", "artistes divers", "varios artistas", "artisti vari", "no artist"),
+    }
+)
 """What rippers and taggers write where they know no artist."""
+
+_GUEST = re.compile(r"[\s(\[]+(?:feat|ft|featuring)\b\.?\s.*", re.IGNORECASE)
+"""`A feat. B`, `A (ft. B)`: the artist is A."""
 
 
 def artist_names(path: Path) -> tuple[str, ...]:
     """Return the artists that a file's tags name, as tagged but for blanks; none where there are none to be read.
 
-    Of "A feat. B" on an album by A, A is the artist: an album artist counts where the artist's own tag has that name in
+    Of "A feat. B", A is the artist; "A; B" are two. An album artist counts where the artist's own tag has that name in
     it, or where there is no other. So an album by several artists does not make one of them all.
     """
     tag = _read(path)
@@ -70,8 +79,14 @@ def _read(path: Path) -> TinyTag | None:
 
 
 def _names(tagged: Iterable[str | None]) -> tuple[str, ...]:
-    names = (_one_line(name) for name in tagged if name)
-    return tuple(dict.fromkeys(name for name in names if name and normal_name(name) not in _NOBODY))
+    parts = (part for text in tagged if text for part in text.split(";"))
+    names = (_GUEST.sub("", _one_line(part)) for part in parts)
+    return tuple(dict.fromkeys(name for name in names if name and _names_somebody(name)))
+
+
+def _names_somebody(name: str) -> bool:
+    # What was written in another encoding than the tag says cannot be told from another such name.
+    return "\ufffd" not in name and normal_name(name) not in _NOBODY
 
 
 def _one_line(text: str) -> str:

@@ -36,6 +36,7 @@ def test_what_was_found_is_known_until_the_file_changes(file: Path, cache: ScanC
     other = tmp_path / "other.wav"
     other.write_bytes(b"more")
     assert cache.known([file]) == {}
+    cache.known([file, other])
     cache.remember({file: HELD, other: HELD._replace(acoustic_fingerprint=None)})
     assert cache.known([file, other, tmp_path / "gone.wav"]) == {
         file: HELD,
@@ -44,6 +45,7 @@ def test_what_was_found_is_known_until_the_file_changes(file: Path, cache: ScanC
     os.utime(file, (1, 1))  # which leaves its size and its time of change, but not when that was set
     assert cache.known([file, other]).keys() == {other}
     cache.remember({file: HELD})
+    assert cache.known([file]) == {file: HELD}
     copy = tmp_path / "copy"
     copy.write_bytes(b"AUDIO")
     os.utime(copy, (1, 1))
@@ -52,13 +54,16 @@ def test_what_was_found_is_known_until_the_file_changes(file: Path, cache: ScanC
 
 
 def test_another_version_knows_nothing(file: Path, cache: ScanCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.known([file])
     cache.remember({file: HELD})
+    assert cache.known([file]) == {file: HELD}
     monkeypatch.setattr(scan_cache, "_VERSION", 2)
     assert cache.known([file]) == {}
 
 
 def test_what_has_just_been_written_is_not_remembered(file: Path, tmp_path: Path) -> None:
     cache = ScanCache(tmp_path / "tracks.db")
+    cache.known([file])
     cache.remember({file: HELD})
     assert time.time() - file.stat().st_ctime < 2
     assert cache.known([file]) == {}
@@ -75,6 +80,7 @@ def test_a_cache_that_is_of_no_use_costs_nothing_but_time(file: Path, tmp_path: 
     else:
         place.write_text("in the way")
     cache = ScanCache(place / "tracks.db")
+    assert cache.known([file]) == {}
     cache.remember({file: HELD})
     assert cache.known([file]) == {}
 
@@ -110,3 +116,13 @@ def test_a_second_scan_reads_only_what_changed(tmp_path: Path, monkeypatch: pyte
     third = again()
     assert read == ["bad", "c"]
     assert third.fingerprint == scan(root, skip_bad=True).fingerprint != first.fingerprint
+
+
+def test_what_changes_while_others_are_read_is_not_remembered(file: Path, cache: ScanCache, tmp_path: Path) -> None:
+    gone = tmp_path / "gone.wav"
+    gone.write_bytes(b"audio")
+    cache.known([file, gone])
+    file.write_bytes(b"AUDIO")
+    gone.unlink()
+    cache.remember({file: HELD, gone: HELD})
+    assert cache.known([file]) == {}

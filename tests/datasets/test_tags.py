@@ -29,6 +29,12 @@ def test_first_bytes_say_what_a_file_is(tmp_path: Path) -> None:
         (["Björk"], "", ("Björk",)),
         ([], "Björk", ("Björk",)),
         (["Björk feat. Tricky"], "Björk", ("Björk",)),
+        (["Björk feat. Tricky"], "", ("Björk",)),
+        (["Björk (ft. Tricky & Co)"], "Various Artists", ("Björk",)),
+        (["Little Feat"], "", ("Little Feat",)),
+        (["Björk; Tricky"], "", ("Björk", "Tricky")),
+        (["Verschiedene Interpreten"], "Unknown", ()),
+        (["Bj\ufffdrk"], "", ()),
         (["Björk & Tricky", "Björk", "Tricky"], "", ("Björk & Tricky", "Björk", "Tricky")),
         (["BJÖRK & Tricky", "Björk", "Tricky"], "björk", ("björk", "Tricky")),
         # An album by several is nobody's, whatever its language calls that.

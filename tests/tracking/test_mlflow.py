@@ -582,3 +582,19 @@ def test_what_mlflow_says_of_an_address_shows_no_password(ledger: Ledger, tmp_pa
     assert said[0].startswith(f"{shown}")
     assert said[-1].endswith(f"--tracking-uri '{shown.partition(': its')[0]}'")
     assert not [text for text in said if "GE" in text or "HEIM" in text]
+
+
+def test_a_deleted_experiment_is_said_once_with_a_command_for_this_store(ledger: Ledger, uri: str, root: Path) -> None:
+    for number in range(3):
+        ledger.write_trial(trial(number), PREDICTIONS)
+    sync(ledger, uri, artifact_root=root)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("demo/kfold:5").experiment_id
+    client.delete_experiment(experiment)
+    ledger.write_trial(trial(4), PREDICTIONS)
+    done = sync(ledger, uri, artifact_root=root)
+    assert (done.delivered, len(done.refused)) == (0, 1)
+    assert f"MLFLOW_TRACKING_URI={uri} mlflow experiments restore --experiment-id {experiment}" in done.refused[0]
+    client.restore_experiment(experiment)
+    assert sync(ledger, uri, artifact_root=root).refused == ()
+    assert len(runs_of(uri, "trial")) == 4

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from harness.errors import WorkspaceError, first_line
+from harness.errors import TrackingError, WorkspaceError, first_line
 from harness.hashing import short_hash
 from harness.records.final import FinalRecord
 from harness.records.predictions import Predictions
@@ -55,8 +55,18 @@ def sync(
     """
     ledger.check_readable()
     store = RunStore.open(tracking_uri, artifact_root)
+    # What keeps all of a study out, as a deleted experiment does, is said once.
+    unwelcome: dict[str, str] = {}
+    for study in ledger.studies():
+        try:
+            store.parent(study)
+        except TrackingError as error:
+            store.ping()
+            unwelcome[study.name] = str(error)
     lacking = {*ledger.pending(), *(entry for study in ledger.studies() for entry in lacks(store, ledger, study))}
-    return deliver(store, ledger, sorted(lacking, key=_order), artifacts, describe)
+    welcome = sorted((entry for entry in lacking if entry.study not in unwelcome), key=_order)
+    done = deliver(store, ledger, welcome, artifacts, describe)
+    return Delivery(done.delivered, (*dict.fromkeys(unwelcome.values()), *done.refused))
 
 
 def lacks(store: RunStore, ledger: Ledger, study: StudyRecord) -> list[Entry]:

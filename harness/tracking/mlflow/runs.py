@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -197,7 +198,8 @@ class RunStore:
             if experiment is not None and experiment.lifecycle_stage == "deleted":
                 raise TrackingError(
                     f"{self._uri}: the experiment {name} was deleted. Restore it with: "
-                    f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+                    f"MLFLOW_TRACKING_URI={shlex.quote(self._uri)} mlflow experiments restore --experiment-id "
+                    f"{experiment.experiment_id}"
                 )
             if experiment is None:
                 location = self._artifact_root.resolve().as_uri() if self._artifact_root is not None else None
