@@ -19,7 +19,7 @@ from harness.features.fold import Fold, LabelledTrack
 from harness.features.input_spec import InputSpec
 from harness.features.store import FeatureStore
 from harness.records.study import DatasetRecord, ProtocolRecord
-from harness.settings import MUSICNN, SCANNED_TRACKS, DatasetSettings, cache
+from harness.settings import MUSICNN, DatasetSettings, cache
 from harness.synthetic import dataset as synthetic
 
 # The built-in set: whole artists split 60/20/20. Tracks of 12 s keep two cores busy for minutes, not hours.
@@ -116,9 +116,7 @@ def scan_dataset(settings: DatasetSettings, notify: Notify) -> Dataset:
         DataError: it cannot serve.
     """
     folder, progress = settings.data or _demo_set(notify), counter(notify, "reading tracks")
-    return scan(
-        folder, skip_bad=settings.skip_bad, groups=settings.groups, progress=progress, cache=cache() / SCANNED_TRACKS
-    )
+    return scan(folder, skip_bad=settings.skip_bad, groups=settings.groups, progress=progress, cache=cache())
 
 
 def split_dataset(dataset: Dataset, protocol: str, seed: int) -> SplitDataset:

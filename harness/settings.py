@@ -234,10 +234,6 @@ def shown(field: FieldInfo) -> Shown:
     return next((each for each in field.metadata if isinstance(each, Shown)), Shown())
 
 
-SCANNED_TRACKS = "tracks.db"
-"""In the cache: what files of data sets held when they were last read."""
-
-
 def cache() -> Path:
     """Return the folder for what can be made anew, shared by all workspaces of a user."""
     return user_cache() / "harness"

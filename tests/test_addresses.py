@@ -30,7 +30,7 @@ def test_the_address_of_a_file_leads_back_to_it(name: str) -> None:
 
 
 def test_an_ordinary_address_is_what_it_was() -> None:
-    assert sqlite_url(Path("/tmp/mein ws/mlflow.db")) == "sqlite:////tmp/mein ws/mlflow.db"
+    assert sqlite_url(Path("/folder/mein ws/mlflow.db")) == "sqlite:////folder/mein ws/mlflow.db"
 
 
 @pytest.mark.parametrize("url", ["http://localhost:5000", "sqlite://", "sqlite:///:memory:", "postgresql://box/db"])

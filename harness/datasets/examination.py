@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.datasets.decode import CRASH_ADVICE, ContentAddress, open_blocks
 from harness.datasets.fingerprint import MAX_SECONDS, fingerprint
-from harness.datasets.scan_cache import Examined, ScanCache
+from harness.datasets.scan_cache import SCANNED_TRACKS, Examined, ScanCache
 from harness.errors import DataError
 from harness.parallel import Progress, map_items
 from harness.paths import storable
@@ -26,14 +26,14 @@ def examine_all(
 
     Args:
         paths: of the files.
-        cache: a file that remembers what files held, and is made anew at need; None for none.
+        cache: a folder for what files held, which is made anew at need; None for none.
         progress: told after every file how many are done, and of how many.
         workers: processes; by default as many as are worth it.
 
     Raises:
         DataError: a worker process died.
     """
-    memory = ScanCache(cache) if cache is not None else None
+    memory = ScanCache(cache / SCANNED_TRACKS) if cache is not None else None
     known = memory.known(paths) if memory is not None else {}
     unknown = [path for path in paths if path not in known]
 

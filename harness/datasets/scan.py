@@ -66,7 +66,7 @@ def scan(
             beside the genre folders, if it is there.
         progress: told after every file how many are done, and of how many.
         workers: processes; by default as many as are worth it.
-        cache: a file that remembers what files held that did not change since; None for none.
+        cache: a folder for what files held that did not change since; None for none.
 
     Raises:
         DataError: no genre folders, fewer than two genres, a genre without a usable track, or, without `skip_bad`,

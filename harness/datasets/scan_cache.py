@@ -15,6 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+SCANNED_TRACKS = "tracks.db"
+"""The file in a cache's folder."""
+
 _VERSION = 1
 """Rises whenever the same file would be found to hold something else: by decoding, by checks or by the fingerprint."""
 

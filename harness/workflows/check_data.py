@@ -11,7 +11,7 @@ from harness.datasets.gtzan import compare
 from harness.datasets.protocols import offered
 from harness.datasets.scan import Inspection, inspect
 from harness.errors import DataError, combined
-from harness.settings import SCANNED_TRACKS, cache
+from harness.settings import cache
 from harness.workflows.artists import artists_hint
 
 
@@ -26,9 +26,7 @@ def check_data(
     Raises:
         DataError: the folder holds no usable data set; all that is known of it was yielded before.
     """
-    found = inspect(
-        directory, groups=groups, progress=partial(progress, directory.name), cache=cache() / SCANNED_TRACKS
-    )
+    found = inspect(directory, groups=groups, progress=partial(progress, directory.name), cache=cache())
     yield from _describe(found, seed)
     if found.problems:
         raise combined(found.problems)
@@ -40,7 +38,7 @@ def check_fetched(directory: Path, progress: Callable[[str, int, int], None]) ->
     Raises:
         DataError: tracks are missing or damaged that are not known to be.
     """
-    found = inspect(directory, progress=partial(progress, directory.name), cache=cache() / SCANNED_TRACKS)
+    found = inspect(directory, progress=partial(progress, directory.name), cache=cache())
     yield from _describe(found, seed=0)
     problems = list(found.problems)
     try:

@@ -109,7 +109,10 @@ def test_families_are_listed_with_space_baseline_and_footprints(
             "gpubox:5000/ml: http:// is missing. Write http://gpubox:5000/ml",
         ),
         (["all", "--tracking-uri", "runs"], "--tracking-uri: runs: neither a server nor a database; MLflow keeps no"),
-        (["all", "--tracking-uri", "file:///tmp/runs"], "file:///tmp/runs: neither a server nor a database; MLflow"),
+        (
+            ["all", "--tracking-uri", "file:///folder/runs"],
+            "file:///folder/runs: neither a server nor a database; MLflow",
+        ),
         (
             ["all", "--tracking-uri", "htp://me:geheim@box"],
             "htp://me:***@box: MLflow knows no address that begins with",

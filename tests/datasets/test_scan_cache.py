@@ -89,7 +89,7 @@ def test_a_second_scan_reads_only_what_changed(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(scan_cache, "_GRAIN_SECONDS", -1e9)
     root, remembered = (
         write_genres(tmp_path / "set", ("blues/a", "blues/b", "rock/c", "rock/d")),
-        tmp_path / "tracks.db",
+        tmp_path / "cache",
     )
     (root / "rock" / "bad.wav").write_text("no audio")
     read: list[str] = []

@@ -31,7 +31,7 @@ def song(seed: int, seconds: float = 8.0, rate: int = 22_050) -> np.ndarray:
         start = 0.0
         while start < seconds:
             pitch = 110 * 2 ** (rng.integers(36) / 12)
-            # A second of a note is all that is heard of it.
+            # A second of a note is all that sounds of it.
             at = times[round(start * rate) : round((start + 1) * rate)] - start
             overtones = sum(np.sin(2 * np.pi * pitch * n * at) / n for n in range(1, 7))
             samples[round(start * rate) :][: len(at)] += 0.05 * np.exp(-at / 0.2) * overtones
