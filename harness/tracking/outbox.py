@@ -16,6 +16,11 @@ class Entry(NamedTuple):
     number: int | None
 
     @property
+    def order(self) -> tuple[str, int]:
+        """Where it comes: each study before its trials."""
+        return self.study, -1 if self.number is None else self.number
+
+    @property
     def record(self) -> str:
         """The name of the record, without suffix."""
         return "study" if self.number is None else trial_name(self.number)
@@ -51,7 +56,7 @@ class Outbox:
             study, _, name = path.name.rpartition(".")
             if study and (self._results / study / f"{name}.json").exists():
                 entries.append(Entry(study, None if name == "study" else int(name.removeprefix("trial-"))))
-        return sorted(entries, key=lambda entry: (entry.study, -1 if entry.number is None else entry.number))
+        return sorted(entries, key=lambda entry: entry.order)
 
     def delivered(self, entry: Entry) -> None:
         """Take `entry` out, unless it was written again since `pending` listed it."""

@@ -56,17 +56,19 @@ def sync(
     ledger.check_readable()
     store = RunStore.open(tracking_uri, artifact_root)
     # What keeps all of a study out, as a deleted experiment does, is said once.
-    unwelcome: dict[str, str] = {}
+    kept_out: dict[str, str] = {}
+    lacking = set(ledger.pending())
     for study in ledger.studies():
         try:
             store.parent(study)
         except TrackingError as error:
             store.ping()
-            unwelcome[study.name] = str(error)
-    lacking = {*ledger.pending(), *(entry for study in ledger.studies() for entry in lacks(store, ledger, study))}
-    welcome = sorted((entry for entry in lacking if entry.study not in unwelcome), key=_order)
-    done = deliver(store, ledger, welcome, artifacts, describe)
-    return Delivery(done.delivered, (*dict.fromkeys(unwelcome.values()), *done.refused))
+            kept_out[study.name] = str(error)
+        else:
+            lacking.update(lacks(store, ledger, study))
+    entries = sorted((entry for entry in lacking if entry.study not in kept_out), key=lambda entry: entry.order)
+    done = deliver(store, ledger, entries, artifacts, describe)
+    return Delivery(done.delivered, (*dict.fromkeys(kept_out.values()), *done.refused))
 
 
 def lacks(store: RunStore, ledger: Ledger, study: StudyRecord) -> list[Entry]:
@@ -164,7 +166,3 @@ def _digest(ledger: Ledger, entry: Entry) -> str:
         trial = ledger.trial(entry.study, entry.number)
         parts = {"trial.json": dump_record(trial)} if trial is not None else {}
     return short_hash({name: hashlib.sha256(content).hexdigest() for name, content in parts.items()}, _DIGITS)
-
-
-def _order(entry: Entry) -> tuple[str, int]:
-    return entry.study, -1 if entry.number is None else entry.number
