@@ -39,6 +39,12 @@ check: env
 gpu-check: env
 	$(BIN)/python -m benchmarks.gpu.check
 
+# What others offer, for benchmarks beside them; an environment of 3 GB.
+build/peers/.installed: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv build/peers
+	build/peers/bin/python -m pip install --quiet -r $<
+	touch $@
+
 # Resolves pyproject.toml anew. pip-tools lives in an environment of its own.
 lock:
 	$(PYTHON) -m venv build/lock
