@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, unquote
@@ -69,6 +68,8 @@ def check_tracking_uri(uri: str) -> str:
         raise UsageError(f"{shown}: http:// is missing. Write http://{shown}, or https:// where the server has it.")
     if not mark or scheme == "file":
         raise UsageError(f"{shown}: neither a server nor a database; MLflow keeps no runs in folders. {advice}")
+    from importlib.metadata import entry_points
+
     known = {*_TRACKING_SCHEMES, *(each.name for each in entry_points(group="mlflow.tracking_store"))}
     if scheme.partition("+")[0] not in known:
         raise UsageError(f"{shown}: MLflow knows no address that begins with {scheme}://. {advice}")

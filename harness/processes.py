@@ -15,8 +15,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import parent_process
 from pathlib import Path
 
-import psutil
-
 from harness.python_path import child_variables, safe_path
 
 _POLL_SECONDS = 0.02
@@ -52,6 +50,8 @@ def kill_group(pgid: int, grace_seconds: float = 5.0, kill_seconds: float = 10.0
 
 
 def _has_members(pgid: int) -> bool:
+    import psutil
+
     for pid in psutil.pids():
         with suppress(ProcessLookupError, PermissionError, psutil.NoSuchProcess):
             if os.getpgid(pid) == pgid and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:

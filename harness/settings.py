@@ -99,7 +99,7 @@ class Settings(BaseModel):
     the command line adds the default.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class DatasetSettings(Settings):
@@ -176,11 +176,11 @@ class RunSettings(Settings):
 
     families: tuple[str, ...] = ("all",)
     dry_run: bool = Field(default=False, description="Show the plan; train nothing.")
-    dataset: DatasetSettings = DatasetSettings()
-    search: SearchSettings = SearchSettings()
-    budget: BudgetSettings = BudgetSettings()
-    compute: ComputeSettings = ComputeSettings()
-    stores: StoreSettings = StoreSettings()
+    dataset: DatasetSettings = Field(default_factory=DatasetSettings)
+    search: SearchSettings = Field(default_factory=SearchSettings)
+    budget: BudgetSettings = Field(default_factory=BudgetSettings)
+    compute: ComputeSettings = Field(default_factory=ComputeSettings)
+    stores: StoreSettings = Field(default_factory=StoreSettings)
 
     @model_validator(mode="before")
     @classmethod

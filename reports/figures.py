@@ -87,9 +87,9 @@ def _draw_confusion(figure: Figure, matrix: np.ndarray, genres: Sequence[str], t
     figure.suptitle(title, fontsize=10)
     axes.set_xticks(range(len(genres)), genres, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(genres)), genres)
-    for edge in np.arange(len(genres) + 1) - 0.5:
-        axes.axhline(edge, color=GRID, linewidth=0.6)
-        axes.axvline(edge, color=GRID, linewidth=0.6)
+    edges = np.arange(len(genres) + 1) - 0.5
+    axes.hlines(edges, edges[0], edges[-1], color=GRID, linewidth=0.6)
+    axes.vlines(edges, edges[0], edges[-1], color=GRID, linewidth=0.6)
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.tick_params(length=0)
@@ -99,7 +99,8 @@ def _draw_confusion(figure: Figure, matrix: np.ndarray, genres: Sequence[str], t
         corner = (column - 0.5, row - 0.5)
         axes.add_patch(Rectangle(corner, 1, 1, facecolor=SERIES[0], edgecolor="none", alpha=0.08 + 0.92 * share))
         colour = ON_COLOUR if share > 0.6 else INK
-        axes.text(column, row, str(int(matrix[row, column])), ha="center", va="center", color=colour)
+        count = str(int(matrix[row, column]))
+        axes.text(column, row, count, ha="center", va="center", color=colour, in_layout=False)
 
 
 def _draw_history(

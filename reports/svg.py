@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -58,18 +59,28 @@ Draw = Callable[["Figure"], None]
 
 def draw_svg(width: float, height: float, draw: Draw) -> bytes:
     """Return what `draw` draws on a figure of `width` x `height` inches as SVG, with a style for dark schemes."""
-    # The date would otherwise stand in the file.
-    text = _encoded(width, height, draw, format="svg", metadata={"Date": None, "Creator": None}).decode()
-    return text.replace("</style>", f"{_dark_style()}</style>", 1).encode()
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    picture = io.BytesIO()
+    with _drawn(width, height, draw) as figure:
+        # `savefig` would draw twice, once for the layout alone. The date would otherwise stand in the file.
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(picture, metadata={"Date": None, "Creator": None})
+    return picture.getvalue().replace(b"</style>", f"{_dark_style()}</style>".encode(), 1)
 
 
 def draw_png(width: float, height: float, draw: Draw) -> bytes:
     """Return what `draw` draws on a figure of `width` x `height` inches as PNG."""
-    # The version of matplotlib would otherwise stand in the file.
-    return _encoded(width, height, draw, format="png", dpi=_PNG_DPI, metadata={"Software": None})
+    picture = io.BytesIO()
+    with _drawn(width, height, draw) as figure:
+        # The version of matplotlib would otherwise stand in the file.
+        figure.savefig(picture, format="png", dpi=_PNG_DPI, metadata={"Software": None})
+    return picture.getvalue()
 
 
-def _encoded(width: float, height: float, draw: Draw, **options: Any) -> bytes:
+@contextmanager
+def _drawn(width: float, height: float, draw: Draw) -> Iterator[Figure]:
+    """Hold what `draw` draws, and matplotlib to the style of all pictures."""
     import matplotlib.style
     from matplotlib.figure import Figure
 
@@ -77,9 +88,7 @@ def _encoded(width: float, height: float, draw: Draw, **options: Any) -> bytes:
     with matplotlib.style.context(_STYLE, after_reset=True):
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure)
-        picture = io.BytesIO()
-        figure.savefig(picture, **options)
-    return picture.getvalue()
+        yield figure
 
 
 def _dark_style() -> str:

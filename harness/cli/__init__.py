@@ -6,7 +6,6 @@ import errno
 import io
 import os
 import sys
-from importlib.metadata import version
 from typing import Annotated, NoReturn
 
 import typer
@@ -19,11 +18,13 @@ from harness.interruption import interrupt_on_signals
 from harness.paths import printable
 from harness.processes import redirect
 
-app = Commands(no_args_is_help=True, pretty_exceptions_enable=False)
+app = Commands(pretty_exceptions_enable=False)
 
 
 def _version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version
+
         typer.echo(version("harness"))
         raise typer.Exit
 

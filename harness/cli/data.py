@@ -10,7 +10,7 @@ import typer
 from harness.cli.command import Commands
 from harness.paths import printable
 
-data_app = Commands(no_args_is_help=True)
+data_app = Commands()
 
 
 @data_app.callback()

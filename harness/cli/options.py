@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -26,6 +25,8 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 def families_beginning(incomplete: str) -> list[str]:
     """Return the names that a family's may be completed to, by its entry point alone: a key press loads no family."""
+    from importlib.metadata import entry_points
+
     names = sorted(entry.name for entry in entry_points(group="harness.families"))
     return [name for name in (*names, "all") if name.startswith(incomplete)]
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from harness.records.predictions import Predictions
-from harness.scoring.metrics import Interval, confusion
+from harness.scoring.metrics import Interval, confusion, f1_by_genre
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -71,17 +71,6 @@ def align(predictions: Mapping[Key, Predictions]) -> dict[Key, Predictions]:
     return aligned
 
 
-def f1_by_genre(confusions: np.ndarray) -> np.ndarray:
-    """Return F1 = 2TP / (2TP + FP + FN), shape (..., C), from confusion counts (..., C, C).
-
-    It is NaN for a genre that is neither true nor predicted.
-    """
-    cases = confusions.sum(axis=-1) + confusions.sum(axis=-2)
-    hits = np.diagonal(confusions, axis1=-2, axis2=-1)
-    f1: np.ndarray = np.divide(2.0 * hits, cases, out=np.full(cases.shape, np.nan), where=cases > 0)
-    return f1
-
-
 def bootstrap_macro_f1(
     predictions: Predictions, *, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> Interval:
@@ -135,19 +124,25 @@ def mcnemar(first: Predictions, second: Predictions) -> McNemar:
     the p-value is the two-sided binomial one, and 1 if there is no such track. The test is about these two trained
     models; what another seed would change is not in it.
     Source: Q. McNemar, Note on the sampling error of the difference between correlated proportions or percentages,
-    Psychometrika 12 (1947), 153-157; the binomial test is scipy's.
+    Psychometrika 12 (1947), 153-157.
 
     Raises:
         ValueError: the models differ in genres, in tracks or in a track's label, or there is no track (see `align`).
     """
-    from scipy.stats import binomtest
-
     models = align({"first": first, "second": second})
     right, other_right = (model.predicted == model.labels for model in models.values())
     only_first, only_second = int((right & ~other_right).sum()), int((other_right & ~right).sum())
     discordant = only_first + only_second
-    p_value = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
-    return McNemar(only_first, only_second, p_value)
+    return McNemar(only_first, only_second, _coin_p_value(discordant, min(only_first, only_second)))
+
+
+def _coin_p_value(tosses: int, fewest: int) -> float:
+    """Return how probable it is that a fair coin shows one of its sides `fewest` times or less often."""
+    ways = below = 1
+    for heads in range(fewest):
+        ways = ways * (tosses - heads) // (heads + 1)
+        below += ways
+    return min(1.0, 2 * below / (1 << tosses))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -10,8 +10,8 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 
 from harness.records.predictions import Predictions
-from harness.scoring.comparison import align, f1_by_genre
-from harness.scoring.metrics import confusion
+from harness.scoring.comparison import align
+from harness.scoring.metrics import confusion, f1_by_genre
 
 Key = TypeVar("Key", bound=Hashable)
 

@@ -25,7 +25,6 @@ from harness.units import format_size
 from harness.vram import nvml
 from harness.vram.device import Device, is_wsl, memory_used, resolve_device, visible_gpus
 from harness.vram.slots import DeviceSlot
-from harness.workflows.devices import prove, worthwhile
 
 Answer = TypeVar("Answer")
 
@@ -126,6 +125,8 @@ def _device(device: Device) -> Finding:
 
 
 def _on_gpu(device: Device, trains: str, server: ForkServer, asked: str) -> Iterator[Finding]:
+    from harness.workflows.devices import prove
+
     assert device.uuid is not None
     slot, measured = None, []
     try:
@@ -243,6 +244,8 @@ def _other_cards(device: Device) -> Iterator[Finding]:
         return
     if len(visible) < 2:
         return
+    from harness.workflows.devices import worthwhile
+
     listed = "; ".join(f"gpu:{place} is {each.name}, {_size(each)}" for place, each in enumerate(visible))
     text = f"{listed}. They count by PCI bus, and auto takes the one with most memory"
     small = [each.name for each in visible if each not in worthwhile(visible)]

@@ -206,3 +206,10 @@ def test_blocks_of_tracks_find_what_one_block_does(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(module, "_BLOCK", 3)
     assert linked(made, seconds) == expected
     assert linked(made, [30.0] * len(made)) == expected
+
+
+def test_a_frame_has_the_same_energies_wherever_it_lies() -> None:
+    low = np.random.default_rng(0).normal(size=120_000).astype(np.float32)
+    energies, skipped = module._energies(low), 3 * module._AT_ONCE // 2
+    assert len(energies) > 3 * module._AT_ONCE
+    np.testing.assert_array_equal(module._energies(low[skipped * module._HOP :]), energies[skipped:])

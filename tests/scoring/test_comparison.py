@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +14,8 @@ from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from harness.records.predictions import Predictions
-from harness.scoring.comparison import align, bootstrap_macro_f1, compare, f1_by_genre, holm, mcnemar, seed_spread
-from harness.scoring.metrics import Interval, confusion, track_scores
+from harness.scoring.comparison import align, bootstrap_macro_f1, compare, holm, mcnemar, seed_spread
+from harness.scoring.metrics import Interval, confusion, f1_by_genre, track_scores
 
 GENRES = ("blues", "jazz", "metal", "rock")
 
@@ -210,3 +212,16 @@ def test_spread_over_seeds():
     assert seed_spread([0.6]) == (0.6, None)
     with pytest.raises(ValueError, match="at least one score"):
         seed_spread([])
+
+
+def test_scores_need_no_library_that_takes_a_second_to_import():
+    code = """import sys
+import numpy as np
+from harness.records.predictions import Predictions
+from harness.scoring import comparison, metrics
+answers = Predictions(("a", "b"), ("blues", "rock"), np.array([0, 1]), np.eye(2, dtype=np.float32))
+metrics.track_scores(answers), metrics.per_genre(answers), metrics.wilson(1, 2)
+comparison.bootstrap_macro_f1(answers), comparison.compare({"one": answers, "other": answers})
+print(*sys.modules)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"sklearn", "scipy", "pandas"}.isdisjoint(done.stdout.split())

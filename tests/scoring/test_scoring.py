@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from statistics import NormalDist
-
 import numpy as np
 import pytest
+import scipy.stats
 from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, f1_score
 
 from harness.records.predictions import Predictions
@@ -101,13 +99,11 @@ def test_per_genre_scores_equal_scikit_learns_report(random_predictions: Predict
 
 @pytest.mark.parametrize(("successes", "total"), [(0, 20), (1, 7), (122, 200), (20, 20)])
 @pytest.mark.parametrize("confidence", [0.9, 0.95])
-def test_wilson_equals_its_formula(successes: int, total: int, confidence: float):
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    p = successes / total
-    centre = p + z**2 / (2 * total)
-    reach = z * math.sqrt(p * (1 - p) / total + z**2 / (4 * total**2))
-    expected = [(centre - reach) / (1 + z**2 / total), (centre + reach) / (1 + z**2 / total)]
-    assert list(wilson(successes, total, confidence)) == pytest.approx(expected, abs=1e-9)
+def test_wilson_equals_scipys(successes: int, total: int, confidence: float):
+    expected = scipy.stats.binomtest(successes, total).proportion_ci(confidence_level=confidence, method="wilson")
+    interval = wilson(successes, total, confidence)
+    assert interval == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert 0 <= interval.low < interval.high <= 1
 
 
 def test_61_percent_of_200_tracks_is_known_to_seven_points_either_way():
@@ -118,3 +114,5 @@ def test_61_percent_of_200_tracks_is_known_to_seven_points_either_way():
 def test_no_interval_without_tracks():
     with pytest.raises(ValueError, match="at least one track"):
         wilson(0, 0)
+    with pytest.raises(ValueError, match="8 of 7 tracks"):
+        wilson(8, 7)

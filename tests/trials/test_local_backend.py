@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import signal
@@ -377,6 +378,12 @@ def test_a_call_answers_or_says_why_not(server: ForkServer) -> None:
 def test_the_server_is_fit_to_fork(server: ForkServer) -> None:
     """Starts the server."""
     server.check()
+
+
+@pytest.mark.slow
+def test_children_share_what_the_server_imported(server: ForkServer) -> None:
+    """Starts the server. A collector that wrote into its objects would copy them into each child."""
+    assert server.call(gc.get_freeze_count) > 100_000
 
 
 @pytest.mark.slow

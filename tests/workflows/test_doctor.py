@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +57,13 @@ def test_ways_of_sharing_are_told(driver: Driver) -> None:
     assert topics == ["driver", "compute mode", "persistence"]
     topics = [found.topic for found in driver.run(look, True, "cuda 12040", "accounting", "persistent")]
     assert topics == ["driver"]
+
+
+def test_the_first_line_waits_for_nothing_heavy() -> None:
+    code = "import sys; from harness.workflows.doctor import diagnose; next(diagnose('cpu')); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"tensorflow", "keras", "mlflow", "optuna", "librosa", "matplotlib", "sklearn", "scipy", "requests"}
+    assert heavy.isdisjoint(done.stdout.split())
 
 
 def test_a_finding_reads_as_a_line_with_what_to_do_below() -> None:

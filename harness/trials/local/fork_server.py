@@ -18,7 +18,7 @@ from harness.keras_backend import HIDDEN_GPU, LOGGED, environment
 from harness.processes import environment_set, kill_group, redirected, sheltered
 from harness.trials.local import child
 
-PRELOAD = ("harness.trials.training.train",)
+PRELOAD = ("harness.trials.local.preloaded",)
 """Modules that the fork server imports once, for all children."""
 
 REAP_SECONDS = 15.0
