@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
+from tempfile import TemporaryFile
 from types import TracebackType
+from typing import IO
 
 import numpy as np
 
@@ -23,7 +25,7 @@ PIECE = 5 * 60 * SAMPLE_RATE
 
 
 class TrackAudio:
-    """Mono audio at 22,050 Hz: `len(audio)` samples; `audio[start:stop]`, float32, is a copy of some of them.
+    """Mono audio at 22,050 Hz: `len(audio)` samples; `audio[start:stop]`, float32, are some of them, to be read only.
 
     What is longer than two minutes lies in a temporary file, which is gone when this is closed, or the process ends.
     """
@@ -34,28 +36,50 @@ class TrackAudio:
         Args:
             folder: for the temporary file; None for the system's.
         """
-        size = _IN_MEMORY_SECONDS * SAMPLE_RATE * np.dtype(np.float32).itemsize
-        self._file = SpooledTemporaryFile(size, dir=None if folder is None else str(folder))  # noqa: SIM115
+        self._folder = folder
+        self._blocks: list[Samples] = []
+        self._file: IO[bytes] | None = None
         self._samples = 0
 
     def append(self, block: Samples) -> None:
-        """Add samples, float32, shape (n,), behind the others.
+        """Add samples, float32, shape (n,), behind the others; they are not copied.
 
         Raises:
             OSError: the temporary file cannot be written.
         """
-        self._file.seek(0, 2)
-        self._file.write(np.ascontiguousarray(block, np.float32).tobytes())
+        self._blocks.append(block)
         self._samples += len(block)
+        if self._samples <= _IN_MEMORY_SECONDS * SAMPLE_RATE:
+            return
+        if self._file is None:
+            self._file = TemporaryFile(dir=self._folder)  # noqa: SIM115
+        self._file.seek(0, os.SEEK_END)
+        for held in self._blocks:
+            self._file.write(np.ascontiguousarray(held, np.float32).data)
+        self._blocks.clear()
 
     def __len__(self) -> int:
         return self._samples
 
     def __getitem__(self, part: slice) -> Samples:
         start, stop, _ = part.indices(self._samples)
+        if self._file is None:
+            return self._held(start, stop)
         size = np.dtype(np.float32).itemsize
         self._file.seek(start * size)
         return np.frombuffer(self._file.read(max(0, stop - start) * size), np.float32)
+
+    def _held(self, start: int, stop: int) -> Samples:
+        parts, at = [], 0
+        for block in self._blocks:
+            part = block[max(0, start - at) : max(0, stop - at)]
+            if len(part):
+                parts.append(part)
+            at += len(block)
+        # Most often of one block, and then no copy is made.
+        found = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
+        found.flags.writeable = False
+        return found
 
     def __enter__(self) -> TrackAudio:
         return self
@@ -63,7 +87,8 @@ class TrackAudio:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 Audio = Samples | TrackAudio

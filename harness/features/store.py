@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -15,13 +15,14 @@ import numpy.typing as npt
 from harness.datasets.dataset import Track
 from harness.datasets.decode import CRASH_ADVICE
 from harness.datasets.signal import FULL_SCALE, SAMPLE_RATE, Waveform, quantised
-from harness.datasets.track_audio import Audio, TrackAudio, pieces, read_audio
-from harness.errors import DataError, WorkspaceError
+from harness.datasets.track_audio import Audio, TrackAudio, read_audio
+from harness.errors import DataError
 from harness.features import augment, extract
+from harness.features.array_file import Header, header, mapped, write, write_blocks
 from harness.features.extract import Features
 from harness.features.input_spec import InputSpec
 from harness.features.normalization import mean_and_variance
-from harness.files import remove_unfinished, replacing, writing
+from harness.files import remove_unfinished, writing
 from harness.hashing import short_hash
 from harness.parallel import Progress, map_items
 
@@ -34,6 +35,9 @@ _FEATURE_SETTINGS = {
     "rows": [extract.N_MELS, extract.N_MFCC, extract.N_CHROMA, extract.N_CONTRAST],
 }
 _HOUR = 3600
+
+_IN_CACHE = 1 << 16
+"""Samples that are rounded at once: few enough to stay in the cache of a core."""
 
 
 class _Work(NamedTuple):
@@ -108,15 +112,15 @@ class FeatureStore:
         Raises:
             WorkspaceError: the store cannot be written.
         """
-        _write(self._waveform_path(digest, copy), waveform)
-        _write(self._features_path(digest, copy), rows)
+        write(self._waveform_path(digest, copy), waveform)
+        write(self._features_path(digest, copy), rows)
 
     def put_audio(self, digest: str, audio: Audio, copy: int = 0) -> None:
         """Store what is made of audio: both arrays of a track or of one of its augmented copies. See `put`."""
-        waveform = (quantised(audio[start:stop]) for start, stop in pieces(len(audio)))
-        _write_blocks(self._waveform_path(digest, copy), (len(audio),), np.dtype(np.int16), waveform)
+        waveform = (quantised(audio[start : start + _IN_CACHE]) for start in range(0, len(audio), _IN_CACHE))
+        write_blocks(self._waveform_path(digest, copy), (len(audio),), np.dtype(np.int16), waveform)
         shape = (extract.N_ROWS, extract.n_frames(len(audio)))
-        _write_blocks(self._features_path(digest, copy), shape, np.dtype(np.float32), extract.extract_blocks(audio))
+        write_blocks(self._features_path(digest, copy), shape, np.dtype(np.float32), extract.extract_blocks(audio))
 
     def features(self, digest: str, copy: int = 0) -> Features:
         """Return a track's features or an augmented copy's, memory-mapped float32, shape (187, frames).
@@ -124,7 +128,7 @@ class FeatureStore:
         Raises:
             WorkspaceError: they are not in the store, or are damaged.
         """
-        return _mapped(self._features_path(digest, copy), _are_features)
+        return mapped(self._features_path(digest, copy), _are_features)
 
     def waveform(self, digest: str, copy: int = 0) -> Waveform:
         """Return a track's waveform or an augmented copy's, memory-mapped int16, shape (samples,), at 22,050 Hz.
@@ -134,7 +138,7 @@ class FeatureStore:
         Raises:
             WorkspaceError: it is not in the store, or is damaged.
         """
-        return _mapped(self._waveform_path(digest, copy), _is_waveform)
+        return mapped(self._waveform_path(digest, copy), _is_waveform)
 
     def put_embedding(self, source: str, digest: str, frames: Features) -> None:
         """Store what a network made of a track, whole or not at all.
@@ -147,7 +151,7 @@ class FeatureStore:
         Raises:
             WorkspaceError: the store cannot be written.
         """
-        _write(self._embedding_path(source, digest), frames)
+        write(self._embedding_path(source, digest), frames)
 
     def embedding(self, source: str, digest: str) -> Features:
         """Return what a network made of a track, memory-mapped float32, shape (numbers, frames).
@@ -155,7 +159,7 @@ class FeatureStore:
         Raises:
             WorkspaceError: it is not in the store, or is damaged.
         """
-        return _mapped(self._embedding_path(source, digest), _is_embedding)
+        return mapped(self._embedding_path(source, digest), _is_embedding)
 
     def load(self, input_spec: InputSpec, digest: str, copy: int = 0) -> npt.NDArray[Any]:
         """Return what `input_spec` sees of a track, or of an augmented copy of it, memory-mapped.
@@ -200,11 +204,10 @@ class FeatureStore:
         return self.root / "embeddings" / folder / digest[:2] / f"{digest}.npy"
 
     def _is_whole(self, digest: str, copy: int) -> bool:
-        try:
-            frames, samples = self.features(digest, copy).shape[1], len(self.waveform(digest, copy))
-        except WorkspaceError:
+        features, waveform = header(self._features_path(digest, copy)), header(self._waveform_path(digest, copy))
+        if features is None or waveform is None or not _are_features(features) or not _is_waveform(waveform):
             return False
-        return bool(frames == extract.n_frames(samples))
+        return features.shape[1] == extract.n_frames(waveform.shape[0])
 
 
 def _address(settings: Mapping[str, object], digest: str, copy: int) -> tuple[str, str]:
@@ -244,46 +247,13 @@ def _seed(digest: str, copy: int) -> int:
     return zlib.crc32(f"{digest}/{copy}".encode())
 
 
-def _write(path: Path, array: npt.NDArray[Any]) -> None:
-    with replacing(path) as unfinished:
-        np.save(unfinished, array)
+def _are_features(header: Header) -> bool:
+    return header.dtype == np.float32 and len(header.shape) == 2 and header.shape[0] == extract.N_ROWS
 
 
-def _write_blocks(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], blocks: Iterable[npt.NDArray[Any]]) -> None:
-    """Write an array that comes in blocks along its last axis."""
-    # Not through a memory map: where a disk is full, that ends the process instead of raising.
-    with replacing(path) as unfinished, unfinished.open("wb") as file:
-        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        start, at = file.tell(), 0
-        for block in blocks:
-            for row, values in enumerate(np.atleast_2d(block)):
-                file.seek(start + (row * shape[-1] + at) * dtype.itemsize)
-                file.write(np.ascontiguousarray(values, dtype).tobytes())
-            at += block.shape[-1]
+def _is_embedding(header: Header) -> bool:
+    return header.dtype == np.float32 and len(header.shape) == 2 and header.shape[1] > 0
 
 
-def _mapped(path: Path, is_right: Callable[[npt.NDArray[Any]], bool]) -> npt.NDArray[Any]:
-    array: npt.NDArray[Any] | None
-    try:
-        # Mapping fails on a file that is shorter than its header says, and reads nothing but that header.
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise WorkspaceError(f"{path}: not in the store. Run again to have it made.") from None
-    except (OSError, ValueError, EOFError):
-        array = None
-    if array is None or not is_right(array):
-        raise WorkspaceError(f"{path}: damaged. Run again to have it made anew.")
-    return array
-
-
-def _are_features(array: npt.NDArray[Any]) -> bool:
-    return array.ndim == 2 and len(array) == extract.N_ROWS and bool(array.dtype == np.float32)
-
-
-def _is_embedding(array: npt.NDArray[Any]) -> bool:
-    return array.ndim == 2 and array.shape[1] > 0 and bool(array.dtype == np.float32)
-
-
-def _is_waveform(array: npt.NDArray[Any]) -> bool:
-    return array.ndim == 1 and bool(array.dtype == np.int16)
+def _is_waveform(header: Header) -> bool:
+    return header.dtype == np.int16 and len(header.shape) == 1

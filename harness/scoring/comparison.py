@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -138,11 +139,8 @@ def mcnemar(first: Predictions, second: Predictions) -> McNemar:
 
 def _coin_p_value(tosses: int, fewest: int) -> float:
     """Return how probable it is that a fair coin shows one of its sides `fewest` times or less often."""
-    ways = below = 1
-    for heads in range(fewest):
-        ways = ways * (tosses - heads) // (heads + 1)
-        below += ways
-    return min(1.0, 2 * below / (1 << tosses))
+    ways = sum(math.comb(tosses, heads) for heads in range(fewest + 1))
+    return min(1.0, 2 * ways / 2**tosses)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -35,7 +35,7 @@ TOO_OLD, OLD, TOO_NEW = (6, 0), (7, 0), (10, 0)
 """Compute capabilities: TensorFlow 2.21 has code from the first on and below the last, cuDNN 9.11 from the second."""
 
 
-NEEDED = ("soundfile", "soxr", "audiomentations", "optuna", "mlflow", "matplotlib.pyplot")
+NEEDED = ("soundfile", "soxr", "python_stretch", "optuna", "mlflow", "matplotlib.pyplot")
 """What a run imports beside the framework, and beside what it extracts features with."""
 
 

@@ -64,3 +64,19 @@ def test_pitch_and_level_stay_near_and_no_silence_is_left(tone: np.ndarray, copi
         loudness = np.sqrt(np.square(samples[: len(samples) // 40 * 40].reshape(40, -1)).mean(axis=1))
         assert np.sqrt(np.square(tone).mean()) * 1.1 > loudness.max()
         assert loudness.min() > 0.15
+
+
+@pytest.mark.parametrize(("semitones", "tempo"), [(2.0, 0.85), (2.0, 1.2), (-2.0, 0.85), (-2.0, 1.2), (0.5, 1.0)])
+def test_pitch_and_tempo_are_what_they_are_told_to_be(tone: np.ndarray, semitones: float, tempo: float) -> None:
+    changed = augment.repitched(tone, semitones, tempo)
+    assert pitch(changed) == pytest.approx(440 * 2 ** (semitones / 12), rel=1e-3)
+    assert len(changed) == pytest.approx(min(len(tone), len(tone) / tempo), abs=2)
+
+    clicks = np.zeros_like(tone)
+    clicks[SAMPLE_RATE::SAMPLE_RATE] = 1
+    power = augment.repitched(clicks, semitones, tempo) ** 2
+    for second in (1, 2, 3):
+        around = np.arange(round((second - 0.4) / tempo * SAMPLE_RATE), round((second + 0.4) / tempo * SAMPLE_RATE))
+        around = around[around < len(power)]
+        found = (power[around] * around).sum() / power[around].sum() / SAMPLE_RATE
+        assert found == pytest.approx(second / tempo, abs=5e-3)

@@ -139,7 +139,7 @@ def test_content_decides_not_the_place(data: Dataset, store: FeatureStore, tmp_p
 def test_other_settings_do_not_meet(data: Dataset, store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     track = data.tracks[0]
     store.prepare([track])
-    monkeypatch.setitem(store_module._FEATURE_SETTINGS, "version", 2)
+    monkeypatch.setitem(store_module._FEATURE_SETTINGS, "version", 0)
     with pytest.raises(WorkspaceError, match="not in the store"):
         store.features(track.digest)
 
