@@ -15,7 +15,6 @@ from harness.records.study import StudyResults
 from harness.records.trial import TrialRecord
 from harness.scoring.metrics import track_scores
 from harness.search.config import StudyConfig
-from harness.search.storage import searching_in
 from harness.search.study import StudyRunner
 from harness.tracking.base import NullTracker
 from harness.tracking.job_files import job_files
@@ -56,7 +55,7 @@ def smaller_search(
 
     Args:
         number: the outer fold.
-        folder: keeps the search's own ledger and storage.
+        folder: keeps the search's own ledger.
 
     Returns:
         The best completed trial; None if there is none.
@@ -77,8 +76,5 @@ def smaller_search(
         slots=tuple(slots),
     )
     notify(Note(f"{study.record.family}: a smaller search without outer fold {number + 1}"))
-    with (
-        searching_in(workspace.optuna_url, workspace.root) as storage,
-        closing(backend.with_files(job_files(ledger, study.prepared.store.root))) as own,
-    ):
-        return StudyRunner.open(config, storage, own, ledger, NullTracker(), notify).run().best
+    with closing(backend.with_files(job_files(ledger, study.prepared.store.root))) as own:
+        return StudyRunner.open(config, None, own, ledger, NullTracker(), notify).run().best

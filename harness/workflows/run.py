@@ -34,9 +34,7 @@ def run(settings: RunSettings, families: Sequence[Family], notify: Notify) -> tu
         HarnessError: something is the user's to mend; nothing finished is lost.
         KeyboardInterrupt: the user stopped the run, which can be taken up again.
     """
-    stores = settings.stores
-    own = stores.workspace if stores.storage is None else None
-    with computing(settings, notify) as compute, searching_in(stores.optuna_url, own) as storage:
+    with computing(settings, notify) as compute, searching_in(settings.stores.storage) as storage:
         prepared = prepare_search(settings, families, notify)
         available = [prepared.available(family) for family in families]
         return _run_studies(settings, available, prepared, compute, storage, notify)
@@ -47,7 +45,7 @@ def _run_studies(
     families: Sequence[Family],
     prepared: PreparedData,
     compute: Compute,
-    storage: BaseStorage,
+    storage: BaseStorage | None,
     notify: Notify,
 ) -> tuple[StudyResults, ...]:
     """Search each family in turn, renewing the report after each, and register the best models at the end."""

@@ -171,7 +171,7 @@ def make_bench(folder: Path, tones: Path, tone_store: ToneStore, monkeypatch: py
     groups.write_text("track,artist\n" + "".join(f"{track},artist {track}\n" for track in tracks))
     # Databases take longer to make than all the rest; a champion without weights could not be logged.
     storages: dict[str, InMemoryStorage] = defaultdict(InMemoryStorage)
-    monkeypatch.setattr("harness.search.storage.open_storage", lambda url, own: storages[url])
+    monkeypatch.setattr("harness.search.storage.open_storage", lambda url: storages[url])
     monkeypatch.setattr("harness.tracking.mlflow.tracker.MLflowTracker", lambda *about, **options: NullTracker())
     monkeypatch.setattr("harness.workflows.run.register_best_model", lambda *about: None)
     monkeypatch.setattr("harness.workflows.final_test.deliver", lambda *about: 0)
