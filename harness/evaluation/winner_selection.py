@@ -27,10 +27,11 @@ SMALLER = 4
 """An outer fold whose winner cannot be chosen from stored predictions gets a search of so many times fewer trials."""
 
 
-def best_without(results: StudyResults, hidden: frozenset[str]) -> TrialRecord:
+def best_without(results: StudyResults, hidden: frozenset[str]) -> TrialRecord | None:
     """Return the completed trial that is best on the validation tracks that are not hidden; of equals, the first.
 
-    With folds, every trial has predicted each track by a model that had not seen it.
+    A trial whose predictions are not here is passed over; None where no other is left. With folds, every trial has
+    predicted each track by a model that had not seen it.
 
     Args:
         hidden: ids of tracks by which nothing may be chosen.
@@ -40,7 +41,7 @@ def best_without(results: StudyResults, hidden: frozenset[str]) -> TrialRecord:
         seen = restricted(results.predictions[trial.number], hidden, keep=False)
         return track_scores(seen).macro_f1, -trial.number
 
-    return max((trial for trial in results.trials if trial.completed), key=score)
+    return max((trial for trial in results.trials if trial.number in results.predictions), key=score, default=None)
 
 
 def smaller_search(
