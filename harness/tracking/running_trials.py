@@ -39,19 +39,24 @@ class RunningTrials:
         self._path(study, number).unlink(missing_ok=True)
 
     def take_up(self, study: str, ended: Container[int]) -> tuple[dict[int, RunningTrial], list[Path]]:
-        """Return the trials of a study that were cut off, by number, and the records that cannot be read.
-
-        Args:
-            ended: the numbers of the trials that ended; their records are removed.
-        """
-        found, damaged = {}, []
-        for path in sorted((self._results / study).glob("trial-*.running.json")):
-            name = _NAME.fullmatch(path.name)
-            if name is None:
-                continue
-            number = int(name[1])
+        """Remove the records of trials that ended, and return those of the others; see `read`."""
+        for number in self._paths(study):
             if number in ended:
                 self.remove(study, number)
+        return self.read(study, ended)
+
+    def read(self, study: str, ended: Container[int]) -> tuple[dict[int, RunningTrial], list[Path]]:
+        """Return the trials of a study that were sampled and have not ended, by number.
+
+        Args:
+            ended: the numbers of those that ended.
+
+        Returns:
+            The trials, and the files of those whose record cannot be read.
+        """
+        found, damaged = {}, []
+        for number, path in self._paths(study).items():
+            if number in ended:
                 continue
             try:
                 trial = load_record(RunningTrial, path)
@@ -63,6 +68,10 @@ class RunningTrials:
             else:
                 damaged.append(path)
         return found, damaged
+
+    def _paths(self, study: str) -> dict[int, Path]:
+        paths = sorted((self._results / study).glob("trial-*.running.json"))
+        return {int(name[1]): path for path in paths if (name := _NAME.fullmatch(path.name))}
 
     def _path(self, study: str, number: int) -> Path:
         return self._results / study / f"{trial_name(number)}.running.json"

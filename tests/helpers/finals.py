@@ -174,6 +174,7 @@ def make_bench(folder: Path, tones: Path, tone_store: ToneStore, monkeypatch: py
     monkeypatch.setattr("harness.search.storage.open_storage", lambda url: storages[url])
     monkeypatch.setattr("harness.tracking.mlflow.tracker.MLflowTracker", lambda *about, **options: NullTracker())
     monkeypatch.setattr("harness.workflows.run.register_best_model", lambda *about: None)
+    monkeypatch.setattr("harness.workflows.run.write_dashboard", lambda *about: 0)
     monkeypatch.setattr("harness.workflows.final_test.deliver", lambda *about: 0)
     monkeypatch.setattr("reports.figures.draw_svg", lambda *about: b"")  # nobody looks at the pictures
     monkeypatch.setattr(Children, "specs", [])
