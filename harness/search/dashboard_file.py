@@ -80,20 +80,7 @@ def _rows(
     # Trials that were sampled alike share their distributions.
     distributions = {id(each): each for _, trial in trials for each in trial.distributions.values()}
     encoded = {key: distribution_to_json(each) for key, each in distributions.items()}
-    yield (
-        models.TrialModel,
-        [
-            {
-                "trial_id": key,
-                "number": trial.number,
-                "study_id": study,
-                "state": trial.state,
-                "datetime_start": _utc(trial.datetime_start),
-                "datetime_complete": _utc(trial.datetime_complete),
-            }
-            for key, trial in trials
-        ],
-    )
+    yield models.TrialModel, [{"trial_id": key, "study_id": study} | _trial_row(trial) for key, trial in trials]
     as_value = models.TrialValueModel.value_to_stored_repr
     yield (
         models.TrialValueModel,
@@ -134,6 +121,11 @@ def _rows(
             for name, value in trial.system_attrs.items()
         ],
     )
+
+
+def _trial_row(trial: FrozenTrial) -> dict[str, Any]:
+    times = {"datetime_start": _utc(trial.datetime_start), "datetime_complete": _utc(trial.datetime_complete)}
+    return {"number": trial.number, "state": trial.state, **times}
 
 
 def _utc(time: datetime | None) -> datetime | None:

@@ -22,8 +22,8 @@ the search follows the ledger.
 
 **Threads.** One thread of one process uses a study; a storage may hold many.
 
-`harness.testing.storage_contract` holds these promises as tests, without a storage and for every kind of it. What they
-rely on beyond Optuna's own promises is tested in `tests/test_assumptions.py`: a trial that a killed process left
+`harness.testing.study_contract` holds these promises as tests, and `storage_contract` for every kind of storage. What
+they rely on beyond Optuna's own promises is tested in `tests/test_assumptions.py`: a trial that a killed process left
 RUNNING is taken up through the constructor of `optuna.Trial`, and the sampler of a study may be set between `ask` and
 the first suggestion.
 """

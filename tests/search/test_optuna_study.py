@@ -9,7 +9,8 @@ import optuna
 import pytest
 
 from harness.search.storage import open_storage
-from harness.testing.storage_contract import StorageContract, Storages, StudyContract
+from harness.testing.storage_contract import StorageContract
+from harness.testing.study_contract import Storages, StudyContract
 
 
 class TestWithoutStorage(StudyContract):
