@@ -151,7 +151,9 @@ class StoreSettings(Settings):
     """Where results are kept."""
 
     workspace: Path = Field(default=Path("workspace"), description="Folder with everything a benchmark produced.")
-    storage: Annotated[Address | None, Shown("URL")] = Field(default=None, description="Optuna's storage.")
+    storage: Annotated[Address | None, Shown("URL")] = Field(
+        default=None, description="Storage of Optuna's that is told of the search, too."
+    )
     tracking_uri: Annotated[TrackingUri | None, Shown("URI")] = Field(
         default=None, description="MLflow's server or store."
     )
@@ -159,11 +161,6 @@ class StoreSettings(Settings):
     @property
     def place(self) -> Workspace:
         return Workspace(self.workspace)
-
-    @property
-    def optuna_url(self) -> str:
-        """Where Optuna keeps the studies; a file in the workspace unless told otherwise."""
-        return self.storage or self.place.optuna_url
 
     @property
     def mlflow_uri(self) -> str:

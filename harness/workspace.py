@@ -1,7 +1,7 @@
 """One folder with everything that a benchmark produced; this module alone knows what lies where in it.
 
 WORKSPACE/lock                  the process that owns it
-WORKSPACE/optuna.db             the studies, as Optuna keeps them
+WORKSPACE/optuna.db             the studies for optuna-dashboard; written, and never read
 WORKSPACE/results/              the ledger; see `harness.tracking.ledger`
 WORKSPACE/store/                features, waveforms and embeddings
 WORKSPACE/mlflow.db, artifacts/ MLflow's own store
@@ -55,9 +55,9 @@ class Workspace:
         return self.root / "report" / "RESULTS.md"
 
     @property
-    def optuna_url(self) -> str:
-        """Where Optuna keeps the studies unless told otherwise."""
-        return sqlite_url(self.root.resolve() / "optuna.db")
+    def dashboard_file(self) -> Path:
+        """The studies for optuna-dashboard."""
+        return self.root / "optuna.db"
 
     @property
     def mlflow_file(self) -> Path:

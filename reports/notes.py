@@ -48,7 +48,8 @@ def notices(group: GroupAnalysis) -> str:
 
 def remarks(group: GroupAnalysis) -> str:
     """Write what a reader must know of the comparison table's figures, as a markdown list."""
-    parts = (_folds, _frozen_embeddings, _not_ahead, _optimistic_ensembles, _few_tracks, _training_spent)
+    about_scores = (_folds, _frozen_embeddings, _not_ahead, _optimistic_ensembles, _few_tracks)
+    parts = (*about_scores, _absent_predictions, _training_spent)
     return "\n".join(f"- {remark}" for part in parts for remark in part(group))
 
 
@@ -109,6 +110,15 @@ def _frozen_embeddings(group: GroupAnalysis) -> list[str]:
         "alone."
         for study in group.studies
         if study.record.embeddings
+    ]
+
+
+def _absent_predictions(group: GroupAnalysis) -> list[str]:
+    return [
+        f"The best trial of **{escape(study.label)}** ran in another workspace, which has its predictions: scores by "
+        "genre and paired comparisons are missing here."
+        for study in group.studies
+        if study.results.best is not None and study.best_predictions is None
     ]
 
 

@@ -6,6 +6,7 @@ One class a library. Each test does the smallest real thing with what is install
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
 import io
 import json
@@ -93,6 +94,42 @@ class TestOptuna:
         study.tell(trial, 0.5)
         (ended,) = study.trials
         assert (ended.value, ended.params, ended.intermediate_values) == (0.5, trial.params, {0: 0.25}), why
+
+    def test_a_trial_is_kept_as_its_own_copy_of_it_says(self) -> None:
+        why = reliance("__deepcopy__", "ten thousand trials share their distributions; Optuna's copy would not.")
+        distribution = optuna.distributions.FloatDistribution(0.0, 1.0)
+
+        class Shallow(optuna.trial.FrozenTrial):
+            def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+                return copy.copy(self)
+
+        made = optuna.trial.create_trial(params={"x": 0.5}, distributions={"x": distribution}, value=0.5)
+        made.__class__ = Shallow
+        storage = optuna.storages.InMemoryStorage()
+        study = storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE])
+        kept = storage.get_trial(storage.create_new_trial(study, made))
+        assert kept.distributions["x"] is distribution, why
+
+    def test_what_a_trial_is_to_sample_stands_in_its_attributes(self) -> None:
+        why = reliance("fixed_params", "a study without its trial 0 gets the baseline there.")
+        study = optuna.create_study()
+        study.enqueue_trial({"x": 0.25})
+        assert study.trials[0].system_attrs == {"fixed_params": {"x": 0.25}}, why
+
+    def test_the_tables_of_a_storage_take_rows(self, storage: optuna.storages.RDBStorage) -> None:
+        why = reliance("optuna.storages._rdb", "the file for optuna-dashboard is written row by row.")
+        from optuna.storages._rdb import models
+
+        columns = {
+            models.TrialModel: "trial_id number study_id state datetime_start datetime_complete",
+            models.TrialValueModel: "trial_value_id trial_id objective value value_type",
+            models.TrialParamModel: "param_id trial_id param_name param_value distribution_json",
+            models.TrialIntermediateValueModel: "trial_intermediate_value_id trial_id step intermediate_value "
+            "intermediate_value_type",
+            models.TrialSystemAttributeModel: "trial_system_attribute_id trial_id key value_json",
+        }
+        for model, names in columns.items():
+            assert [column.name for column in model.__table__.columns] == names.split(), why
 
     def test_a_study_samples_with_the_sampler_that_it_has_when_a_space_asks(self) -> None:
         why = reliance(

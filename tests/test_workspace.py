@@ -1,4 +1,4 @@
-"""A workspace has one owner at a time, holds its databases whatever its name, and commands on it can be pasted."""
+"""A workspace has one owner at a time, holds databases whatever its name, and commands on it can be pasted."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from harness.addresses import sqlite_url
 from harness.errors import WorkspaceError
 from harness.search.storage import open_storage
 from harness.tracking.mlflow.connection import connect
@@ -48,7 +49,7 @@ def test_a_file_in_the_way_of_the_workspace_is_named(tmp_path: Path) -> None:
 def test_both_databases_lie_in_the_workspace_whatever_its_name(name: str, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / name)
     workspace.root.mkdir()
-    optuna.create_study(study_name="study", storage=open_storage(workspace.optuna_url))
+    optuna.create_study(study_name="study", storage=open_storage(sqlite_url(workspace.root / "optuna.db")))
     client = connect(workspace.mlflow_url)
     experiment = client.create_experiment("music", artifact_location=workspace.artifacts.as_uri())
     client.log_text(client.create_run(experiment).info.run_id, "found", "note.txt")

@@ -215,8 +215,7 @@ def run_study(bench: Bench, backend: RecordingBackend, slot: DeviceSlot, study: 
             trial_time_limit_seconds=seconds,
             slots=(slot,),
         )
-        storage = optuna.storages.InMemoryStorage()
-        return StudyRunner.open(config, storage, backend, ledger, NullTracker(), lambda event: None).run()
+        return StudyRunner.open(config, None, backend, ledger, NullTracker(), lambda event: None).run()
 
 
 def _record(study: FixedStudy, size: Size, device: Device) -> StudyRecord:

@@ -70,8 +70,8 @@ def ours(family: Family, seed: int, backend: OneUpdateBackend, folder: Path) -> 
     ledger = Ledger(Workspace(folder))
     record = RECORD.model_copy(update={**named, "budget_bytes": BUDGET, "seed": seed, "quick": QUICK})
     config = study_config(ledger.open_study(record), family=family, trials=TRIALS, slots=backend.slots())
-    storage, before = optuna.storages.InMemoryStorage(), backend.out_of_memory
-    results = StudyRunner.open(config, storage, backend, ledger, NullTracker(), lambda event: None).run()
+    before = backend.out_of_memory
+    results = StudyRunner.open(config, None, backend, ledger, NullTracker(), lambda event: None).run()
     outcomes = [trial.outcome for trial in results.trials]
     return {
         "trained": sum(outcome is not Outcome.REFUSED for outcome in outcomes),

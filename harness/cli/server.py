@@ -31,6 +31,9 @@ def ui(
 def sync(
     workspace: Workspace = Path("workspace"),
     tracking_uri: TrackingUri = None,
+    optuna: Annotated[
+        Path | None, typer.Option(metavar="FILE.db", help="Write the studies for optuna-dashboard, and nothing else.")
+    ] = None,
 ) -> None:
     """Bring MLflow to what the workspace holds: a server that was away, another one, or a store that was lost.
 
@@ -39,10 +42,17 @@ def sync(
         harness sync
 
         harness sync --tracking-uri http://localhost:5000
+
+        harness sync --optuna studies.db
     """
     from harness.console import watching
     from harness.workflows.sync import sync as bring_up_to_date
+    from harness.workflows.sync import sync_dashboard
 
     with watching(False) as notify:
+        if optuna is not None:
+            written = sync_dashboard(workspace, optuna, notify)
+            typer.echo(f"{optuna}: {written} {'study' if written == 1 else 'studies'}")
+            return
         delivered = bring_up_to_date(workspace, tracking_uri, notify)
     typer.echo(f"delivered {delivered} results")

@@ -14,7 +14,7 @@ from harness.evaluation.simple_baselines import keep_simple_baselines
 from harness.evaluation.study_under_test import StudyUnderTest
 from harness.evaluation.test_set_access import TestSetAccess
 from harness.evaluation.winner_selection import best_without, smaller_search
-from harness.events import FinalFinished, Notify
+from harness.events import FinalFinished, Note, Notify
 from harness.records.base import utc_now
 from harness.records.final import FinalsRecord
 from harness.records.trial import Outcome, TrialRecord
@@ -80,6 +80,10 @@ class TestEvaluation:
         if study.has_test_set:
             return [study.results.best]
         if study.prepared.split.fold_of:
+            completed, known = sum(trial.completed for trial in study.results.trials), len(study.results.predictions)
+            if known < completed:
+                text = f"{study.record.family}: predictions of {known} of {completed} completed trials are here"
+                self.notify(Note(f"{text}; winners are chosen among them.", warning=True))
             return [best_without(study.results, frozenset(tracks)) for tracks in self.access.tracks]
         # The stored predictions are of the same few tracks for all folds.
         return [self._smaller_search(number) for number in range(len(study.folds))]

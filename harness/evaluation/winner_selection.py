@@ -15,7 +15,6 @@ from harness.records.study import StudyResults
 from harness.records.trial import TrialRecord
 from harness.scoring.metrics import track_scores
 from harness.search.config import StudyConfig
-from harness.search.storage import searching_in
 from harness.search.study import StudyRunner
 from harness.tracking.base import NullTracker
 from harness.tracking.job_files import job_files
@@ -28,10 +27,11 @@ SMALLER = 4
 """An outer fold whose winner cannot be chosen from stored predictions gets a search of so many times fewer trials."""
 
 
-def best_without(results: StudyResults, hidden: frozenset[str]) -> TrialRecord:
+def best_without(results: StudyResults, hidden: frozenset[str]) -> TrialRecord | None:
     """Return the completed trial that is best on the validation tracks that are not hidden; of equals, the first.
 
-    With folds, every trial has predicted each track by a model that had not seen it.
+    A trial whose predictions are not here is passed over; None where no other is left. With folds, every trial has
+    predicted each track by a model that had not seen it.
 
     Args:
         hidden: ids of tracks by which nothing may be chosen.
@@ -41,7 +41,7 @@ def best_without(results: StudyResults, hidden: frozenset[str]) -> TrialRecord:
         seen = restricted(results.predictions[trial.number], hidden, keep=False)
         return track_scores(seen).macro_f1, -trial.number
 
-    return max((trial for trial in results.trials if trial.completed), key=score)
+    return max((trial for trial in results.trials if trial.number in results.predictions), key=score, default=None)
 
 
 def smaller_search(
@@ -56,7 +56,7 @@ def smaller_search(
 
     Args:
         number: the outer fold.
-        folder: keeps the search's own ledger and storage.
+        folder: keeps the search's own ledger.
 
     Returns:
         The best completed trial; None if there is none.
@@ -77,8 +77,5 @@ def smaller_search(
         slots=tuple(slots),
     )
     notify(Note(f"{study.record.family}: a smaller search without outer fold {number + 1}"))
-    with (
-        searching_in(workspace.optuna_url, workspace.root) as storage,
-        closing(backend.with_files(job_files(ledger, study.prepared.store.root))) as own,
-    ):
-        return StudyRunner.open(config, storage, own, ledger, NullTracker(), notify).run().best
+    with closing(backend.with_files(job_files(ledger, study.prepared.store.root))) as own:
+        return StudyRunner.open(config, None, own, ledger, NullTracker(), notify).run().best

@@ -153,6 +153,8 @@ class TrialRecord(Record):
         params: the sampled hyperparameters by their names in the space.
         batch: None for a trial whose model could not be built.
         parameters: number of weights.
+        last_report: the last step that the pruner was told of, and the value there: by it the sampler ranks trials
+            that were stopped. None where there was none.
         constraints: shares over (above 0) or under (below 0) a limit, by the limit's name.
     """
 
@@ -169,6 +171,7 @@ class TrialRecord(Record):
     parameters: int | None = None
     memory: MemoryRecord = MemoryRecord()
     timing: TimingRecord = TimingRecord()
+    last_report: tuple[int, float] | None = None
     constraints: dict[str, float] = Field(default_factory=dict)
 
     @property
@@ -179,6 +182,14 @@ class TrialRecord(Record):
     def counted(self) -> bool:
         """Whether it counts toward the number of trials that was asked for: a refused one never trained."""
         return self.outcome is not Outcome.REFUSED
+
+
+class RunningTrial(Record):
+    """One trial that was sampled and has not ended: `params` are the hyperparameters by their names in the space."""
+
+    study: str
+    number: int
+    params: dict[str, Value]
 
 
 def best_trial(trials: Iterable[TrialRecord]) -> TrialRecord | None:

@@ -1,30 +1,31 @@
-"""A study in Optuna's storage: the only module that knows how Optuna keeps and resumes trials.
+"""A study as Optuna holds it, in memory: the only module that knows how Optuna asks, is told, and takes trials up.
 
-Promises of an `OptunaStudy`, whatever storage Optuna opened for it:
+Promises of an `OptunaStudy`:
 
-**Owner.** A study belongs to the workspace that made it, by the workspace's id. Another one is turned away before
-anything is asked or told.
-
-**Loss.** Trials that the workspace holds and the storage lost are made again by `restore`, under their numbers:
-a storage may be deleted, or put back from an old copy.
+**The ledger is the truth.** A study is made from what is on record: trials that ended, and what was sampled of those
+that were cut off. Nothing is read back from Optuna.
 
 **Numbers.** Trials are numbered from 0 without gaps, and no number is given twice. Trial 0 is the family's baseline.
 
 **Proposals.** What a trial samples depends on the study's seed, its number and what was told of others, and on nothing
-else: a study that is killed and taken up again proposes what an undisturbed one does. A trial that was cut off between
-two suggestions keeps the first ones.
+else: a study that is killed and taken up again proposes what an undisturbed one does.
 
-**Reports.** A step of a trial is reported once, however many attempts reach it.
+**Reports.** A step of a trial is reported once, however many attempts reach it in one run. What a trial reported before
+a run was cut off is forgotten: it trains from its beginning again, and is judged by its own epochs.
 
-**Ends.** A trial is told once, after the ledger has its record, constraints first. What the ledger alone knows is told
-by `resume`; what neither knows of is returned by it, to be run under its number. Outcomes that say
-something about a configuration are told as PRUNED, never as FAIL, for samplers ignore failed trials.
+**Ends.** A trial is told once, after the ledger has its record, constraints first. Outcomes that say something about a
+configuration are told as PRUNED, never as FAIL, for samplers ignore failed trials.
+
+**A storage that the user named** is told of all, the record of each trial with it, and asked for nothing but by
+`SharedStudy`: for trials that ended there alone, and for what was sampled of others. Where it and the ledger differ,
+the search follows the ledger.
 
 **Threads.** One thread of one process uses a study; a storage may hold many.
 
-`harness.testing.storage_contract` holds these promises as tests, for every kind of storage. What they rely on beyond
-Optuna's own promises is tested in `tests/test_assumptions.py`: a trial that a killed process left RUNNING is taken up
-through the constructor of `optuna.Trial`, and the sampler of a study may be set between `ask` and the first suggestion.
+`harness.testing.study_contract` holds these promises as tests, and `storage_contract` for every kind of storage. What
+they rely on beyond Optuna's own promises is tested in `tests/test_assumptions.py`: a trial that a killed process left
+RUNNING is taken up through the constructor of `optuna.Trial`, and the sampler of a study may be set between `ask` and
+the first suggestion.
 """
 
 from __future__ import annotations
@@ -33,24 +34,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import optuna
+from optuna.trial import FrozenTrial, TrialState
 
-from harness.errors import WorkspaceError
 from harness.families import Suggest
 from harness.models import Config
 from harness.records.base import Value
 from harness.records.study import StudyRecord
-from harness.records.trial import Outcome, TrialRecord
+from harness.records.trial import TrialRecord
+from harness.search.frozen_trials import FrozenTrials, told_state
 from harness.search.sampler import pruner, sampler
-
-# Told as PRUNED: samplers ignore failed trials, and would propose the same again.
-_PRUNED = {
-    Outcome.PRUNED,
-    Outcome.REFUSED,
-    Outcome.OVER_BUDGET,
-    Outcome.OOM,
-    Outcome.TIMEOUT,
-    Outcome.DIVERGED,
-}
+from harness.search.shared_study import SharedStudy
 
 
 class OpenTrial:
@@ -59,8 +52,8 @@ class OpenTrial:
     Reports are write-once: steps that an interrupted or an earlier attempt reported are not reported again.
     """
 
-    def __init__(self, study: optuna.Study, trial: optuna.Trial) -> None:
-        self._study, self._trial = study, trial
+    def __init__(self, study: optuna.Study, trial: optuna.Trial, shared: SharedStudy | None) -> None:
+        self._study, self._trial, self._shared = study, trial, shared
         self._reported: frozenset[int] = frozenset()
         self._passed: set[int] = set()
 
@@ -73,9 +66,16 @@ class OpenTrial:
         """What has been sampled so far, by name."""
         return self._trial.params
 
+    @property
+    def last_report(self) -> tuple[int, float] | None:
+        """The last step that was reported, and the value there."""
+        frozen = self._frozen()
+        step = frozen.last_step
+        return None if step is None else (step, frozen.intermediate_values[step])
+
     def begin_attempt(self) -> None:
         """Count steps anew; those that were reported before stay reported."""
-        self._reported = frozenset(_frozen(self._study, self.number).intermediate_values)
+        self._reported = frozenset(self._frozen().intermediate_values)
         self._passed = set()
 
     def report(self, values: Mapping[int, float]) -> bool:
@@ -84,133 +84,120 @@ class OpenTrial:
         for step, value in values.items():
             if step not in self._reported:
                 self._trial.report(value, step)
+        if self._shared is not None:
+            self._shared.report(self.number, values)
         # Before the last step that an earlier attempt reported, the pruner would judge by that one.
         return not (self._reported <= self._passed and self._trial.should_prune())
 
     def tell(self, record: TrialRecord) -> None:
-        """Tell how the trial ended; constraints first, for nothing can be set on a trial that has ended."""
-        already = _frozen(self._study, self.number).constraints
+        """Tell how the trial ended; constraints first, for nothing can be set on a trial that has ended.
+
+        Raises:
+            WorkspaceError: another workspace took the study over, through a storage that the user named.
+        """
         for name, value in record.constraints.items():
-            if name not in already:
-                self._trial.set_constraint(name, value)
-        if record.completed:
-            self._study.tell(self._trial, record.scores.valid_macro_f1)
-        elif record.outcome in _PRUNED:
-            self._study.tell(self._trial, state=optuna.trial.TrialState.PRUNED)
-        else:
-            self._study.tell(self._trial, state=optuna.trial.TrialState.FAIL)
+            self._trial.set_constraint(name, value)
+        state, score = told_state(record), record.scores.valid_macro_f1
+        self._study.tell(self._trial, score if state is TrialState.COMPLETE else None, state)
+        if self._shared is not None:
+            self._shared.write(self._frozen(), record)
 
     def sample(self, space: Callable[[Suggest, bool], Config], quick: bool) -> Config:
-        """Return the configuration that the study's sampler chooses from a space."""
-        return space(self._trial, quick)
+        """Return the configuration that the study's sampler chooses from a space.
+
+        Raises:
+            WorkspaceError: another workspace took the study over, through a storage that the user named.
+        """
+        config = space(self._trial, quick)
+        if self._shared is not None:
+            self._shared.write(self._frozen())
+        return config
+
+    def _frozen(self) -> FrozenTrial:
+        return self._study.get_trials(deepcopy=False)[self.number]
 
 
 @dataclass(frozen=True)
 class OptunaStudy:
-    """One study in Optuna's storage; `open` makes it where it is not there."""
+    """One study in Optuna's memory; `open` makes it, `restore` fills it.
+
+    Attributes:
+        trials: total that it is to have.
+        memory: where Optuna holds it.
+        shared: the study in a storage that the user named.
+    """
 
     record: StudyRecord
     trials: int
     study: optuna.Study
+    memory: optuna.storages.InMemoryStorage
+    shared: SharedStudy | None
 
     @classmethod
-    def open(cls, record: StudyRecord, trials: int, folds: int, storage: optuna.storages.BaseStorage) -> OptunaStudy:
-        """Open a study.
+    def open(
+        cls, record: StudyRecord, trials: int, folds: int, storage: optuna.storages.BaseStorage | None
+    ) -> OptunaStudy:
+        """Open a study, without trials.
 
         Args:
             trials: total that it is to have.
             folds: trainings of a trial.
+            storage: one that the user named, which is to hold the study, too.
         """
+        # Optuna tells of each trial that ends, and so does the harness.
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        memory = optuna.storages.InMemoryStorage()
         study = optuna.create_study(
             study_name=record.name,
-            storage=storage,
+            storage=memory,
             pruner=pruner(record.epochs, folds),
             direction="maximize",
-            load_if_exists=True,
         )
-        return cls(record, trials, study)
-
-    def check_ownership(self, workspace: str, ended: Mapping[int, TrialRecord]) -> None:
-        """Make sure that Optuna's storage and a workspace tell of the same study, and that it stays so.
-
-        Args:
-            workspace: its id.
-            ended: the trials that it holds, by number.
-
-        Raises:
-            WorkspaceError: another workspace made the study in this storage.
-        """
-        name, trials = self.record.name, self.study.get_trials(deepcopy=False)
-        finished = {trial.number for trial in trials if trial.state.is_finished()}
-        if self.study.user_attrs.get("workspace", workspace) != workspace or not finished <= ended.keys():
-            raise WorkspaceError(
-                f"Optuna's storage holds trials of {name} that another workspace made. Go on in that one, or start a "
-                "new --workspace with a storage of its own."
-            )
-        self.study.set_user_attr("workspace", workspace)
+        shared = SharedStudy(record.name, storage) if storage is not None else None
+        return cls(record, trials, study, memory, shared)
 
     def restore(
         self,
         ended: Mapping[int, TrialRecord],
+        running: Mapping[int, Mapping[str, Value]],
         baseline: Config,
         space: Callable[[Suggest, bool], Config],
         reported: Callable[[TrialRecord], Mapping[int, float]],
-    ) -> None:
-        """Make the trials again that a workspace holds and the storage has lost.
+    ) -> list[OpenTrial]:
+        """Make the trials that are on record, under their numbers, and return those that have not ended.
 
-        A number between them that the workspace does not hold becomes a trial that was cut off before it was sampled.
-        Killed in between, the next call goes on.
+        A number between them that is not on record becomes a trial that was cut off before it was sampled.
 
         Args:
-            ended: the trials that are on record, by number.
+            ended: the trials that ended, by number.
+            running: what was sampled of those that were cut off.
             baseline: the first trial of a new study.
             space: what they were sampled from.
-            reported: what a trial reported on its way, by step, as far as its record tells.
+            reported: what a trial reported on its way, by step, as far as it matters to others.
         """
-        trials = self.study.get_trials(deepcopy=False)
-        waiting = [trial for trial in trials if trial.state is optuna.trial.TrialState.WAITING]
-        for number in range(len(trials) - len(waiting), max(ended, default=-1) + 1):
-            if number in ended and not waiting:
-                self.study.enqueue_trial(ended[number].params)
-            elif number == 0 and not waiting:
-                self.study.enqueue_trial(dict(baseline))
-            waiting = []
-            trial = self.ask()
+        made, unfinished = FrozenTrials(space, self.record.quick), []
+        sampled = {**(self.shared.running() if self.shared is not None else {}), **running}
+        for number in range(max({*ended, *sampled}, default=-1) + 1):
             if number in ended:
-                self.sample(trial, space)
-                trial.report(reported(ended[number]))
-                trial.tell(ended[number])
-
-    def resume(self, ended: Mapping[int, TrialRecord], baseline: Config) -> list[OpenTrial]:
-        """Tell Optuna of trials that ended and that it was not told of, and return those that were cut off.
-
-        Args:
-            ended: the trials that are on record, by number.
-            baseline: the first trial of a new study.
-        """
-        frozen_trials = self.study.get_trials(deepcopy=False)
-        if not frozen_trials:
-            self.study.enqueue_trial(dict(baseline))
-        unfinished = []
-        for frozen in frozen_trials:
-            if frozen.state is not optuna.trial.TrialState.RUNNING:
-                continue
-            self._set_sampler(frozen.number)
-            trial = OpenTrial(self.study, optuna.Trial(self.study, frozen._trial_id))
-            if frozen.number in ended:
-                trial.tell(ended[frozen.number])
+                self._add(made.ended(ended[number], reported(ended[number])))
             else:
-                unfinished.append(trial)
+                enqueued = baseline if number == 0 else {}
+                trial_id = self._add(made.running(number, sampled.get(number, {}), enqueued))
+                unfinished.append(OpenTrial(self.study, optuna.Trial(self.study, trial_id), self.shared))
+        if self.shared is not None:
+            self.shared.correct(self.study.get_trials(deepcopy=False), ended)
+        if not ended and not sampled:
+            self.study.enqueue_trial(dict(baseline))
         return unfinished
 
     def ask(self) -> OpenTrial:
         """Return a new trial."""
-        return OpenTrial(self.study, self.study.ask())
+        return OpenTrial(self.study, self.study.ask(), self.shared)
 
     def sample(self, trial: OpenTrial, space: Callable[[Suggest, bool], Config]) -> Config:
         """Return the configuration of a trial; one that was cut off while it was sampled keeps what it has."""
         # Sampling happens when the space asks for values, so the sampler may be set after the ask.
-        self._set_sampler(trial.number)
+        self.study.sampler = sampler(self.record.seed, trial.number, self.trials)
         trial.begin_attempt()
         return trial.sample(space, self.record.quick)
 
@@ -222,9 +209,5 @@ class OptunaStudy:
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=self.record.seed)
         return optuna.importance.get_param_importances(self.study, evaluator=evaluator)
 
-    def _set_sampler(self, number: int) -> None:
-        self.study.sampler = sampler(self.record.seed, number, self.trials)
-
-
-def _frozen(study: optuna.Study, number: int) -> optuna.trial.FrozenTrial:
-    return study.get_trials(deepcopy=False)[number]
+    def _add(self, trial: FrozenTrial) -> int:
+        return self.memory.create_new_trial(self.memory.get_study_id_from_name(self.record.name), trial)

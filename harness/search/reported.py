@@ -24,11 +24,19 @@ def by_track(config: StudyConfig, predictions: Predictions) -> dict[int, float]:
     return {steps[track]: float(log) for track, log in zip(predictions.tracks, logs, strict=True)}
 
 
-def reported(config: StudyConfig, ledger: Ledger, trial: TrialRecord) -> dict[int, float]:
-    """Return what a trial on record reported on its way; with folds, its predictions are kept where it completed."""
+def reported(config: StudyConfig, ledger: Ledger, best: TrialRecord | None, trial: TrialRecord) -> dict[int, float]:
+    """Return what a trial on record reported on its way, as far as others are judged by it.
+
+    With folds, that is all of the best trial, by its predictions, and the last report of those that did not complete.
+
+    Args:
+        best: the best trial of the study.
+    """
     if len(config.folds) == 1:
         return {epoch.epoch: epoch.val_macro_f1 for epoch in trial.epochs}
     if not trial.completed:
+        return dict([trial.last_report] if trial.last_report is not None else [])
+    if trial is not best or not ledger.has_predictions(trial.study, trial.number):
         return {}
     values = by_track(config, ledger.predictions(trial.study, trial.number))
     # After the last fold a trial ends, and reports nothing.

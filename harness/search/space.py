@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -48,6 +48,48 @@ class RandomPoint:
         if distribution.step is not None:
             drawn = distribution.low + round((drawn - distribution.low) / distribution.step) * distribution.step
         return min(max(drawn, distribution.low), distribution.high)
+
+
+class RecordedPoint:
+    """Stands in for an Optuna trial: answers as on record, and remembers the distributions; raises `UnknownPoint`.
+
+    Args:
+        params: as they were sampled.
+        known: distributions of other trials, which are the same objects where they are equal; new ones are added.
+    """
+
+    def __init__(self, params: Mapping[str, Any], known: dict[tuple[Any, ...], BaseDistribution]) -> None:
+        self._params, self._known = params, known
+        self.distributions: dict[str, BaseDistribution] = {}
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        return float(self._recorded(name, low <= self._value(name) <= high, FloatDistribution, low, high, log, step))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        return int(self._recorded(name, low <= self._value(name) <= high, IntDistribution, low, high, log, step))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self._recorded(name, self._value(name) in choices, CategoricalDistribution, tuple(choices))
+
+    def _value(self, name: str) -> Any:
+        if name not in self._params:
+            raise UnknownPoint(name)
+        return self._params[name]
+
+    def _recorded(self, name: str, contained: bool, kind: Callable[..., BaseDistribution], *bounds: Any) -> Any:
+        if not contained:
+            raise UnknownPoint(name)
+        key = (name, kind, *bounds)
+        if key not in self._known:
+            self._known[key] = kind(*bounds)
+        self.distributions[name] = self._known[key]
+        return self._params[name]
+
+
+class UnknownPoint(Exception):
+    """A space asks for what is not on record, or stands there with a value that the space does not have."""
 
 
 def fixed(params: Mapping[str, Any]) -> Suggest:

@@ -1,30 +1,27 @@
-"""Where Optuna keeps its studies."""
+"""A storage of Optuna's that the user named: opened, checked, and spoken for where it fails."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import optuna
 
 from harness.addresses import sqlite_file
-from harness.errors import HarnessError, UsageError, WorkspaceError, first_line
+from harness.errors import HarnessError, UsageError, first_line
 from harness.passwords import without_passwords
 
 WAIT_SECONDS = 60.0
 """How long a file that another process has locked is waited for: a backup or a synchronising disk holds it so long."""
 
 
-def open_storage(url: str, own: Path | None = None) -> optuna.storages.BaseStorage:
-    """Open Optuna's storage.
+def open_storage(url: str) -> optuna.storages.BaseStorage:
+    """Open a storage of Optuna's.
 
     Args:
         url: a database address such as `sqlite:///FILE`.
-        own: the workspace whose own storage it is; None for one that the user named.
 
     Raises:
-        WorkspaceError: the workspace's own cannot be used.
         UsageError: there is no such database, or it cannot be used.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -33,7 +30,7 @@ def open_storage(url: str, own: Path | None = None) -> optuna.storages.BaseStora
     try:
         return optuna.storages.get_storage(optuna.storages.RDBStorage(url, engine_kwargs=waiting))
     except Exception as error:
-        raise _unusable(url, own, _reason(error)) from error
+        raise _unusable(url, _reason(error)) from error
 
 
 def check_storage(url: str) -> None:
@@ -53,34 +50,31 @@ def check_storage(url: str) -> None:
         elif not file.parent.is_dir():
             raise FileNotFoundError(f"{file.parent}: no such folder")
     except Exception as error:
-        raise _unusable(url, None, _reason(error)) from error
+        raise _unusable(url, _reason(error)) from error
 
 
 @contextmanager
-def searching_in(url: str, own: Path | None = None) -> Iterator[optuna.storages.BaseStorage]:
-    """Open Optuna's storage for a search in the block, and say what it means for the search where it fails there.
+def searching_in(url: str | None) -> Iterator[optuna.storages.BaseStorage | None]:
+    """Open a storage for a search in the block, if one is named, and say what it means for the search if it fails.
 
     Raises:
-        WorkspaceError: the workspace's own cannot be used.
         UsageError: there is no such database, or it cannot be used.
         HarnessError: it failed during the search; nothing finished is lost.
     """
-    storage = open_storage(url, own)
+    if url is None:
+        yield None
+        return
+    storage = open_storage(url)
     try:
         yield storage
     except optuna.exceptions.StorageInternalError as error:
         where, reason = str(sqlite_file(url) or url), _reason(error)
-        free = "Free the file" if own is not None or sqlite_file(url) else "See that its server runs"
+        free = "Free the file" if sqlite_file(url) else "See that its server runs"
         text = f"{where}: Optuna's storage failed ({reason}). Nothing finished is lost. {free}; then the same command"
         raise HarnessError(without_passwords(f"{text} goes on.", url)) from error
 
 
-def _unusable(url: str, own: Path | None, reason: str) -> HarnessError:
-    if own is not None:
-        return WorkspaceError(
-            f"{sqlite_file(url)}: Optuna's storage cannot be opened ({reason}). Free the file; if it is damaged, or "
-            "of another Optuna, move it away: the same command makes it again from the results."
-        )
+def _unusable(url: str, reason: str) -> HarnessError:
     text = f"--storage {url}: cannot be opened ({reason}). Give a database address such as sqlite:///FILE, and check"
     return UsageError(without_passwords(f"{text} that its server runs.", url))
 

@@ -11,7 +11,7 @@ import optuna
 from harness.events import EpochFinished, Note, Notify, StudyFinished, StudyStarted, TrialFinished, TrialStarted
 from harness.records.predictions import Predictions
 from harness.records.study import StudyResults
-from harness.records.trial import Outcome, TrialRecord, best_trial
+from harness.records.trial import Outcome, RunningTrial, TrialRecord, best_trial
 from harness.search.attempt import RunningAttempt
 from harness.search.config import StudyConfig
 from harness.search.optuna_study import OpenTrial, OptunaStudy
@@ -54,7 +54,7 @@ class StudyRunner:
     def open(
         cls,
         config: StudyConfig,
-        storage: optuna.storages.BaseStorage,
+        storage: optuna.storages.BaseStorage | None,
         backend: TrialBackend,
         ledger: Ledger,
         tracker: Tracker,
@@ -62,15 +62,27 @@ class StudyRunner:
     ) -> StudyRunner:
         """Take up a study that the ledger holds, as far as it has come.
 
+        Args:
+            storage: one that the user named: it is told of the study, and what it alone knows is taken over from it.
+
         Raises:
-            WorkspaceError: Optuna's storage and the ledger do not tell of the same study.
+            WorkspaceError: a trial in the storage cannot be taken over.
         """
-        proposals = OptunaStudy.open(config.record, config.trials, len(config.folds), storage)
-        trials = TrialTable(config.record.name, ledger.trials(config.record.name))
-        proposals.check_ownership(ledger.owner(), trials.ended)
-        baseline = config.family.baseline
-        proposals.restore(trials.ended, baseline, config.family.space, partial(reported, config, ledger))
-        trials.add_unfinished(proposals.resume(trials.ended, baseline))
+        record, family = config.record, config.family
+        proposals = OptunaStudy.open(record, config.trials, len(config.folds), storage)
+        _take_over(proposals, ledger, notify)
+        trials = TrialTable(record.name, ledger.trials(record.name))
+        running, damaged = ledger.running.take_up(record.name, trials.ended)
+        for path in damaged:
+            notify(Note(f"{path}: cannot be read. The trial is sampled anew, under its number.", warning=True))
+        unfinished = proposals.restore(
+            trials.ended,
+            {number: trial.params for number, trial in running.items()},
+            family.baseline,
+            family.space,
+            partial(reported, config, ledger, best_trial(trials.ended.values())),
+        )
+        trials.add_unfinished(unfinished)
         return cls(config, proposals, backend, ledger, tracker, notify, trials)
 
     def run(self) -> StudyResults:
@@ -137,6 +149,7 @@ class StudyRunner:
             )
             self._keep(record, trial, None)
         else:
+            self.ledger.running.write(RunningTrial(study=self.record.name, number=trial.number, params=trial.params))
             self.trials.wait(admitted)
 
     def _started(self, running: RunningAttempt) -> None:
@@ -214,3 +227,18 @@ class StudyRunner:
         results = self.ledger.results(self.record.name)
         self.notify(StudyFinished(results))
         return results
+
+
+def _take_over(proposals: OptunaStudy, ledger: Ledger, notify: Notify) -> None:
+    """Keep what a storage that the user named knows and the ledger does not: trials that another workspace ran."""
+    record, shared = proposals.record, proposals.shared
+    if shared is None:
+        return
+    taken = shared.take_over(ledger.owner(), [trial.number for trial in ledger.trials(record.name)])
+    for trial in taken:
+        ledger.write_trial(trial, None)
+    if taken:
+        trials = f"{len(taken)} trial{'s' * (len(taken) > 1)}"
+        text = f"{record.family}: {trials} of {record.name} taken over from Optuna's storage"
+        absent = "Their models and predictions are not here: champion and ensembles are chosen among the others."
+        notify(Note(f"{text}. {absent}", warning=True))

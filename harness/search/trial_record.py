@@ -73,6 +73,7 @@ def trial_record(
         parameters=attempt.footprint.parameters if attempt is not None else None,
         memory=_memory(report, attempt, observed),
         timing=timing(report, started),
+        last_report=trial.last_report,
         constraints=dict(constraints or {}),
     )
 

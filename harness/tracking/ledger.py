@@ -1,9 +1,10 @@
 """The durable results of one workspace: what is written here is never lost and never written twice.
 
-    WORKSPACE/results/workspace.id               tells Optuna's storage whose studies it holds
+    WORKSPACE/results/workspace.id               tells a storage of Optuna's whose studies it holds
     WORKSPACE/results/STUDY/study.json           the StudyRecord, as the study was first opened
     WORKSPACE/results/STUDY/trial-00003.npz      predictions of a completed trial
     WORKSPACE/results/STUDY/trial-00003.json     the TrialRecord; once it is there, the trial has ended
+    WORKSPACE/results/STUDY/trial-00003.running.json  the RunningTrial, until then; see `running_trials`
     WORKSPACE/results/STUDY/files/               what describes the study as a whole, such as importance.json
     WORKSPACE/results/STUDY/settings.json        the settings of its latest run
     WORKSPACE/results/STUDY/models/              trained models of completed trials
@@ -32,6 +33,7 @@ from harness.records.study import StudyRecord, StudyResults
 from harness.records.trial import TrialRecord
 from harness.settings import RunSettings
 from harness.tracking.outbox import Entry, Outbox, trial_name
+from harness.tracking.running_trials import RunningTrials
 from harness.tracking.serialization import (
     IMPORTANCE,
     LazyPredictions,
@@ -54,6 +56,7 @@ class Ledger:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
+        self.running = RunningTrials(workspace.results)
         self._outbox = Outbox(workspace.results)
         self._known: dict[Path, tuple[tuple[int, int, int], TrialRecord]] = {}
 
@@ -129,6 +132,10 @@ class Ledger:
         """
         return load_predictions(self._predictions_path(study, number))
 
+    def has_predictions(self, study: str, number: int) -> bool:
+        """Return whether there are predictions of a trial; those of one that another workspace ran are not here."""
+        return self._predictions_path(study, number).exists()
+
     def files(self, study: str) -> dict[str, bytes]:
         """Return the files that `write_study_files` wrote, by name."""
         paths = sorted((self._folder(study) / "files").glob("[!.]*"))
@@ -142,7 +149,7 @@ class Ledger:
         """
         trials = self.trials(study)
         stored = tuple(
-            trial.number for trial in trials if trial.completed and self._predictions_path(study, trial.number).exists()
+            trial.number for trial in trials if trial.completed and self.has_predictions(study, trial.number)
         )
 
         def read_file(name: str) -> bytes | None:
@@ -225,6 +232,7 @@ class Ledger:
         entry = Entry(trial.study, trial.number)
         self._outbox.mark(entry)
         write_atomically(self._trial_path(trial.study, trial.number), dump_record(trial), durable=True)
+        self.running.remove(trial.study, trial.number)
         self._outbox.changed(entry)
 
     def delete_trial(self, study: str, number: int) -> None:
@@ -233,6 +241,7 @@ class Ledger:
         The record goes first: a deletion that was killed leaves no trial, and the same call removes the rest.
         """
         remove(self._trial_path(study, number))
+        self.running.remove(study, number)
         self._outbox.drop(Entry(study, number))
         for path in (
             self._predictions_path(study, number),

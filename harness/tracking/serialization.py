@@ -81,9 +81,9 @@ def unreadable(where: Path | str, reason: str) -> WorkspaceError:
     )
 
 
-def dump_record(record: BaseModel) -> bytes:
-    """Return `record` as indented JSON. A loss that is not finite is written as `"NaN"` or `"Infinity"`."""
-    return to_json({"format": FORMAT, **record.model_dump()}, indent=2, inf_nan_mode="strings") + b"\n"
+def dump_record(record: BaseModel, indent: int | None = 2) -> bytes:
+    """Return `record` as JSON. A loss that is not finite is written as `"NaN"` or `"Infinity"`."""
+    return to_json({"format": FORMAT, **record.model_dump()}, indent=indent, inf_nan_mode="strings") + b"\n"
 
 
 def dump_references(references: Iterable[ReferenceRecord]) -> bytes:

@@ -99,7 +99,8 @@ def diagnose(choice: str) -> Iterator[Finding]:
             Status.NOTE,
             f"{', '.join(variables)}: set here, and set anew for trials, since the allocator's cap would not hold.",
         )
-    yield Finding("storage", Status.OK, f"Optuna keeps its studies in {_relative(stores.optuna_url)}.")
+    told = f", and told to {_relative(stores.storage)}" if stores.storage is not None else ""
+    yield Finding("storage", Status.OK, f"Studies are kept in {_relative(str(stores.place.results))}{told}.")
     yield Finding("tracking", Status.OK, f"MLflow keeps its runs in {_relative(stores.mlflow_uri)}.")
 
 

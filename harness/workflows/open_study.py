@@ -1,16 +1,20 @@
-"""A study of a run, opened: described, held against the device that it goes on on, and kept with its settings."""
+"""A study of a run, opened: described, held against the device that it goes on on, kept with its settings, set up."""
 
 from __future__ import annotations
 
+import os
+
 from harness.errors import DeviceError
 from harness.families import Family
+from harness.features.fold import Fold
 from harness.preparation import PreparedData
 from harness.records.study import StudyRecord
+from harness.search.config import StudyConfig
 from harness.search.identity import study_record
 from harness.settings import RunSettings
 from harness.tracking.ledger import Ledger
 from harness.vram.device import Device
-from harness.vram.slots import CPU_SLOT
+from harness.vram.slots import CPU_SLOT, DeviceSlot
 from harness.workflows.provenance import provenance
 
 
@@ -51,3 +55,35 @@ def record_device(record: StudyRecord, device: Device, asked: str, ledger: Ledge
             f"or pass --device {choice} to go on there all the same, and the report names both."
         )
     return ledger.add_device(record, device.name)
+
+
+def study_config(
+    settings: RunSettings,
+    family: Family,
+    record: StudyRecord,
+    folds: tuple[Fold, ...],
+    slots: tuple[DeviceSlot, ...],
+    share: float,
+) -> StudyConfig:
+    """Return how the trials of a study run.
+
+    Args:
+        record: as it stands in the ledger.
+        slots: the devices to run on.
+        share: of the run's time limit.
+    """
+    search = settings.search
+    jobs = settings.compute.jobs if isinstance(settings.compute.jobs, int) else None
+    return StudyConfig(
+        family=family,
+        record=record,
+        trials=search.trials,
+        folds=folds,
+        min_micro_batch=settings.budget.min_micro_batch,
+        jobs=jobs,
+        threads=max(1, (os.cpu_count() or 1) // (jobs or len(slots))),
+        deterministic=search.deterministic,
+        time_limit_seconds=search.time_limit * share if search.time_limit else None,
+        trial_time_limit_seconds=search.trial_time_limit,
+        slots=slots,
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from optuna.storages import BaseStorage
@@ -12,14 +11,14 @@ from harness.events import Note, Notify
 from harness.families import Family
 from harness.preparation import PreparedData
 from harness.records.study import StudyResults
-from harness.search.config import StudyConfig
 from harness.search.storage import searching_in
 from harness.search.study import StudyRunner
 from harness.settings import RunSettings
 from harness.units import format_duration
 from harness.workflows.champion import register_best_model
+from harness.workflows.dashboard import write_dashboard
 from harness.workflows.devices import Compute, computing
-from harness.workflows.open_study import describe_study, open_study
+from harness.workflows.open_study import describe_study, open_study, study_config
 from harness.workflows.prepare_data import prepare_search
 from harness.workflows.publish import open_tracker, write_report
 
@@ -34,9 +33,7 @@ def run(settings: RunSettings, families: Sequence[Family], notify: Notify) -> tu
         HarnessError: something is the user's to mend; nothing finished is lost.
         KeyboardInterrupt: the user stopped the run, which can be taken up again.
     """
-    stores = settings.stores
-    own = stores.workspace if stores.storage is None else None
-    with computing(settings, notify) as compute, searching_in(stores.optuna_url, own) as storage:
+    with computing(settings, notify) as compute, searching_in(settings.stores.storage) as storage:
         prepared = prepare_search(settings, families, notify)
         available = [prepared.available(family) for family in families]
         return _run_studies(settings, available, prepared, compute, storage, notify)
@@ -47,11 +44,11 @@ def _run_studies(
     families: Sequence[Family],
     prepared: PreparedData,
     compute: Compute,
-    storage: BaseStorage,
+    storage: BaseStorage | None,
     notify: Notify,
 ) -> tuple[StudyResults, ...]:
     """Search each family in turn, renewing the report after each, and register the best models at the end."""
-    ledger, search = compute.ledger, settings.search
+    ledger = compute.ledger
     tracker = open_tracker(settings.stores, ledger, notify)
     device = compute.slots[0].device
     results = []
@@ -60,25 +57,14 @@ def _run_studies(
             folds = prepared.folds(family.input_specs)
             record = open_study(settings, describe_study(settings, family, prepared, device), device, ledger)
             keep_simple_baselines(ledger, record, prepared.store, folds)
-            jobs = settings.compute.jobs if isinstance(settings.compute.jobs, int) else None
-            config = StudyConfig(
-                family=family,
-                record=record,
-                trials=search.trials,
-                folds=folds,
-                min_micro_batch=settings.budget.min_micro_batch,
-                jobs=jobs,
-                threads=max(1, (os.cpu_count() or 1) // (jobs or len(compute.slots))),
-                deterministic=search.deterministic,
-                time_limit_seconds=search.time_limit / len(families) if search.time_limit else None,
-                trial_time_limit_seconds=search.trial_time_limit,
-                slots=compute.slots,
-            )
+            config = study_config(settings, family, record, folds, compute.slots, 1 / len(families))
             runner = StudyRunner.open(config, storage, compute.backend, ledger, tracker, notify)
             results.append(runner.run())
             if not results[-1].trials:
                 notify(Note(_none_started(family, config.time_limit_seconds), warning=True))
             write_report(ledger)
+            if storage is None:
+                write_dashboard(ledger, ledger.workspace.dashboard_file, notify)
     finally:
         tracker.close()
     for family, result in zip(families, results, strict=True):

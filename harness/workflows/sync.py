@@ -1,4 +1,4 @@
-"""`harness sync`: an MLflow store brought to what the ledger holds."""
+"""`harness sync`: an MLflow store, or a file for optuna-dashboard, brought to what the ledger holds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from harness.events import Notify
 from harness.tracking.ledger import Ledger
 from harness.workflows.champion import register_all
+from harness.workflows.dashboard import write_dashboard
 from harness.workflows.publish import deliver
 from harness.workspace import Workspace
 
@@ -30,3 +31,14 @@ def sync(workspace: Path, tracking_uri: str | None, notify: Notify) -> int:
         delivered = deliver(ledger, tracking_uri)
         register_all(tracking_uri or place.mlflow_url, ledger, notify)
     return delivered
+
+
+def sync_dashboard(workspace: Path, file: Path, notify: Notify) -> int:
+    """Write the studies of a workspace to a file for optuna-dashboard; return how many. A run may go on meanwhile.
+
+    Raises:
+        WorkspaceError: there are no results, or the file cannot be written.
+    """
+    place = Workspace(workspace)
+    place.check_results()
+    return write_dashboard(Ledger(place), file, notify)

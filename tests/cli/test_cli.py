@@ -14,13 +14,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 from mlflow import MlflowClient
 
 from harness import cli
 from harness.families import families
-from harness.records.trial import Outcome, TrialRecord
+from harness.records.trial import Outcome, RunningTrial, TrialRecord
 from harness.settings import run_settings
+from harness.testing.records import RECORD
 from harness.tracking.ledger import Ledger
 from harness.workspace import Workspace
 from tests.helpers.audio import RATE, song, write_audio
@@ -453,6 +455,27 @@ def test_a_run_that_is_killed_and_interrupted_ends_as_an_undisturbed_one(
         ]
 
     assert scores(tmp_path / "work") == scores(benchmark.workspace)
+
+
+def test_studies_are_written_for_optuna_dashboard(harness: Harness, tmp_path: Path) -> None:
+    ledger = Ledger(Workspace(tmp_path / "ws"))
+    study = ledger.open_study(RECORD.model_copy(update={"family": "cnn1d-raw", "name": "cnn1d-raw-1"}))
+    ledger.open_study(RECORD)
+    params = dict(families()["cnn1d-raw"].baseline)
+    ledger.write_trial(
+        TrialRecord(family=study.family, study=study.name, number=0, outcome=Outcome.CRASHED, params=params), None
+    )
+    ledger.running.write(RunningTrial(study=study.name, number=1, params=params))
+    # Not the workspace's owner, and so while a run goes on.
+    with Workspace(tmp_path / "ws").lock():
+        status, out, err = harness("sync", "--workspace", tmp_path / "ws", "--optuna", tmp_path / "studies.db")
+    assert (status, err) == (0, "")
+    *notes, last = out.splitlines()
+    assert last == f"{tmp_path / 'studies.db'}: 1 study"
+    assert "left out of" in " ".join(notes)
+    (found,) = optuna.get_all_study_summaries(f"sqlite:///{tmp_path / 'studies.db'}")
+    assert (found.study_name, found.n_trials) == (study.name, 2)
+    assert not (tmp_path / "ws" / "mlflow.db").exists()
 
 
 @pytest.mark.parametrize(

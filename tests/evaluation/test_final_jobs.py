@@ -90,8 +90,16 @@ def test_the_tested_tracks_have_no_say() -> None:
     trials = (BASELINE, WINNER, make_trial(2), make_trial(3, Outcome.OOM))
     told = {0: predictions(""), 1: predictions("ab"), 2: predictions("cd")}
     results: StudyResults = replace(make_results(trials=trials), predictions=told)
-    assert best_without(results, frozenset("ab")).number == 2
-    assert best_without(results, frozenset("cd")).number == 1
+    for hidden, number in (("ab", 2), ("cd", 1)):
+        best = best_without(results, frozenset(hidden))
+        assert best is not None
+        assert best.number == number
+
+
+def test_a_trial_whose_predictions_are_in_another_workspace_is_passed_over() -> None:
+    results: StudyResults = replace(make_results(), predictions={})
+    assert any(trial.completed for trial in results.trials)
+    assert best_without(results, frozenset("a")) is None
 
 
 def test_predictions_are_divided_by_track() -> None:

@@ -133,12 +133,17 @@ class Children(TrialBackend):
 
 @dataclass
 class Bench:
-    """A workspace with a data set of four genres of five tracks, each by an artist of its own."""
+    """A workspace with a data set of four genres of five tracks, each by an artist of its own.
+
+    Attributes:
+        dashboards: files for optuna-dashboard, as often as one would have been written.
+    """
 
     workspace: Path
     data: Path
     groups: Path
     events: list[Event] = field(default_factory=list)
+    dashboards: list[Path] = field(default_factory=list)
 
     def run(
         self, protocol: str, trials: int = 4, epochs: int = 4, family: str = "cnn2d-mfcc", **options: Any
@@ -171,7 +176,7 @@ def make_bench(folder: Path, tones: Path, tone_store: ToneStore, monkeypatch: py
     groups.write_text("track,artist\n" + "".join(f"{track},artist {track}\n" for track in tracks))
     # Databases take longer to make than all the rest; a champion without weights could not be logged.
     storages: dict[str, InMemoryStorage] = defaultdict(InMemoryStorage)
-    monkeypatch.setattr("harness.search.storage.open_storage", lambda url, own: storages[url])
+    monkeypatch.setattr("harness.search.storage.open_storage", lambda url: storages[url])
     monkeypatch.setattr("harness.tracking.mlflow.tracker.MLflowTracker", lambda *about, **options: NullTracker())
     monkeypatch.setattr("harness.workflows.run.register_best_model", lambda *about: None)
     monkeypatch.setattr("harness.workflows.final_test.deliver", lambda *about: 0)
@@ -186,4 +191,8 @@ def make_bench(folder: Path, tones: Path, tone_store: ToneStore, monkeypatch: py
     monkeypatch.setattr(Children, "end", lambda spec, report: report, raising=False)
     monkeypatch.setattr("harness.workflows.devices.LocalBackend", Children)
     monkeypatch.setattr("harness.workflows.devices.ForkServer", SimpleNamespace(start=FakeServer))
-    return Bench(folder / "workspace", tones, groups)
+    bench = Bench(folder / "workspace", tones, groups)
+    monkeypatch.setattr(
+        "harness.workflows.run.write_dashboard", lambda ledger, *about: bench.dashboards.append(about[0])
+    )
+    return bench

@@ -182,3 +182,12 @@ def test_pictures_are_equal_whatever_the_user_s_own_settings_are():
 def test_a_name_is_no_mathematics():
     picture = figures.confusion_matrix_svg(np.eye(2, dtype=int), ("$a$", "<b> & c"), "$x_1$ & <y>")
     assert {"$a$", "<b> & c", "$x_1$ & <y>"} <= set(texts(picture))
+
+
+def test_a_best_trial_that_another_workspace_ran_is_named_where_its_predictions_are_missing():
+    said = "ran in another workspace, which has its predictions"
+    missing, there = (
+        build_report([study]).markdown for study in (replace(make_results(), predictions={}), make_results())
+    )
+    assert said in missing
+    assert said not in there

@@ -123,22 +123,24 @@ class StartTracker(NullTracker):
 
 @dataclass
 class Bench:
-    """A workspace with an Optuna storage in memory; every `run` is a new process as far as the study can tell."""
+    """A workspace; every `run` is a new process as far as the study can tell. `latest` is the one that was last."""
 
     folder: Path
-    storage: optuna.storages.BaseStorage = field(default_factory=optuna.storages.InMemoryStorage)
     events: list[Event] = field(default_factory=list)
     tracker: StartTracker = field(default_factory=StartTracker)
+    latest: StudyRunner | None = None
 
     def run(self, backend: LastInFirstOut, trials: int, *, budget: int = 8 * GIB, **changes: Any) -> StudyResults:
         ledger = Ledger(Workspace(self.folder))
         record = ledger.open_study(RECORD.model_copy(update={"budget_bytes": budget}))
         config = study_config(record, **{"family": PLAIN, "trials": trials, **changes})
-        return StudyRunner.open(config, self.storage, backend, ledger, self.tracker, self.events.append).run()
+        self.latest = StudyRunner.open(config, None, backend, ledger, self.tracker, self.events.append)
+        return self.latest.run()
 
     @property
     def told(self) -> list[optuna.trial.FrozenTrial]:
-        return optuna.load_study(study_name=RECORD.name, storage=self.storage).trials
+        assert self.latest is not None
+        return self.latest.proposals.study.trials
 
 
 @pytest.fixture
@@ -327,7 +329,6 @@ def test_each_gpu_has_its_own_limits(bench: Bench) -> None:
     assert set(caps.values()) == {Correction().upper(FOOTPRINT.peak(32, 1))}
     held = [fake() for _ in range(2)]
     for backend, slot, room in zip(held, (GPU, small), (ROOM, 2 * GIB - RESERVE_BYTES), strict=True):
-        bench.storage = optuna.storages.InMemoryStorage()
         Bench(bench.folder / slot.device.name).run(backend, 1, slots=(slot,))
         assert backend.specs[0].limits.cap_bytes == room - slot.overhead_bytes - round(UNMEASURED_SLACK_SHARE * room)
 
@@ -410,7 +411,6 @@ def test_unmeasured_runs_keep_the_margin_that_nothing_is_known_under(bench: Benc
     budget = with_slack(Correction().upper(FOOTPRINT.peak(32, 1)))
     backends = fake(), fake()
     for backend, less in zip(backends, (0, 2), strict=True):
-        bench.storage = optuna.storages.InMemoryStorage()
         Bench(bench.folder / str(less)).run(backend, 1, slots=(UNMEASURED_GPU,), budget=budget - less)
     assert [spec.training.batch.micro_batch for backend in backends for spec in backend.specs] == [32, 8]
 

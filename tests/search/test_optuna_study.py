@@ -1,4 +1,4 @@
-"""A study keeps its promises in every kind of storage that the harness opens."""
+"""A study keeps its promises without a storage, and with every kind that the harness opens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import optuna
 import pytest
 
 from harness.search.storage import open_storage
-from harness.testing.storage_contract import StorageContract, Storages
+from harness.testing.storage_contract import StorageContract
+from harness.testing.study_contract import Storages, StudyContract
+
+
+class TestWithoutStorage(StudyContract):
+    @pytest.fixture
+    def storages(self) -> Storages:
+        return lambda: None
 
 
 class TestMemory(StorageContract):

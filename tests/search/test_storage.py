@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from harness.addresses import sqlite_url
-from harness.errors import HarnessError, UsageError, WorkspaceError
+from harness.errors import HarnessError, UsageError
 from harness.search.storage import WAIT_SECONDS, check_storage, open_storage, searching_in
 
 
@@ -49,19 +49,15 @@ def test_a_locked_file_is_waited_for(tmp_path: Path) -> None:
         assert connection.execute("PRAGMA busy_timeout").fetchone() == (1000 * WAIT_SECONDS,)
 
 
-def test_a_file_that_stays_locked_is_told_of_in_the_words_of_whose_it_is(
-    locked: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = sqlite_url(locked)
+def test_a_file_that_stays_locked_is_told_of(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.search.storage.WAIT_SECONDS", 0.1)
-    with pytest.raises(WorkspaceError) as own:
-        open_storage(url, locked.parent)
-    assert str(own.value) == (
-        f"{locked}: Optuna's storage cannot be opened (database is locked). Free the file; if it is damaged, or of "
-        "another Optuna, move it away: the same command makes it again from the results."
-    )
     with pytest.raises(UsageError, match=r"--storage .*optuna.db: cannot be opened \(database is locked\)"):
-        open_storage(url)
+        open_storage(sqlite_url(locked))
+
+
+def test_a_search_without_a_storage_opens_none() -> None:
+    with searching_in(None) as storage:
+        assert storage is None
 
 
 def test_a_storage_that_fails_during_a_search_says_that_the_same_command_goes_on(
@@ -71,7 +67,7 @@ def test_a_storage_that_fails_during_a_search_says_that_the_same_command_goes_on
     monkeypatch.setattr("harness.search.storage.WAIT_SECONDS", 0.1)
 
     def search(other: sqlite3.Connection) -> None:
-        with searching_in(sqlite_url(file), tmp_path) as storage:
+        with searching_in(sqlite_url(file)) as storage:
             study = optuna.create_study(storage=storage)
             other.execute("BEGIN EXCLUSIVE")
             study.ask()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from harness.errors import BuildError, HarnessError, ProtocolError, WorkspaceError
@@ -21,7 +21,7 @@ from harness.features.fold import Fold, LabelledTrack
 from harness.features.input_spec import MFCC_INPUT
 from harness.models import Config
 from harness.records.study import StudyRecord, StudyResults
-from harness.records.trial import EpochRecord, Outcome, TrialRecord
+from harness.records.trial import EpochRecord, Outcome, RunningTrial, TrialRecord
 from harness.search.storage import open_storage
 from harness.search.study import REFUSED_PER_TRIAL, StudyRunner
 from harness.testing.backends import FakeBackend, FoldFakeBackend
@@ -67,7 +67,9 @@ def fold_fake(**options: Any) -> FoldFakeBackend:
         # Tracks differ in how hard they are, the same for every trial.
         return 0.5 + 0.4 * score(spec.training.config) + int(track[1:]) / 300
 
-    return FoldFakeBackend(**({"end": completed, "certainty": certainty} | options))
+    made = FoldFakeBackend(**({"certainty": certainty} | options))
+    made.end = lambda spec, epochs: completed(spec, epochs, predictions=made.predictions(spec, TWENTY))
+    return made
 
 
 @dataclass
@@ -75,32 +77,49 @@ class Bench:
     """One workspace; every `run` is a new process as far as the study can tell.
 
     Attributes:
-        folder: with an Optuna database in it, if interruptions are what matters; memory is quicker.
+        folder: with an Optuna database in it, if a storage is to be told of the search.
+        latest: the run in progress, or the one that was last.
     """
 
     folder: Path
     events: list[Event] = field(default_factory=list)
-    memory: InMemoryStorage = field(default_factory=InMemoryStorage)
+    latest: StudyRunner | None = None
 
     @property
     def ledger(self) -> Ledger:
         return Ledger(Workspace(self.folder))
 
     @property
-    def storage(self) -> BaseStorage:
+    def storage(self) -> BaseStorage | None:
         database = self.folder / "optuna.db"
-        return open_storage(f"sqlite:///{database}") if database.exists() else self.memory
+        return open_storage(f"sqlite:///{database}") if database.exists() else None
 
     def study(self, backend: FakeBackend, trials: int, record: StudyRecord = RECORD, **changes: Any) -> StudyRunner:
         config = study_config(self.ledger.open_study(record), trials=trials, **changes)
-        return StudyRunner.open(config, self.storage, backend, self.ledger, NullTracker(), self.events.append)
+        self.latest = StudyRunner.open(config, self.storage, backend, self.ledger, NullTracker(), self.events.append)
+        return self.latest
 
     def run(self, backend: FakeBackend, trials: int, **options: Any) -> StudyResults:
         return self.study(backend, trials, **options).run()
 
     @property
     def told(self) -> list[optuna.trial.FrozenTrial]:
-        return optuna.load_study(study_name=RECORD.name, storage=self.storage).trials
+        """What Optuna was told in the latest run, and a storage in all of them."""
+        assert self.latest is not None
+        told = self.latest.proposals.study.trials
+        if self.storage is not None:
+            stored = optuna.load_study(study_name=RECORD.name, storage=self.storage).trials
+            assert [(trial.state, trial.params, trial.constraints) for trial in stored] == [
+                (trial.state, trial.params, trial.constraints) for trial in told
+            ]
+        return told
+
+    @property
+    def cut_off(self) -> dict[int, dict[str, Any]]:
+        """What the records of running trials tell, by number."""
+        paths = (self.folder / "results" / RECORD.name).glob("*.running.json")
+        stored = [json.loads(path.read_bytes()) for path in sorted(paths)]
+        return {trial["number"]: trial["params"] for trial in stored}
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +135,11 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path / "work")
 
 
-@pytest.fixture
-def durable(tmp_path: Path, empty: Path) -> Bench:
-    return Bench(shutil.copytree(empty, tmp_path / "durable"))
+@pytest.fixture(params=["ledger", "storage"])
+def durable(request: pytest.FixtureRequest, tmp_path: Path, empty: Path) -> Bench:
+    """A workspace by itself, and one that tells a storage, too."""
+    folder = tmp_path / "durable"
+    return Bench(folder) if request.param == "ledger" else Bench(shutil.copytree(empty, folder))
 
 
 def essence(trial: TrialRecord) -> dict[str, Any]:
@@ -168,41 +189,40 @@ def test_more_trials_later_are_those_that_there_would_have_been(durable: Bench, 
 
 
 @pytest.mark.parametrize("folds", [(), FIVE_FOLDS], ids=["one fold", "five folds"])
-def test_a_database_of_optuna_that_was_lost_is_made_again_from_the_ledger(
-    tmp_path: Path, folds: tuple[Fold, ...]
-) -> None:
-    def backend() -> FakeBackend:
-        if not folds:
-            return fake()
-        made = fold_fake()
-        made.end = lambda spec, epochs: completed(spec, epochs, predictions=made.predictions(spec, TWENTY))
-        return made
-
-    def told(bench: Bench) -> list[Any]:
-        # What a trial reported of its folds before it was pruned, which also is its value, is in no record.
+def test_a_study_that_goes_on_is_told_what_one_in_a_single_run_is(tmp_path: Path, folds: tuple[Fold, ...]) -> None:
+    def told(bench: Bench, all_reports: bool) -> list[Any]:
         return [
-            (trial.state, trial.params, trial.constraints, in_record(trial) and (trial.value, reached(trial)))
+            (trial.state, trial.params, trial.constraints, trial.value, trial.last_step if all_reports else None)
             for trial in bench.told
         ]
 
-    def in_record(trial: optuna.trial.FrozenTrial) -> bool:
-        return not folds or trial.state is TrialState.COMPLETE
-
-    def reached(trial: optuna.trial.FrozenTrial) -> dict[int, float]:
-        return {step: pytest.approx(value) for step, value in trial.intermediate_values.items()}
-
-    more = {"folds": folds} if folds else {}
-    whole, lossy = Bench(tmp_path / "whole"), Bench(tmp_path / "lossy")
-    whole.run(backend(), 8, **more)
-    lossy.run(backend(), 5, **more)
-    lossy.memory = InMemoryStorage()
-    again = backend()
-    results = lossy.run(again, 8, **more)
-    assert {spec.key.number for spec in again.specs} == {5, 6, 7}
+    made, more = (fold_fake, {"folds": folds}) if folds else (fake, {})
+    whole, parted = Bench(tmp_path / "whole"), Bench(tmp_path / "parted")
+    whole.run(made(), 8, **more)
+    parted.run(made(), 6, **more)
+    again = made()
+    results = parted.run(again, 8, **more)
+    assert {spec.key.number for spec in again.specs} == {6, 7}
     assert [trial.number for trial in results.trials] == list(range(8))
-    assert told(lossy)[:5] == told(whole)[:5]
-    if not folds:
-        assert told(lossy) == told(whole)
+    assert {trial.outcome for trial in results.trials} == {Outcome.COMPLETED, Outcome.PRUNED}
+    # With folds, what completed trials reported on their way matters of the best alone.
+    assert told(parted, not folds) == told(whole, not folds)
+    best = results.best.number if results.best is not None else 0
+    assert parted.told[best].intermediate_values == pytest.approx(whole.told[best].intermediate_values)
+
+
+@pytest.mark.parametrize("lost", ["all", "some"])
+def test_a_storage_that_was_lost_is_made_again_from_the_ledger(tmp_path: Path, empty: Path, lost: str) -> None:
+    whole, lossy = Bench(tmp_path / "whole"), Bench(shutil.copytree(empty, tmp_path / "lossy"))
+    whole.run(fake(), 6)
+    lossy.run(fake(), 2)
+    copied = (lossy.folder / "optuna.db").read_bytes()
+    lossy.run(fake(), 4)
+    (lossy.folder / "optuna.db").write_bytes(copied if lost == "some" else (empty / "optuna.db").read_bytes())
+    again = fake()
+    lossy.run(again, 6)
+    assert [spec.key.number for spec in again.specs] == [4, 5]
+    assert [trial.params for trial in lossy.told] == [trial.params for trial in whole.told]
 
 
 def test_listeners_are_told_of_every_trial_and_of_the_end(bench: Bench) -> None:
@@ -510,21 +530,125 @@ def test_with_folds_a_hopeless_trial_ends_before_the_last(bench: Bench) -> None:
         assert score(bench.told[trial.number].params) < (results.best.scores.valid_macro_f1 or 0)
 
 
-@pytest.mark.parametrize("stop_at", [2, 7, 12])
-def test_an_interrupted_study_with_folds_ends_like_an_undisturbed_one(
-    stop_at: int, tmp_path: Path, empty: Path
-) -> None:
-    def reports(name: str, stop: int | None) -> list[Any]:
-        folder = tmp_path / name
-        shutil.copytree(empty, folder)
-        bench = Bench(folder)
+@pytest.mark.parametrize("stop_at", [2, 7, 22])
+def test_an_interrupted_study_with_folds_ends_like_an_undisturbed_one(stop_at: int, tmp_path: Path) -> None:
+    def ended(name: str, stop: int | None) -> list[Any]:
+        bench = Bench(tmp_path / name)
         if stop is not None:
             with pytest.raises(KeyboardInterrupt):
-                bench.run(fold_fake(stop_at=stop), 8, folds=FIVE_FOLDS)
-        bench.run(fold_fake(), 8, folds=FIVE_FOLDS)
-        return [(trial.params, trial.state, trial.value, trial.intermediate_values) for trial in bench.told]
+                bench.run(fold_fake(stop_at=stop), 12, folds=FIVE_FOLDS)
+        results = bench.run(fold_fake(), 12, folds=FIVE_FOLDS)
+        assert Outcome.PRUNED in {trial.outcome for trial in results.trials}
+        return [essence(trial) for trial in results.trials]
 
-    assert reports("interrupted", stop_at) == reports("undisturbed", None)
+    assert ended("interrupted", stop_at) == ended("undisturbed", None)
+
+
+@pytest.mark.parametrize("moment", ["before it is on record", "after it is on record"])
+def test_killed_around_the_start_of_a_trial_it_is_proposed_again(
+    durable: Bench, undisturbed: tuple[StudyResults, int], monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    study = durable.study(fake(), 7)
+    write = study.ledger.running.write
+
+    def cut(trial: RunningTrial) -> None:
+        if trial.number == 3 and moment == "before it is on record":
+            raise Killed
+        write(trial)
+        if trial.number == 3:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(study.ledger.running, "write", cut)
+        with pytest.raises(Killed):
+            study.run()
+    expected = undisturbed[0].trials
+    assert durable.cut_off == ({} if moment == "before it is on record" else {3: expected[3].params})
+    backend = fake()
+    resumed = durable.run(backend, 7)
+    assert [spec.key.number for spec in backend.specs] == [3, 4, 5, 6]
+    assert [essence(trial) for trial in resumed.trials] == [essence(trial) for trial in expected]
+    assert durable.cut_off == {}
+
+
+def test_a_running_trial_is_on_record_before_it_starts_and_until_it_has_ended(bench: Bench) -> None:
+    seen: list[dict[int, dict[str, Any]]] = []
+
+    def end(spec: TrialSpec, epochs: tuple[EpochRecord, ...]) -> TrialReport:
+        seen.append(bench.cut_off)
+        return completed(spec, epochs)
+
+    results = bench.run(fake(end=end), 2)
+    assert seen == [{trial.number: trial.params} for trial in results.trials]
+    assert bench.cut_off == {}
+
+
+def test_a_trial_that_was_refused_never_ran(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[RunningTrial] = []
+    study = bench.study(fake(footprint=lambda config: Footprint(9 * GIB, 0, 0, 0, 1000)), 1)
+    monkeypatch.setattr(study.ledger.running, "write", written.append)
+    study.run()
+    assert written == []
+
+
+@pytest.mark.parametrize("content", [b"", b'{"format": 1, "study": "another", "number": 2, "params": {}}'])
+def test_a_damaged_record_of_a_running_trial_is_told_of_and_the_trial_asked_anew(
+    bench: Bench, undisturbed: tuple[StudyResults, int], content: bytes
+) -> None:
+    bench.run(fake(), 2)
+    path = bench.folder / "results" / RECORD.name / "trial-00002.running.json"
+    path.write_bytes(content)
+    resumed = bench.run(fake(), 7)
+    assert [event.text for event in bench.events if isinstance(event, Note)] == [
+        f"{path}: cannot be read. The trial is sampled anew, under its number."
+    ]
+    assert [essence(trial) for trial in resumed.trials] == [essence(trial) for trial in undisturbed[0].trials]
+    assert not path.exists()
+
+
+def test_a_record_of_a_running_trial_that_ended_is_removed(bench: Bench) -> None:
+    bench.run(fake(), 2)
+    path = bench.folder / "results" / RECORD.name / "trial-00001.running.json"
+    path.write_bytes(b"")
+    bench.run(fake(), 2)
+    assert not path.exists()
+    assert not any(isinstance(event, Note) for event in bench.events)
+
+
+def test_another_workspace_takes_a_study_over_from_a_storage(tmp_path: Path, empty: Path) -> None:
+    mine, whole = Bench(shutil.copytree(empty, tmp_path / "mine")), Bench(tmp_path / "whole")
+    mine.run(fake(), 3)
+    whole.run(fake(), 5)
+    running = mine.study(fake(), 5)
+    theirs = Bench(shutil.copytree(empty, tmp_path / "theirs"))
+    shutil.copyfile(mine.folder / "optuna.db", theirs.folder / "optuna.db")
+    backend = fake()
+    results = theirs.run(backend, 5)
+    assert [spec.key.number for spec in backend.specs] == [3, 4]
+    assert [essence(trial) for trial in results.trials] == [
+        essence(trial) for trial in whole.ledger.trials(RECORD.name)
+    ]
+    assert results.trials[:3] == mine.ledger.trials(RECORD.name)
+    assert set(results.predictions) <= {3, 4}
+    assert {entry.number for entry in theirs.ledger.pending()} == {None, 0, 1, 2, 3, 4}
+    (note,) = [event for event in theirs.events if isinstance(event, Note)]
+    assert note.warning
+    assert note.text == (
+        f"made-up: 3 trials of {RECORD.name} taken over from Optuna's storage. Their models and predictions are not "
+        "here: champion and ensembles are chosen among the others."
+    )
+    # The earlier owner, which still runs, keeps what ended there and stops.
+    shutil.copyfile(theirs.folder / "optuna.db", mine.folder / "optuna.db")
+    with pytest.raises(WorkspaceError, match="taken over by another workspace"):
+        running.run()
+
+
+def test_a_workspace_that_was_copied_goes_on(tmp_path: Path, empty: Path) -> None:
+    mine = Bench(shutil.copytree(empty, tmp_path / "mine"))
+    mine.run(fake(), 2)
+    copied = Bench(shutil.copytree(mine.folder, tmp_path / "copied"))
+    assert len(copied.run(fake(), 3).trials) == 3
+    assert not any(isinstance(event, Note) for event in copied.events)
 
 
 def test_the_same_audio_on_two_sides_of_a_fold_is_refused() -> None:

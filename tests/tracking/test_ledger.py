@@ -17,7 +17,7 @@ import pytest
 
 import harness.files
 from harness.errors import WorkspaceError
-from harness.records.trial import Outcome
+from harness.records.trial import Outcome, RunningTrial
 from harness.settings import RunSettings
 from harness.tracking.ledger import Ledger
 from harness.tracking.outbox import Entry
@@ -218,6 +218,7 @@ def test_a_deleted_trial_is_gone_with_all_that_it_left(ledger: Ledger, tmp_path:
     ledger.write_trial(completed(0), PREDICTIONS)
     before = files_in(tmp_path)
     ledger.write_trial(completed(1), PREDICTIONS)
+    ledger.running.write(RunningTrial(study=STUDY.name, number=1, params={}))
     for path in (ledger.model_path(STUDY.name, 1), ledger.log_path(STUDY.name, "trial-00001")):
         path.parent.mkdir(exist_ok=True)
         path.touch()
@@ -226,6 +227,26 @@ def test_a_deleted_trial_is_gone_with_all_that_it_left(ledger: Ledger, tmp_path:
         assert files_in(tmp_path) == before
     assert ledger.trials(STUDY.name) == (completed(0),)
     assert ledger.pending() == [Entry(STUDY.name, None), Entry(STUDY.name, 0)]
+
+
+def test_what_was_sampled_is_on_record_until_the_trial_has_ended(ledger: Ledger, tmp_path: Path) -> None:
+    trials = [RunningTrial(study=STUDY.name, number=number, params=completed(number).params) for number in range(3)]
+    for trial in trials:
+        ledger.running.write(trial)
+    ledger.write_trial(completed(0), PREDICTIONS)
+    folder = tmp_path / "results" / STUDY.name
+    assert {path.name for path in folder.glob("*.running.json")} == {
+        "trial-00001.running.json",
+        "trial-00002.running.json",
+    }
+    assert ledger.trials(STUDY.name) == (completed(0),)
+    # A power cut may bring back what was removed.
+    ledger.running.write(trials[0])
+    assert ledger.running.read(STUDY.name, {0}) == ({1: trials[1], 2: trials[2]}, [])
+    assert (folder / "trial-00000.running.json").exists()
+    (folder / "trial-00002.running.json").write_bytes(b"torn")
+    assert ledger.running.take_up(STUDY.name, {0}) == ({1: trials[1]}, [folder / "trial-00002.running.json"])
+    assert not (folder / "trial-00000.running.json").exists()
 
 
 def test_a_deleted_study_is_gone_and_its_neighbour_is_not(ledger: Ledger, tmp_path: Path) -> None:

@@ -210,6 +210,18 @@ def test_what_was_delivered_is_read_back_equal(ledger: Ledger, uri: str, root: P
         assert_equal(expected[1].predictions[number], found[1].predictions[number])
 
 
+def test_a_trial_whose_predictions_are_in_another_workspace_is_delivered_and_read_without(
+    ledger: Ledger, uri: str, root: Path
+) -> None:
+    ledger.write_trial(trial(0), None)
+    assert sync(ledger, uri, artifact_root=root, artifacts=pictures) == Delivery(2)
+    (child,) = runs_of(uri, "trial")
+    assert files_of(uri, child) == {"trial.json"}
+    (read,) = read_studies(uri)
+    assert read.trials == (trial(0),)
+    assert read.predictions.get(0) is None
+
+
 @pytest.mark.parametrize(("found", "written"), [("3", "format 3,"), (None, r"format 0 \(before")])
 def test_what_was_delivered_in_another_format_is_not_read(
     ledger: Ledger, uri: str, root: Path, found: str | None, written: str

@@ -104,6 +104,7 @@ def test_after_more_trials_the_test_is_reopened_on_demand_only_and_counted(bench
     with pytest.raises(UsageError, match=r"opened 1 times, and since then 2 trials(.|\n)*--reopen-test"):
         bench.final(seeds=1)
     assert len(Children.specs) == count
+    assert bench.dashboards == [bench.workspace / "optuna.db"] * 2
     finals = bench.final(seeds=1, reopen=True).finals
     assert finals is not None
     assert [opening.trials for opening in finals.openings] == [4, 6]

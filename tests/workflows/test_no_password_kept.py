@@ -54,6 +54,7 @@ def test_a_run_and_its_final_test_keep_no_password_and_ask_for_the_address_again
     (results,) = bench.run("group", storage=STORAGE, tracking_uri=TRACKING)
     final = bench.final(seeds=1)
     assert final.finals is not None
+    assert bench.dashboards == []  # the storage shows it all
     assert (bench.workspace / "results" / results.study.name / "settings.json").exists()
     assert holding(bench.workspace, b"GEHEIM") == []
     notes = [event.text for event in bench.events if isinstance(event, Note) and event.warning]

@@ -152,9 +152,9 @@ def _deliver_entry(
     if trial is None:
         raise WorkspaceError(f"{entry.study}: the record of trial {entry.number} is gone.")
     title = f"{trial_name(study, trial.number)}: validation tracks"
-    run_id = store.deliver_trial(
-        study, trial, shown(title, ledger.predictions(study.name, trial.number)) if trial.completed else {}
-    )
+    there = trial.completed and ledger.has_predictions(study.name, trial.number)
+    files = shown(title, ledger.predictions(study.name, trial.number)) if there else {}
+    run_id = store.deliver_trial(study, trial, files)
     store.mark_delivered(run_id, digest)
 
 

@@ -71,7 +71,13 @@ def _read_study(client: MlflowClient, parent: Run) -> StudyResults | None:
 
     def fetch_predictions(number: int) -> Predictions:
         run, name = trials[number][1], "predictions.npz"
-        return parse_predictions(_fetch(client, run, name), _address(run, name))
+        try:
+            content = _fetch(client, run, name)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                raise KeyError(number) from error  # taken over from another workspace, which has them
+            raise
+        return parse_predictions(content, _address(run, name))
 
     def fetch_file(name: str) -> bytes | None:
         return _fetch(client, parent, name) if name in names else None
