@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from harness.datasets.signal import SAMPLE_RATE, Samples
 from harness.datasets.track_audio import Audio
-from harness.features.filters import ContrastFilter, Weights, chroma_filters, contrast_filter, mel_filters
+from harness.features.contrast import ContrastFilter, Weights, contrast_filter
 
 Features = npt.NDArray[np.float32]
 """Rows of numbers, a column a frame: shape (rows, frames)."""
@@ -171,21 +171,25 @@ def _decibels(power: Features) -> Features:
 
 @cache
 def _filters() -> _Filters:
-    # Of the orthonormal DCT-II.
-    angles = np.outer(np.arange(N_MELS) + 0.5, np.arange(N_MFCC)) * np.pi / N_MELS
-    scales = np.sqrt(np.where(np.arange(N_MFCC) == 0, 1, 2) / N_MELS)
+    # They take seconds to import.
+    from librosa.filters import chroma
+    from scipy.fft import dct
+
+    pitches = chroma(sr=SAMPLE_RATE, n_fft=N_FFT, n_chroma=N_CHROMA, tuning=0.0)
     return _Filters(
         window=0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT),
         mel=tuple(_mel_bands()),
-        dct=(scales * np.cos(angles)).astype(np.float32),
-        chroma=np.ascontiguousarray(chroma_filters(SAMPLE_RATE, N_FFT, N_CHROMA).T),
+        dct=dct(np.eye(N_MELS, dtype=np.float32), norm="ortho")[:, :N_MFCC],
+        chroma=np.ascontiguousarray(pitches.T),
         contrast=contrast_filter(SAMPLE_RATE, N_FFT, N_CONTRAST),
     )
 
 
 def _mel_bands() -> Iterator[_MelBands]:
     """Yield the mel bands, 16 at once: a product with all bins would mostly add up zeros."""
-    filters = mel_filters(SAMPLE_RATE, N_FFT, N_MELS)
+    from librosa.filters import mel
+
+    filters = mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS)
     for first in range(0, N_MELS, 16):
         some = filters[first : first + 16]
         weighed = np.flatnonzero(some.any(axis=0))

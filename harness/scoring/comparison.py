@@ -140,7 +140,7 @@ def mcnemar(first: Predictions, second: Predictions) -> McNemar:
 def _coin_p_value(tosses: int, fewest: int) -> float:
     """Return how probable it is that a fair coin shows one of its sides `fewest` times or less often."""
     ways = sum(math.comb(tosses, heads) for heads in range(fewest + 1))
-    return min(1.0, 2 * ways / 2**tosses)
+    return min(1.0, 2 * ways / (1 << tosses))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

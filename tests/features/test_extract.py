@@ -9,7 +9,6 @@ from threadpoolctl import threadpool_limits
 
 from harness.datasets.signal import SAMPLE_RATE
 from harness.features.extract import CHROMA, CONTRAST, HOP_LENGTH, MEL, MFCC, N_ROWS, extract, extract_blocks
-from harness.features.filters import chroma_filters, mel_filters
 from harness.features.input_spec import FUSION_INPUT, MFCC_INPUT, WAVEFORM_INPUT
 
 
@@ -36,14 +35,6 @@ def test_equal_to_four_separate_librosa_calls() -> None:
     np.testing.assert_allclose(features[CHROMA], feature.chroma_stft(y=samples, sr=SAMPLE_RATE, tuning=0.0), atol=1e-4)
     # The range of magnitudes is within the 80 dB that its defaults leave.
     np.testing.assert_allclose(features[CONTRAST], feature.spectral_contrast(y=samples, sr=SAMPLE_RATE), atol=1e-3)
-
-
-@pytest.mark.parametrize(("rate", "n_fft", "n_mels"), [(SAMPLE_RATE, 2048, 128), (16_000, 1024, 40)])
-def test_filters_are_those_of_librosa(rate: int, n_fft: int, n_mels: int) -> None:
-    expected = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=n_mels)
-    np.testing.assert_allclose(mel_filters(rate, n_fft, n_mels), expected, atol=1e-6 * expected.max())
-    expected = librosa.filters.chroma(sr=rate, n_fft=n_fft, n_chroma=12, tuning=0.0)
-    np.testing.assert_allclose(chroma_filters(rate, n_fft, 12), expected, atol=1e-6)
 
 
 def test_digital_silence_is_the_floor_whatever_is_beside_it() -> None:
