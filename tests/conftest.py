@@ -31,6 +31,8 @@ def keras() -> ModuleType:
     """Keras on TensorFlow, imported into this process."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # As in children: another allocator does not count what it holds.
+    os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")
     import keras
 
     return keras
