@@ -24,7 +24,7 @@ something about a configuration are told as PRUNED, never as FAIL, for samplers 
 
 `harness.testing.storage_contract` holds these promises as tests, for every kind of storage. What they rely on beyond
 Optuna's own promises is tested in `tests/test_assumptions.py`: a trial that a killed process left RUNNING is taken up
-through the constructor of `optuna.Trial`, and the sampler of a study may be set between `ask` and the first suggestion.
+through the constructor of `optuna.Trial`.
 """
 
 from __future__ import annotations
@@ -110,7 +110,6 @@ class OptunaStudy:
     """One study in Optuna's storage; `open` makes it where it is not there."""
 
     record: StudyRecord
-    trials: int
     study: optuna.Study
 
     @classmethod
@@ -124,11 +123,12 @@ class OptunaStudy:
         study = optuna.create_study(
             study_name=record.name,
             storage=storage,
+            sampler=sampler(record.seed, trials),
             pruner=pruner(record.epochs, folds),
             direction="maximize",
             load_if_exists=True,
         )
-        return cls(record, trials, study)
+        return cls(record, study)
 
     def check_ownership(self, workspace: str, ended: Mapping[int, TrialRecord]) -> None:
         """Make sure that Optuna's storage and a workspace tell of the same study, and that it stays so.
@@ -195,7 +195,6 @@ class OptunaStudy:
         for frozen in frozen_trials:
             if frozen.state is not optuna.trial.TrialState.RUNNING:
                 continue
-            self._set_sampler(frozen.number)
             trial = OpenTrial(self.study, optuna.Trial(self.study, frozen._trial_id))
             if frozen.number in ended:
                 trial.tell(ended[frozen.number])
@@ -209,8 +208,6 @@ class OptunaStudy:
 
     def sample(self, trial: OpenTrial, space: Callable[[Suggest, bool], Config]) -> Config:
         """Return the configuration of a trial; one that was cut off while it was sampled keeps what it has."""
-        # Sampling happens when the space asks for values, so the sampler may be set after the ask.
-        self._set_sampler(trial.number)
         trial.begin_attempt()
         return trial.sample(space, self.record.quick)
 
@@ -221,9 +218,6 @@ class OptunaStudy:
             return {}
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=self.record.seed)
         return optuna.importance.get_param_importances(self.study, evaluator=evaluator)
-
-    def _set_sampler(self, number: int) -> None:
-        self.study.sampler = sampler(self.record.seed, number, self.trials)
 
 
 def _frozen(study: optuna.Study, number: int) -> optuna.trial.FrozenTrial:
