@@ -23,7 +23,7 @@ Progress = Callable[[int, int], None]
 """Called with (done, total) after every item."""
 
 ITEMS_WORTH_A_WORKER = 8
-"""A worker takes some tenths of a second to import what it needs: about eight tracks' worth of work."""
+"""A worker takes a second or two to import what it needs: about eight tracks' worth of work."""
 
 
 def map_items(

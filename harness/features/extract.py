@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from harness.datasets.signal import SAMPLE_RATE, Samples
 from harness.datasets.track_audio import Audio
+from harness.errors import DataError
 from harness.features.contrast import ContrastFilter, Weights, contrast_filter
 
 Features = npt.NDArray[np.float32]
@@ -93,10 +94,13 @@ def extract(waveform: Samples) -> Features:
     decibels.
 
     Args:
-        waveform: float32, shape (n,), mono at 22,050 Hz, finite.
+        waveform: float32, shape (n,), mono at 22,050 Hz.
 
     Returns:
         float32, shape (187, 1 + n // 512), finite, for digital silence too.
+
+    Raises:
+        DataError: the waveform is not finite.
     """
     return np.concatenate(list(extract_blocks(waveform)), axis=1)
 
@@ -105,12 +109,15 @@ def extract_blocks(audio: Audio, first: int = 0, end: int | None = None) -> Iter
     """Yield the frames from `first` up to `end`, or to the last, of what `extract` gives, two minutes at a time.
 
     Args:
-        audio: mono at 22,050 Hz, finite; of a long track, only those of two minutes are read at once.
+        audio: mono at 22,050 Hz; of a long track, only those of two minutes are read at once.
         first: frame.
         end: behind the last frame.
 
     Yields:
         float32, shape (187, frames).
+
+    Raises:
+        DataError: the audio is not finite.
     """
     end = n_frames(len(audio)) if end is None else min(end, n_frames(len(audio)))
     for start in range(first, end, _BLOCK):
@@ -136,6 +143,8 @@ def _framed(audio: Audio, first: int, count: int) -> Samples:
     low = first * HOP_LENGTH - N_FFT // 2
     high = low + (count - 1) * HOP_LENGTH + N_FFT
     samples = audio[max(0, low) : high]
+    if not np.isfinite(samples).all():
+        raise DataError("not finite: it holds NaN or infinite samples")
     if len(samples) < high - low:
         samples = np.pad(samples, (max(0, -low), max(0, high - len(audio))))
     # As `sliding_window_view`, whose checks take as long as a fifth of the transform.
