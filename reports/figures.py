@@ -77,6 +77,7 @@ def _confusion_side(genres: int) -> float:
 
 
 def _draw_confusion(figure: Figure, matrix: np.ndarray, genres: Sequence[str], title: str) -> None:
+    from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
     totals = matrix.sum(axis=1, keepdims=True)
@@ -93,12 +94,13 @@ def _draw_confusion(figure: Figure, matrix: np.ndarray, genres: Sequence[str], t
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.tick_params(length=0)
-    for row, column in np.argwhere(matrix > 0):
-        share = float(shares[row, column])
-        # Opacity rather than a scale of colours: the paper shows through, light or dark.
-        corner = (column - 0.5, row - 0.5)
-        axes.add_patch(Rectangle(corner, 1, 1, facecolor=SERIES[0], edgecolor="none", alpha=0.08 + 0.92 * share))
-        colour = ON_COLOUR if share > 0.6 else INK
+    filled = np.argwhere(matrix > 0)
+    squares = [Rectangle((column - 0.5, row - 0.5), 1, 1) for row, column in filled]
+    # Opacity rather than a scale of colours: the paper shows through, light or dark.
+    colours = [(SERIES[0], opacity) for opacity in (0.08 + 0.92 * shares[matrix > 0]).tolist()]
+    axes.add_collection(PatchCollection(squares, facecolor=colours, edgecolor="none"), autolim=False)
+    for row, column in filled:
+        colour = ON_COLOUR if shares[row, column] > 0.6 else INK
         count = str(int(matrix[row, column]))
         axes.text(column, row, count, ha="center", va="center", color=colour, in_layout=False)
 
