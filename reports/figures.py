@@ -106,20 +106,21 @@ def _draw_confusion(figure: Figure, genres: Sequence[str]) -> None:
 
 def _fill_confusion(figure: Figure, matrix: np.ndarray, title: str) -> list[Artist]:
     """Write the title, draw the counts, and return what these are drawn as."""
+    from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
     totals = matrix.sum(axis=1, keepdims=True)
     shares = np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
     figure.suptitle(title, fontsize=10)
     (axes,) = figure.axes
-    drawn: list[Artist] = []
-    for row, column in np.argwhere(matrix > 0):
-        share = float(shares[row, column])
-        # Opacity rather than a scale of colours: the paper shows through, light or dark.
-        corner = (column - 0.5, row - 0.5)
-        cell = Rectangle(corner, 1, 1, facecolor=SERIES[0], edgecolor="none", alpha=0.08 + 0.92 * share)
-        drawn.append(axes.add_artist(cell))
-        colour = ON_COLOUR if share > 0.6 else INK
+    filled = np.argwhere(matrix > 0)
+    squares = [Rectangle((column - 0.5, row - 0.5), 1, 1) for row, column in filled]
+    # Opacity rather than a scale of colours: the paper shows through, light or dark.
+    colours = [(SERIES[0], opacity) for opacity in (0.08 + 0.92 * shares[matrix > 0]).tolist()]
+    cells = PatchCollection(squares, facecolor=colours, edgecolor="none")
+    drawn: list[Artist] = [axes.add_collection(cells, autolim=False)]
+    for row, column in filled:
+        colour = ON_COLOUR if shares[row, column] > 0.6 else INK
         count = str(int(matrix[row, column]))
         text = axes.text(column, row, count, ha="center", va="center", color=colour, in_layout=False)
         drawn.append(text)
