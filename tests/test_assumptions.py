@@ -25,8 +25,10 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.samplers._tpe.sampler import _split_trials, default_gamma
 
 from harness.processes import c_notes_discarded, sheltered
+from harness.search.sampler import OBSERVED_TRIALS, _View
 from tests.helpers.command import ROOT
 
 PACKAGES = ("harness", "reports", "search_spaces", "benchmarks")
@@ -50,25 +52,23 @@ def answer(script: str, *arguments: object, **environment: str) -> Any:
 
 
 class Recording(optuna.samplers.RandomSampler):
-    """A sampler that says what it is asked for."""
+    """A sampler that notes what it is asked for."""
 
-    def __init__(self, name: str, asked: list[str]) -> None:
+    def __init__(self, asked: list[str]) -> None:
         super().__init__(seed=0)
-        self.name, self.asked = name, asked
-
-    def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-        self.asked.append(f"{self.name}: before_trial")
+        self.asked = asked
 
     def infer_relative_search_space(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
-        self.asked.append(f"{self.name}: infer_relative_search_space")
+        self.asked.append("infer_relative_search_space")
+        return {}
+
+    def sample_relative(self, *arguments: Any) -> dict[str, Any]:
+        self.asked.append("sample_relative")
         return {}
 
     def sample_independent(self, *arguments: Any) -> Any:
-        self.asked.append(f"{self.name}: sample_independent")
+        self.asked.append("sample_independent")
         return super().sample_independent(*arguments)
-
-    def after_trial(self, *arguments: Any) -> None:
-        self.asked.append(f"{self.name}: after_trial")
 
 
 class TestOptuna:
@@ -131,26 +131,55 @@ class TestOptuna:
         for model, names in columns.items():
             assert [column.name for column in model.__table__.columns] == names.split(), why
 
-    def test_a_study_samples_with_the_sampler_that_it_has_when_a_space_asks(self) -> None:
+    def test_a_trial_asks_for_what_is_sampled_together_before_it_asks_for_a_value(self) -> None:
         why = reliance(
-            ".sampler = ",
-            "each trial samples with a sampler that is seeded by its number, set after the ask; so `before_trial` runs "
-            "on the sampler of the trial before, and `after_trial` on that of a later one.",
+            "def infer_relative_search_space",
+            "there the sampler looks at the trials that ended and takes the trial's seed; values are drawn after it.",
         )
         asked: list[str] = []
-        study = optuna.create_study(sampler=Recording("last", asked))
+        study = optuna.create_study(sampler=Recording(asked))
         trial = study.ask()
-        assert asked == ["last: before_trial"], why
-        study.sampler = Recording("own", asked)
+        assert asked == [], why
         trial.suggest_float("dropout", 0.0, 1.0)
-        assert asked[1:] == ["own: infer_relative_search_space", "own: sample_independent"], why
-        study.sampler = Recording("next", asked)
-        study.tell(trial, 0.5)
-        assert asked[3:] == ["next: after_trial"], why
+        trial.suggest_float("learning_rate", 0.0, 1.0)
+        together = ["infer_relative_search_space", "sample_relative"]
+        assert asked == [*together, "sample_independent", "sample_independent"], why
+        optuna.Trial(study, trial._trial_id).suggest_float("width", 0.0, 1.0)
+        assert asked[4:] == [*together, "sample_independent"], why
+
+    @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+    def test_tpe_knows_of_trials_by_one_method_of_its_study(self) -> None:
+        why = reliance("def _get_trials", "a sampler is shown some trials of a study by a study that overrides it.")
+
+        def proposal(study: optuna.Study, shown: optuna.Study) -> float:
+            trial = study.trials[-1]
+            tpe = optuna.samplers.TPESampler(seed=1, n_startup_trials=2, multivariate=True, group=True)
+            space = tpe.infer_relative_search_space(shown, trial)
+            return float(tpe.sample_relative(shown, trial, space)["dropout"])
+
+        studies = [optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)) for _ in range(2)]
+        for study, values in zip(studies, ((0.1, 0.5, 0.9, *[9.0] * 8), (0.1, 0.5, 0.9)), strict=True):
+            for value in values:
+                trial = study.ask({"dropout": optuna.distributions.FloatDistribution(0.0, 1.0)})
+                study.tell(trial, abs(value - trial.params["dropout"]))
+            study.ask()
+        more, fewer = studies
+        assert proposal(more, _View(more, fewer.trials[:3])) == proposal(fewer, fewer), why
+        assert proposal(more, more) != proposal(fewer, fewer), why
+
+    def test_tpe_splits_trials_into_its_good_ones_and_the_others_by_number(self) -> None:
+        why = reliance("_split_trials", "all of TPE's good trials stay among those that a sampler is shown.")
+        assert inspect.getsource(optuna.samplers.TPESampler._sample).count("_split_trials(") == 1, why
+        study = optuna.create_study(direction="maximize")
+        for value in (0.1, 0.9, 0.5, 0.7):
+            study.tell(study.ask(), value)
+        best, others = _split_trials(study, study.trials, 2)
+        assert ([trial.number for trial in best], [trial.number for trial in others]) == ([1, 3], [0, 2]), why
+        assert default_gamma(300) == default_gamma(10_000) == default_gamma(OBSERVED_TRIALS), why
 
     @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
     def test_what_tpe_does_around_a_trial_changes_no_proposal(self) -> None:
-        why = reliance("TPESampler", "the hooks of a trial's own sampler run around other trials, or never.")
+        why = reliance("TPESampler", "its hooks around a trial are not called.")
 
         def proposal(*, hooks: bool) -> float:
             study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))

@@ -24,8 +24,7 @@ the search follows the ledger.
 
 `harness.testing.study_contract` holds these promises as tests, and `storage_contract` for every kind of storage. What
 they rely on beyond Optuna's own promises is tested in `tests/test_assumptions.py`: a trial that a killed process left
-RUNNING is taken up through the constructor of `optuna.Trial`, and the sampler of a study may be set between `ask` and
-the first suggestion.
+RUNNING is taken up through the constructor of `optuna.Trial`.
 """
 
 from __future__ import annotations
@@ -122,13 +121,11 @@ class OptunaStudy:
     """One study in Optuna's memory; `open` makes it, `restore` fills it.
 
     Attributes:
-        trials: total that it is to have.
         memory: where Optuna holds it.
         shared: the study in a storage that the user named.
     """
 
     record: StudyRecord
-    trials: int
     study: optuna.Study
     memory: optuna.storages.InMemoryStorage
     shared: SharedStudy | None
@@ -150,11 +147,12 @@ class OptunaStudy:
         study = optuna.create_study(
             study_name=record.name,
             storage=memory,
+            sampler=sampler(record.seed, trials),
             pruner=pruner(record.epochs, folds),
             direction="maximize",
         )
         shared = SharedStudy(record.name, storage) if storage is not None else None
-        return cls(record, trials, study, memory, shared)
+        return cls(record, study, memory, shared)
 
     def restore(
         self,
@@ -196,8 +194,6 @@ class OptunaStudy:
 
     def sample(self, trial: OpenTrial, space: Callable[[Suggest, bool], Config]) -> Config:
         """Return the configuration of a trial; one that was cut off while it was sampled keeps what it has."""
-        # Sampling happens when the space asks for values, so the sampler may be set after the ask.
-        self.study.sampler = sampler(self.record.seed, trial.number, self.trials)
         trial.begin_attempt()
         return trial.sample(space, self.record.quick)
 

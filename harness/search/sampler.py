@@ -3,53 +3,124 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Container
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers._tpe.sampler import _split_trials, default_gamma
+from optuna.trial import FrozenTrial, TrialState
 
 from harness.hashing import seed_for
 
 MAX_STARTUP_TRIALS = 10
 MIN_STARTUP_TRIALS = 2
 
+OBSERVED_TRIALS = 1_000
+"""So many trials are modelled, and no proposal takes longer after more: the best, which are all of TPE's good ones, and
+the latest of the others, as TPE itself gives old ones less weight."""
 
-class ResumableTPE(optuna.samplers.TPESampler):
-    """TPE that draws each independent parameter from a seed of its own.
 
-    Optuna draws them one after another from one stream; a trial cut off between two suggestions keeps the first ones
-    and would draw the others from the stream's beginning.
+class ResumableTPE(optuna.samplers.BaseSampler):
+    """TPE that draws what belongs to a trial from seeds of its own, and models at most `OBSERVED_TRIALS` others.
+
+    Optuna's draws trial after trial from one stream, which a run that is taken up again would begin anew. Here, a seed
+    is made from the study's and the trial's number, and from that one for each parameter that is drawn by itself: a
+    trial that was cut off between two suggestions keeps the first ones.
     """
 
-    def __init__(self, seed: int, **options: Any) -> None:
-        super().__init__(seed=seed, **options)
-        self._own_seed, self._options = seed, options
+    def __init__(self, seed: int, startup: int) -> None:
+        """Take the study's seed, and the number of trials that are random before the model takes over."""
+        self._seed, self._startup = seed, startup
+        self._observed = _Observed()
+        self._relative = self._tpe(seed)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return what is sampled together; Optuna asks for it before it asks for any value of a trial."""
+        self._observed.update(study)
+        self._relative = self._tpe(seed_for(self._seed, trial.number))
+        return self._relative.infer_relative_search_space(_View(study, self._observed.spaces), trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._relative.sample_relative(_View(study, self._observed.trials), trial, search_space)
 
     def sample_independent(
-        self,
-        study: optuna.Study,
-        trial: optuna.trial.FrozenTrial,
-        param_name: str,
-        param_distribution: optuna.distributions.BaseDistribution,
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
+        fresh = self._tpe(seed_for(seed_for(self._seed, trial.number), param_name))
+        return fresh.sample_independent(_View(study, self._observed.trials), trial, param_name, param_distribution)
+
+    def _tpe(self, seed: int) -> optuna.samplers.BaseSampler:
         with warnings.catch_warnings():
+            # `group` splits conditional spaces into their parts; Optuna calls it experimental.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            fresh = optuna.samplers.TPESampler(seed=seed_for(self._own_seed, param_name), **self._options)
-        return fresh.sample_independent(study, trial, param_name, param_distribution)
+            return optuna.samplers.TPESampler(seed=seed, n_startup_trials=self._startup, multivariate=True, group=True)
 
 
-def sampler(seed: int, number: int, trials: int) -> optuna.samplers.BaseSampler:
-    """Return the sampler of one trial: TPE, fresh and seeded by (seed, number), so that resuming changes nothing.
+class _Observed:
+    """What a sampler sees of a study's trials: a function of those that ended, whenever it was asked before.
+
+    Attributes:
+        trials: those that are modelled, by number.
+        spaces: of each set of parameters that trials have, the first trial with it: how a space falls into parts
+            depends on these alone.
+    """
+
+    def __init__(self) -> None:
+        self.trials: list[FrozenTrial] = []
+        self.spaces: list[FrozenTrial] = []
+        # Trials before the first that is open do not change any more, so they are looked at once.
+        self._closed = 0
+        self._of_closed: tuple[list[FrozenTrial], list[FrozenTrial]] = [], []
+
+    def update(self, study: optuna.Study) -> None:
+        """Look at what is new in a study, always the same one."""
+        trials = study.get_trials(deepcopy=False)
+        start = self._closed
+        while self._closed < len(trials) and trials[self._closed].state.is_finished():
+            self._closed += 1
+        self._of_closed = self._with(study, trials[start : self._closed])
+        self.trials, self.spaces = self._with(study, trials[self._closed :])
+
+    def _with(self, study: optuna.Study, more: list[FrozenTrial]) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+        """Return what is seen of the closed trials and of more, which come after them."""
+        trials, spaces = self._of_closed
+        more = [trial for trial in more if trial.state not in (TrialState.WAITING, TrialState.FAIL)]
+        known = {frozenset(trial.distributions): trial for trial in spaces}
+        for trial in more:
+            if trial.state is not TrialState.RUNNING:
+                known.setdefault(frozenset(trial.distributions), trial)
+        trials = trials + more
+        if len(trials) > OBSERVED_TRIALS:
+            good = default_gamma(OBSERVED_TRIALS)
+            best, others = _split_trials(study, trials, good)
+            trials = sorted(best + others[good - OBSERVED_TRIALS :], key=lambda trial: trial.number)
+        return trials, list(known.values())
+
+
+class _View(optuna.Study):
+    """A study as a sampler shall see it, as Optuna's own pruner by brackets shows one."""
+
+    def __init__(self, study: optuna.Study, trials: list[FrozenTrial]) -> None:
+        vars(self).update(vars(study))
+        self._shown = trials
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        return [trial for trial in self._shown if states is None or trial.state in states]
+
+
+def sampler(seed: int, trials: int) -> optuna.samplers.BaseSampler:
+    """Return the sampler of a study: TPE, seeded for each trial anew, so that resuming changes nothing.
 
     Args:
         seed: of the run.
-        number: of the trial.
         trials: total of the study. A third of them, 2 to 10, are random before the model takes over.
     """
-    startup = min(MAX_STARTUP_TRIALS, max(MIN_STARTUP_TRIALS, trials // 3))
-    with warnings.catch_warnings():
-        # `group` splits conditional spaces into their parts; Optuna calls it experimental.
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return ResumableTPE(seed_for(seed, number), n_startup_trials=startup, multivariate=True, group=True)
+    return ResumableTPE(seed, min(MAX_STARTUP_TRIALS, max(MIN_STARTUP_TRIALS, trials // 3)))
 
 
 def pruner(epochs: int, folds: int) -> optuna.pruners.BasePruner:
