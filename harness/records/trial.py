@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from harness.records.base import Record, Value
 
@@ -62,8 +63,11 @@ class Reading(Record):
 NOT_MEASURED = Reading()
 
 
-class EpochRecord(Record):
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
+class EpochRecord:
     """One training epoch. `val_*` are over tracks (crops voted), the others over training crops.
+
+    As a `Record`, each of the hundreds of thousands of a long study would take 1.3 kB; so it takes a quarter of that.
 
     `fold` counts from 0; None where the split is a single one.
     """

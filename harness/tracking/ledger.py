@@ -43,6 +43,7 @@ from harness.tracking.serialization import (
     dump_record,
     load_predictions,
     load_record,
+    many_records,
     unreadable,
 )
 from harness.workspace import Workspace
@@ -122,7 +123,8 @@ class Ledger:
         """Return the trials of `study` that ended, by number."""
         names = (re.fullmatch(r"trial-(\d+)\.json", path.name) for path in self._folder(study).glob("trial-*.json"))
         numbers = sorted(int(name[1]) for name in names if name)
-        return tuple(trial for number in numbers if (trial := self.trial(study, number)) is not None)
+        with many_records():
+            return tuple(trial for number in numbers if (trial := self.trial(study, number)) is not None)
 
     def predictions(self, study: str, number: int) -> Predictions:
         """Return the stored predictions of a completed trial.

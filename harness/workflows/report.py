@@ -11,6 +11,7 @@ from harness.passwords import shown_address
 from harness.records.base import RunLinks
 from harness.records.study import StudyResults
 from harness.tracking.ledger import Ledger
+from harness.tracking.serialization import many_records
 from harness.workspace import Workspace
 from reports import write
 
@@ -41,13 +42,14 @@ def write_reports(workspace: Path, tracking_uri: str | None, outputs: ReportOutp
         WorkspaceError: an output cannot be written.
         TrackingError: MLflow cannot be reached.
     """
-    studies = stored_studies(workspace, tracking_uri)
-    if outputs.inject is not None:
-        yield write.inject_into(outputs.inject, studies)
-    if outputs.html is not None:
-        yield write.write_page(studies, outputs.html, run_links(tracking_uri))
-    if (outputs.inject is None and outputs.html is None) or outputs.markdown is not None:
-        yield from write.write_markdown(studies, outputs.markdown or Workspace(workspace).report)
+    with many_records():
+        studies = stored_studies(workspace, tracking_uri)
+        if outputs.inject is not None:
+            yield write.inject_into(outputs.inject, studies)
+        if outputs.html is not None:
+            yield write.write_page(studies, outputs.html, run_links(tracking_uri))
+        if (outputs.inject is None and outputs.html is None) or outputs.markdown is not None:
+            yield from write.write_markdown(studies, outputs.markdown or Workspace(workspace).report)
 
 
 def stored_studies(workspace: Path, tracking_uri: str | None) -> Sequence[StudyResults]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+from contextlib import suppress
 from io import BytesIO
 
 import numpy as np
@@ -17,6 +19,7 @@ from harness.tracking.serialization import (
     dump_predictions,
     dump_record,
     dump_references,
+    many_records,
     parse_predictions,
     parse_record,
 )
@@ -37,6 +40,47 @@ def test_every_json_file_begins_with_its_format(content: bytes) -> None:
 
 def test_a_record_is_read_back_equal() -> None:
     assert parse_record(TrialRecord, dump_record(completed(3)), "here") == completed(3)
+
+
+def test_however_a_file_is_laid_out_it_is_read_alike() -> None:
+    content = dump_record(completed(3, loss=float("inf")))
+    compact = json.dumps(json.loads(content)).encode()
+    assert compact != content
+    # Equal, and of the same types: 1 and 1.0 are equal.
+    read = [repr(parse_record(TrialRecord, each, "here")) for each in (compact, content)]
+    assert read == [repr(completed(3, loss=float("inf")))] * 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (b'"best_epoch": ', b'"best_epoch" ', "here: not a result that this version can read (expected"),
+        (b'"best_epoch"', b'"worst_epoch"', "(worst_epoch: Extra inputs are not permitted)"),
+        (b'"loss"', b'"lost"', "(epochs.0.loss: Field required)"),
+        (b'"loss"', b'"more": 2, "loss"', "(epochs.0.more: Unexpected keyword argument)"),
+        (b'"number": 3', b'"number": 0.5', "(number: Input should be a valid integer, got a number with a fractional"),
+        (b'"format": ', b'"format": 7', f"here: written in format 7{FORMAT}, and this version reads"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_named(old: bytes, new: bytes, reason: str) -> None:
+    content = dump_record(completed(3))
+    assert old in content
+    with pytest.raises(WorkspaceError) as error:
+        parse_record(TrialRecord, content.replace(old, new, 1), "here")
+    assert reason in str(error.value)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_looked_for_again_after_many_records(enabled: bool) -> None:
+    before = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        with suppress(WorkspaceError), many_records():
+            assert not gc.isenabled()
+            raise WorkspaceError("torn")
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 @pytest.mark.parametrize("content", [b"[]", b"3", b"{}"])
