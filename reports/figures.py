@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,9 +11,10 @@ import numpy as np
 from harness.analysis.memory_curve import MemoryPoint
 from harness.records.trial import Outcome
 from harness.units import format_size
-from reports.svg import GRID, INK, MUTED, ON_COLOUR, PAPER, SERIES, draw_png, draw_svg
+from reports.svg import GRID, INK, MUTED, ON_COLOUR, PAPER, SERIES, PngFrame, draw_svg
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -30,8 +32,7 @@ def confusion_matrix_png(matrix: np.ndarray, genres: Sequence[str], title: str) 
         genres: the C class names.
         title: what stands above the picture.
     """
-    side = _confusion_side(len(genres))
-    return draw_png(side, side, lambda figure: _draw_confusion(figure, matrix, genres, title))
+    return _confusion_frame(tuple(genres)).fill(lambda figure: _fill_confusion(figure, matrix, title))
 
 
 def confusion_matrix_svg(matrix: np.ndarray, genres: Sequence[str], title: str) -> bytes:
@@ -43,7 +44,12 @@ def confusion_matrix_svg(matrix: np.ndarray, genres: Sequence[str], title: str) 
         title: what stands above the picture.
     """
     side = _confusion_side(len(genres))
-    return draw_svg(side, side, lambda figure: _draw_confusion(figure, matrix, genres, title))
+
+    def draw(figure: Figure) -> None:
+        _draw_confusion(figure, genres)
+        _fill_confusion(figure, matrix, title)
+
+    return draw_svg(side, side, draw)
 
 
 def search_history_svg(scores: Mapping[int, float], unscored: Mapping[Outcome, Sequence[int]], title: str) -> bytes:
@@ -76,15 +82,18 @@ def _confusion_side(genres: int) -> float:
     return max(_WIDTH, 0.36 * genres + 1.4)
 
 
-def _draw_confusion(figure: Figure, matrix: np.ndarray, genres: Sequence[str], title: str) -> None:
-    from matplotlib.patches import Rectangle
+@lru_cache(maxsize=8)
+def _confusion_frame(genres: tuple[str, ...]) -> PngFrame:
+    side = _confusion_side(len(genres))
+    return PngFrame(side, side, lambda figure: _draw_confusion(figure, genres))
 
-    totals = matrix.sum(axis=1, keepdims=True)
-    shares = np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
+
+def _draw_confusion(figure: Figure, genres: Sequence[str]) -> None:
+    """Draw a confusion matrix without counts, with room for a title."""
     axes = figure.add_subplot()
     axes.set(xlim=(-0.5, len(genres) - 0.5), ylim=(len(genres) - 0.5, -0.5), aspect="equal")
     axes.set(xlabel="predicted genre", ylabel="true genre")
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle("title", fontsize=10)
     axes.set_xticks(range(len(genres)), genres, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(genres)), genres)
     edges = np.arange(len(genres) + 1) - 0.5
@@ -93,14 +102,27 @@ def _draw_confusion(figure: Figure, matrix: np.ndarray, genres: Sequence[str], t
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.tick_params(length=0)
+
+
+def _fill_confusion(figure: Figure, matrix: np.ndarray, title: str) -> list[Artist]:
+    """Write the title, draw the counts, and return what these are drawn as."""
+    from matplotlib.patches import Rectangle
+
+    totals = matrix.sum(axis=1, keepdims=True)
+    shares = np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
+    figure.suptitle(title, fontsize=10)
+    (axes,) = figure.axes
+    drawn: list[Artist] = []
     for row, column in np.argwhere(matrix > 0):
         share = float(shares[row, column])
         # Opacity rather than a scale of colours: the paper shows through, light or dark.
         corner = (column - 0.5, row - 0.5)
-        axes.add_patch(Rectangle(corner, 1, 1, facecolor=SERIES[0], edgecolor="none", alpha=0.08 + 0.92 * share))
+        cell = Rectangle(corner, 1, 1, facecolor=SERIES[0], edgecolor="none", alpha=0.08 + 0.92 * share)
+        drawn.append(axes.add_artist(cell))
         colour = ON_COLOUR if share > 0.6 else INK
         count = str(int(matrix[row, column]))
-        axes.text(column, row, count, ha="center", va="center", color=colour, in_layout=False)
+        drawn.append(axes.text(column, row, count, ha="center", va="center", color=colour, in_layout=False))
+    return drawn
 
 
 def _draw_history(

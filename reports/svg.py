@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
 INK, MUTED, GRID, PAPER = "#1f2328", "#59636e", "#d1d9e0", "#ffffff"
@@ -62,33 +63,56 @@ def draw_svg(width: float, height: float, draw: Draw) -> bytes:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     picture = io.BytesIO()
-    with _drawn(width, height, draw) as figure:
+    with _style():
+        figure = _figure(width, height)
+        draw(figure)
         # `savefig` would draw twice, once for the layout alone. The date would otherwise stand in the file.
         canvas: Any = FigureCanvasSVG(figure)
         canvas.print_svg(picture, metadata={"Date": None, "Creator": None})
     return picture.getvalue().replace(b"</style>", f"{_dark_style()}</style>".encode(), 1)
 
 
-def draw_png(width: float, height: float, draw: Draw) -> bytes:
-    """Return what `draw` draws on a figure of `width` x `height` inches as PNG."""
-    picture = io.BytesIO()
-    with _drawn(width, height, draw) as figure:
-        # The version of matplotlib would otherwise stand in the file.
-        figure.savefig(picture, format="png", dpi=_PNG_DPI, metadata={"Software": None})
-    return picture.getvalue()
+class PngFrame:
+    """What pictures of one kind share, laid out once: most of the time that one takes goes into that."""
+
+    def __init__(self, width: float, height: float, draw: Draw) -> None:
+        """Draw the frame on a figure of `width` x `height` inches."""
+        with _style():
+            self._figure = _figure(width, height, dpi=_PNG_DPI)
+            draw(self._figure)
+            self._figure.draw_without_rendering()
+            self._figure.set_layout_engine("none")
+
+    def fill(self, draw: Callable[[Figure], Sequence[Artist]]) -> bytes:
+        """Return the frame with what `draw` draws in it as PNG; the artists that it returns are taken out again."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        picture = io.BytesIO()
+        with _style():
+            artists = draw(self._figure)
+            canvas: Any = FigureCanvasAgg(self._figure)
+            try:
+                # The version of matplotlib would otherwise stand in the file.
+                canvas.print_png(picture, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
+            finally:
+                for artist in artists:
+                    artist.remove()
+        return picture.getvalue()
 
 
 @contextmanager
-def _drawn(width: float, height: float, draw: Draw) -> Iterator[Figure]:
-    """Hold what `draw` draws, and matplotlib to the style of all pictures."""
+def _style() -> Iterator[None]:
     import matplotlib.style
-    from matplotlib.figure import Figure
 
     # After a reset, so that a user's own settings do not change the bytes.
     with matplotlib.style.context(_STYLE, after_reset=True):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        draw(figure)
-        yield figure
+        yield
+
+
+def _figure(width: float, height: float, **options: Any) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", **options)
 
 
 def _dark_style() -> str:

@@ -7,7 +7,9 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pandas
@@ -272,10 +274,89 @@ def test_a_search_shows_its_curves_once(ledger: Ledger, uri: str, root: Path) ->
     assert ledger.pending() == []
 
 
+@pytest.mark.parametrize(("seconds", "times"), [(60.0, 1), (0.0, 4)])
+def test_the_page_of_a_study_is_renewed_now_and_then_and_at_the_end(
+    ledger: Ledger, uri: str, root: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, times: int
+) -> None:
+    seen: list[int] = []
+
+    def describe(results: StudyResults) -> str:
+        seen.append(len(results.trials))
+        return told(results)
+
+    monkeypatch.setattr("harness.tracking.mlflow.tracker._PAGE_SECONDS", seconds)
+    tracker = MLflowTracker(uri, ledger, artifact_root=root, describe=describe)
+    tracker.study_started(STUDY)
+    for number in range(4):
+        ledger.write_trial(trial(number), PREDICTIONS)
+        tracker.trial_started(STUDY, number, PARAMS)
+        tracker.trial_ended(trial(number))
+        done = threading.Event()
+        tracker._put(done.set)
+        done.wait()
+    began = len(seen)
+    tracker.close()
+    # The study itself is told of once more, when it is opened.
+    assert began == 1 + times
+    assert seen[-1] == 4
+    (parent,) = runs_of(uri, "study")
+    assert parent.data.tags["mlflow.note.content"] == "4 of cnn2d-fusion"
+
+
+def test_what_was_shown_of_a_trial_is_not_asked_for_again(
+    ledger: Ledger, uri: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(MlflowClient, "get_metric_history", lambda *arguments: asked.append(arguments))
+    tracker = MLflowTracker(uri, ledger, artifact_root=root, interval_seconds=0.01)
+    tracker.trial_started(STUDY, 0, PARAMS)
+    for epoch in EPOCHS[:2]:
+        tracker.epoch_ended(STUDY.name, 0, epoch)
+    ledger.write_trial(trial(0), PREDICTIONS)
+    tracker.trial_ended(trial(0))
+    tracker.close()
+    monkeypatch.undo()
+    assert asked == []
+    (child,) = runs_of(uri, "trial")
+    assert curve(uri, child, "loss") == [(0, 1 / 3), (1, 1 / 4), (2, 1 / 5)]
+
+
+def test_a_trial_that_was_tried_again_shows_the_epochs_of_its_record(ledger: Ledger, uri: str, root: Path) -> None:
+    tracker = MLflowTracker(uri, ledger, artifact_root=root)
+    tracker.study_started(STUDY)
+    tracker.trial_started(STUDY, 0, PARAMS)
+    for epoch in (replace(EPOCHS[0], loss=9.0), *EPOCHS):
+        tracker.epoch_ended(STUDY.name, 0, epoch)
+    tracker.trial_started(STUDY, 1, PARAMS)  # sends what trial 0 has shown so far
+    ledger.write_trial(trial(0), PREDICTIONS)
+    tracker.trial_ended(trial(0))
+    tracker.close()
+    first, _ = runs_of(uri, "trial")
+    assert curve(uri, first, "loss") == [(0, 1 / 3), (1, 1 / 4), (2, 1 / 5)]
+
+
+def test_a_run_that_a_user_deletes_while_its_trial_trains_is_made_anew(ledger: Ledger, uri: str, root: Path) -> None:
+    warnings: list[str] = []
+    tracker = MLflowTracker(uri, ledger, artifact_root=root, warn=warnings.append)
+    tracker.study_started(STUDY)
+    tracker.trial_started(STUDY, 0, PARAMS)
+    shown = threading.Event()
+    tracker._put(shown.set)
+    shown.wait()
+    (run,) = runs_of(uri, "trial")
+    MlflowClient(uri).delete_run(run.info.run_id)
+    ledger.write_trial(trial(0), PREDICTIONS)
+    tracker.trial_ended(trial(0))
+    tracker.study_ended(STUDY.name)
+    tracker.close()
+    (again,) = runs_of(uri, "trial")
+    assert again.info.run_id != run.info.run_id
+    assert curve(uri, again, "loss") == [(0, 1 / 3), (1, 1 / 4), (2, 1 / 5)]
+    assert "trial 0 of cnn2d-fusion-ab12cd34 could not be delivered" in warnings[0]
+
+
 def test_a_trial_with_folds_shows_a_curve_of_each_once(ledger: Ledger, uri: str, root: Path) -> None:
-    epochs = tuple(
-        epoch.model_copy(update={"fold": fold, "loss": epoch.loss + fold}) for fold in range(5) for epoch in EPOCHS
-    )
+    epochs = tuple(replace(epoch, fold=fold, loss=epoch.loss + fold) for fold in range(5) for epoch in EPOCHS)
     tracker = MLflowTracker(uri, ledger, artifact_root=root)
     tracker.trial_started(STUDY, 0, PARAMS)
     for epoch in epochs[:8]:
@@ -321,7 +402,7 @@ def test_an_interrupted_search_keeps_its_curve_until_the_trial_starts_again(
             tracker.epoch_ended(STUDY.name, 0, epoch)
         return tracker
 
-    other = tuple(epoch.model_copy(update={"loss": 9.0}) for epoch in EPOCHS[:2])
+    other = tuple(replace(epoch, loss=9.0) for epoch in EPOCHS[:2])
     started(other).close()
     (parent,), (child,) = runs_of(uri, "study"), runs_of(uri, "trial")
     assert {parent.info.status, child.info.status} == {"KILLED"}
@@ -383,7 +464,7 @@ def test_a_delivery_that_was_killed_is_done_again_without_a_trace(
 
 
 def test_values_that_are_not_finite_are_left_out(ledger: Ledger, uri: str, root: Path) -> None:
-    last = EPOCHS[2].model_copy(update={"loss": float("nan"), "val_loss": float("inf")})
+    last = replace(EPOCHS[2], loss=float("nan"), val_loss=float("inf"))
     ledger.write_trial(trial(0, Outcome.DIVERGED, epochs=(*EPOCHS[:2], last)), None)
     sync(ledger, uri, artifact_root=root)
     (child,) = runs_of(uri, "trial")
@@ -393,7 +474,7 @@ def test_values_that_are_not_finite_are_left_out(ledger: Ledger, uri: str, root:
 
 
 def test_a_long_training_is_logged_in_full(ledger: Ledger, uri: str, root: Path) -> None:
-    epochs = tuple(EPOCHS[0].model_copy(update={"epoch": step}) for step in range(450))
+    epochs = tuple(replace(EPOCHS[0], epoch=step) for step in range(450))
     ledger.write_trial(trial(0, epochs=epochs), PREDICTIONS)
     sync(ledger, uri, artifact_root=root)
     (child,) = runs_of(uri, "trial")

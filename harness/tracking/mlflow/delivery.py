@@ -33,10 +33,14 @@ _DIGITS = 16
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a delivery achieved: how many entries MLflow got, and why each of the others was refused."""
+    """What a delivery achieved: how many entries MLflow got, and why each of the others was refused.
+
+    `behind` are studies of which it got trials, and whose pages do not tell of them yet.
+    """
 
     delivered: int = 0
     refused: tuple[str, ...] = ()
+    behind: frozenset[str] = frozenset()
 
 
 def sync(
@@ -68,7 +72,8 @@ def sync(
             lacking.update(lacks(store, ledger, study))
     entries = sorted((entry for entry in lacking if entry.study not in kept_out), key=lambda entry: entry.order)
     done = deliver(store, ledger, entries, artifacts, describe)
-    return Delivery(done.delivered, (*dict.fromkeys(kept_out.values()), *done.refused))
+    refused = renew_pages(store, ledger, done.behind, describe)
+    return Delivery(done.delivered, (*dict.fromkeys(kept_out.values()), *done.refused, *refused))
 
 
 def lacks(store: RunStore, ledger: Ledger, study: StudyRecord) -> list[Entry]:
@@ -87,7 +92,7 @@ def deliver(
     open_studies: Container[str] = (),
     running: Container[Entry] = (),
 ) -> Delivery:
-    """Deliver what is not running, and synchronise the pages of the studies concerned.
+    """Deliver what is not running; a study with its page, a trial without that of its study.
 
     What fails while MLflow answers is still lacking then.
 
@@ -96,28 +101,44 @@ def deliver(
     """
     delivered: list[Entry] = []
     refused: list[str] = []
-
-    def attempt(what: str, action: Callable[[], None]) -> bool:
-        try:
-            action()
-        except Exception as error:
-            store.ping()
-            refused.append(f"{what} could not be delivered ({first_line(error)}).")
-            return False
-        return True
-
     for entry in entries:
         if entry in running:
             continue
         status = "RUNNING" if entry.study in open_studies else "FINISHED"
         what = entry.study if entry.number is None else f"trial {entry.number} of {entry.study}"
-        if attempt(what, partial(_deliver_entry, store, ledger, artifacts, describe, entry, status)):
+        reason = _refused(store, what, partial(_deliver_entry, store, ledger, artifacts, describe, entry, status))
+        if reason is None:
             ledger.delivered(entry)
             delivered.append(entry)
+        else:
+            refused.append(reason)
     behind = {entry.study for entry in delivered} - {entry.study for entry in delivered if entry.number is None}
-    for study in sorted(behind):
-        attempt(f"the page of {study}", partial(_describe, store, ledger, describe, study))
-    return Delivery(len(delivered), tuple(refused))
+    return Delivery(len(delivered), tuple(refused), frozenset(behind))
+
+
+def renew_pages(store: RunStore, ledger: Ledger, studies: Iterable[str], describe: Describe | None) -> list[str]:
+    """Let the pages of studies tell how far they have come, and return why one could not.
+
+    It takes a look at all their trials: whoever delivers one after another does this now and then.
+
+    Raises:
+        TrackingError: MLflow does not answer any more.
+    """
+    reasons = [
+        _refused(store, f"the page of {study}", partial(_describe, store, ledger, describe, study))
+        for study in sorted(studies)
+    ]
+    return [reason for reason in reasons if reason is not None]
+
+
+def _refused(store: RunStore, what: str, action: Callable[[], None]) -> str | None:
+    """Do `action`, and return why it failed, if it did while MLflow answers."""
+    try:
+        action()
+    except Exception as error:
+        store.ping()
+        return f"{what} could not be delivered ({first_line(error)})."
+    return None
 
 
 def _describe(store: RunStore, ledger: Ledger, describe: Describe | None, study: str) -> None:
@@ -154,8 +175,7 @@ def _deliver_entry(
     title = f"{trial_name(study, trial.number)}: validation tracks"
     there = trial.completed and ledger.has_predictions(study.name, trial.number)
     files = shown(title, ledger.predictions(study.name, trial.number)) if there else {}
-    run_id = store.deliver_trial(study, trial, files)
-    store.mark_delivered(run_id, digest)
+    store.deliver_trial(study, trial, files, digest)
 
 
 def _digest(ledger: Ledger, entry: Entry) -> str:

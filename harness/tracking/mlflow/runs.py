@@ -36,6 +36,9 @@ class RunStore:
         self._artifact_root = artifact_root
         self._experiments: dict[str, str] = {}
         self._parents: dict[str, str] = {}
+        # Of trials that were begun here: their runs, and the points that these have, which then need not be asked for.
+        self._begun: dict[tuple[str, int], str] = {}
+        self._logged: dict[str, set[Point]] = {}
 
     @classmethod
     def open(cls, tracking_uri: str, artifact_root: Path | None) -> RunStore:
@@ -83,6 +86,7 @@ class RunStore:
         if run is not None:
             self.client.delete_run(run.info.run_id)
         run_id = self._create_trial(study, number, started)
+        self._begun[study.name, number], self._logged[run_id] = run_id, set()
         self.log(run_id, {}, {**params, "budget_bytes": study.budget_bytes})
         return run_id
 
@@ -114,33 +118,20 @@ class RunStore:
         if name != run.info.run_name:
             self.client.update_run(run.info.run_id, name=name)
 
-    def deliver_trial(self, study: StudyRecord, trial: TrialRecord, files: Mapping[str, bytes]) -> str:
-        """Synchronise the run of `trial` with its record, from whatever state an earlier attempt left it in; return its
-        id.
+    def deliver_trial(self, study: StudyRecord, trial: TrialRecord, files: Mapping[str, bytes], digest: str) -> None:
+        """Synchronise the run of `trial` with its record, from whatever state an earlier attempt left it in; note with
+        it, last of all, the digest of what was delivered.
         """
-        points = trial_points(trial)
-        params = schema.trial_params(study, trial)
-        run = find_trial(self.client, study, trial.number)
-        logged: set[Point] = set()
-        if run is not None:
-            logged = self._points(run)
-            same_params = all(run.data.params.get(key, str(value)) == str(value) for key, value in params.items())
-            if not same_params or not logged <= points.keys():
-                self.client.delete_run(run.info.run_id)
-                run, logged = None, set()
-        started, ended = milliseconds(trial.timing.started), milliseconds(trial.timing.ended)
-        run_id = run.info.run_id if run is not None else self._create_trial(study, trial.number, started or now())
-        if run is not None and not run.inputs.dataset_inputs:
-            self._log_dataset(run_id, study)
+        points, params = trial_points(trial), schema.trial_params(study, trial)
+        run_id, logged = self._run_of(study, trial, points, params)
         self._upload(run_id, {**files, "trial.json": dump_record(trial)})
-        missing = {point: moment for point, moment in points.items() if point not in logged}
-        self.log(run_id, missing, params, {"outcome": trial.outcome, "vram.source": trial.memory.reading.source})
         score = trial.scores.valid_macro_f1 if trial.completed else None
-        self.client.update_run(
-            run_id, name=schema.with_score(schema.trial_name(study, trial.number), score, trial.outcome)
-        )
-        self.set_status(run_id, schema.status(trial.outcome), ended)
-        return run_id
+        name = schema.with_score(schema.trial_name(study, trial.number), score, trial.outcome)
+        self.client.update_run(run_id, name=name)
+        self.set_status(run_id, schema.status(trial.outcome), milliseconds(trial.timing.ended))
+        missing = {point: moment for point, moment in points.items() if point not in logged}
+        tags = {"outcome": trial.outcome, "vram.source": trial.memory.reading.source, schema.DELIVERED: digest}
+        self.log(run_id, missing, params, tags)
 
     def deliver_finals(
         self,
@@ -179,17 +170,20 @@ class RunStore:
         params: Mapping[str, Value] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Log all in one request, or in as few as MLflow's limits allow; parameters that are there already stay.
+        """Log all in one request, or in as few as MLflow's limits allow, tags with the last; parameters that are there
+        already stay.
 
         Each of `points` comes with its time in ms since 1970.
         """
         metrics = [Metric(key, value, moment, step) for (key, step, value), moment in points.items()]
         head = [Param(key, str(value)) for key, value in (params or {}).items()]
         labels = [RunTag(key, str(value)) for key, value in (tags or {}).items()]
-        if head or labels or metrics:
-            self.client.log_batch(run_id, metrics[:METRICS_PER_BATCH], head, labels)
         for start in range(METRICS_PER_BATCH, len(metrics), METRICS_PER_BATCH):
             self.client.log_batch(run_id, metrics[start : start + METRICS_PER_BATCH])
+        if head or labels or metrics:
+            self.client.log_batch(run_id, metrics[:METRICS_PER_BATCH], head, labels)
+        if run_id in self._logged:
+            self._logged[run_id].update(points)
 
     def _experiment(self, study: StudyRecord) -> str:
         name = schema.experiment_name(study)
@@ -222,6 +216,25 @@ class RunStore:
         return self._nest(
             study, schema.trial_name(study, number), {"kind": RunKind.TRIAL, "trial": str(number)}, started
         )
+
+    def _run_of(
+        self, study: StudyRecord, trial: TrialRecord, points: Mapping[Point, int], params: Mapping[str, Value]
+    ) -> tuple[str, set[Point]]:
+        """Return the run of a trial with the points that it has already; one that disagrees is made anew."""
+        begun = self._begun.pop((study.name, trial.number), "")
+        logged = self._logged.pop(begun, set())
+        if begun and logged <= points.keys():
+            return begun, logged
+        run = find_trial(self.client, study, trial.number)
+        if run is not None:
+            logged = self._points(run)
+            same_params = all(run.data.params.get(key, str(value)) == str(value) for key, value in params.items())
+            if same_params and logged <= points.keys():
+                if not run.inputs.dataset_inputs:
+                    self._log_dataset(run.info.run_id, study)
+                return run.info.run_id, logged
+            self.client.delete_run(run.info.run_id)
+        return self._create_trial(study, trial.number, milliseconds(trial.timing.started) or now()), set()
 
     def _nest(self, study: StudyRecord, name: str, tags: Mapping[str, str], started: int) -> str:
         """Return the id of a new run nested in the study's."""

@@ -18,7 +18,7 @@ from harness.records.study import StudyRecord
 from harness.records.trial import EpochRecord, TrialRecord
 from harness.tracking.base import Tracker
 from harness.tracking.ledger import Ledger
-from harness.tracking.mlflow.delivery import Artifacts, Describe, deliver, lacks
+from harness.tracking.mlflow.delivery import Artifacts, Describe, deliver, lacks, renew_pages
 from harness.tracking.mlflow.points import epoch_points, now
 from harness.tracking.mlflow.runs import RunStore
 from harness.tracking.outbox import Entry
@@ -26,6 +26,8 @@ from harness.tracking.outbox import Entry
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 30.0
+_PAGE_SECONDS = 30.0
+"""So often at most the page of a study is renewed while trials end: it tells of all of them."""
 
 
 @dataclass
@@ -79,6 +81,8 @@ class MLflowTracker(Tracker):
         self._running: set[Entry] = set()
         self._live: dict[Entry, _Live] = {}
         self._open: dict[str, StudyRecord] = {}
+        self._behind: set[str] = set()
+        self._renew_at = 0.0
         self._retry_at = 0.0
         self._warned = False
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -170,6 +174,7 @@ class MLflowTracker(Tracker):
                 job = self._jobs.get(timeout=max(0.0, due - time.monotonic()))
             except queue.Empty:
                 self._attempt(self._flush)
+                self._attempt(self._renew_pages)
                 due = time.monotonic() + self._interval
                 continue
             if job is None:
@@ -211,9 +216,20 @@ class MLflowTracker(Tracker):
         delivery = deliver(store, self._ledger, entries, self._artifacts, self._describe, self._open, self._running)
         for reason in delivery.refused:
             self._warn_once(reason)
+        self._behind |= delivery.behind
+        self._renew_pages(store)
+
+    def _renew_pages(self, store: RunStore) -> None:
+        """Renew the pages that are behind, unless some were a moment ago."""
+        if self._behind and time.monotonic() >= self._renew_at:
+            for reason in renew_pages(store, self._ledger, self._behind, self._describe):
+                self._warn_once(reason)
+            self._behind.clear()
+            self._renew_at = time.monotonic() + _PAGE_SECONDS
 
     def _finish(self, store: RunStore) -> None:
         self._flush(store)
+        self._renew_at = 0.0
         self._deliver(store)
         for live in self._live.values():
             if live.run_id is not None:
