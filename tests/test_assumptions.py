@@ -28,7 +28,7 @@ import pytest
 from optuna.samplers._tpe.sampler import _split_trials, default_gamma
 
 from harness.processes import c_notes_discarded, sheltered
-from harness.search.sampler import OBSERVED_TRIALS, _View
+from harness.search.sampler import OBSERVED_TRIALS, StudyView
 from tests.helpers.command import ROOT
 
 PACKAGES = ("harness", "reports", "search_spaces", "benchmarks")
@@ -164,7 +164,7 @@ class TestOptuna:
                 study.tell(trial, abs(value - trial.params["dropout"]))
             study.ask()
         more, fewer = studies
-        assert proposal(more, _View(more, fewer.trials[:3])) == proposal(fewer, fewer), why
+        assert proposal(more, StudyView(more, fewer.trials[:3])) == proposal(fewer, fewer), why
         assert proposal(more, more) != proposal(fewer, fewer), why
 
     def test_tpe_splits_trials_into_its_good_ones_and_the_others_by_number(self) -> None:

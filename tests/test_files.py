@@ -73,7 +73,7 @@ writers = {
     "trial": lambda: ledger.write_trial(completed(0), PREDICTIONS),
     "failed trial": lambda: ledger.write_trial(completed(1), None),
     "settings": lambda: ledger.write_settings(STUDY.name, RunSettings(families=("cnn2d-mfcc",))),
-    "files": lambda: ledger.write_importance(STUDY.name, {"a": 1.0}),
+    "files": lambda: ledger.write_importance(STUDY.name, {"a": 1.0}, 2),
     "owner": ledger.owner,
     "store": lambda: store.put("0a1b", np.zeros((187, 3), np.float32), np.zeros(1024, np.int16)),
     "report": lambda: write_markdown(results, place.report),

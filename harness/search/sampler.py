@@ -39,18 +39,18 @@ class ResumableTPE(optuna.samplers.BaseSampler):
         """Return what is sampled together; Optuna asks for it before it asks for any value of a trial."""
         self._observed.update(study)
         self._relative = self._tpe(seed_for(self._seed, trial.number))
-        return self._relative.infer_relative_search_space(_View(study, self._observed.spaces), trial)
+        return self._relative.infer_relative_search_space(StudyView(study, self._observed.spaces), trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self._relative.sample_relative(_View(study, self._observed.trials), trial, search_space)
+        return self._relative.sample_relative(StudyView(study, self._observed.trials), trial, search_space)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         fresh = self._tpe(seed_for(seed_for(self._seed, trial.number), param_name))
-        return fresh.sample_independent(_View(study, self._observed.trials), trial, param_name, param_distribution)
+        return fresh.sample_independent(StudyView(study, self._observed.trials), trial, param_name, param_distribution)
 
     def _tpe(self, seed: int) -> optuna.samplers.BaseSampler:
         with warnings.catch_warnings():
@@ -100,8 +100,8 @@ class _Observed:
         return trials, list(known.values())
 
 
-class _View(optuna.Study):
-    """A study as a sampler shall see it, as Optuna's own pruner by brackets shows one."""
+class StudyView(optuna.Study):
+    """A study with some of its trials alone, as Optuna's own pruner by brackets shows one to a sampler."""
 
     def __init__(self, study: optuna.Study, trials: list[FrozenTrial]) -> None:
         vars(self).update(vars(study))

@@ -222,7 +222,10 @@ class StudyRunner:
             self.notify(Note(f"{text}. See what they say; the same command goes on with the next.", warning=True))
 
     def _finish(self) -> StudyResults:
-        self.ledger.write_importance(self.record.name, self.proposals.importance(self.trials.ended))
+        completed = sum(trial.completed for trial in self.trials.ended.values())
+        if self.ledger.importance_trials(self.record.name) != completed:
+            importance = self.proposals.importance(self.trials.ended)
+            self.ledger.write_importance(self.record.name, importance, completed)
         self.tracker.study_ended(self.record.name)
         results = self.ledger.results(self.record.name)
         self.notify(StudyFinished(results))

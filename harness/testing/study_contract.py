@@ -210,6 +210,15 @@ class StudyContract:
         assert sum(shares.values()) == pytest.approx(1)
         assert set(shares) <= {"learning_rate", "width", "dropout"}
 
+    def test_the_importance_of_many_trials_is_that_of_some_spread_over_the_search(
+        self, storages: Storages, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ended: dict[int, TrialRecord] = {}
+        study = self.run(storages, TRIALS, ended)
+        monkeypatch.setattr("harness.search.optuna_study.IMPORTANCE_TRIALS", 3)
+        some = {number: ended[number] for number in (0, 2, 4)}
+        assert study.importance(ended) == study.importance(some) != {}
+
 
 def facts(trials: list[FrozenTrial]) -> list[Any]:
     """Return what was told of trials, without clocks."""

@@ -41,6 +41,7 @@ from harness.tracking.serialization import (
     dump_importance,
     dump_predictions,
     dump_record,
+    importance_trials,
     load_predictions,
     load_record,
     many_records,
@@ -214,9 +215,15 @@ class Ledger:
             write_atomically(self._folder(study) / "files" / name, content, durable=True)
         self._outbox.mark(Entry(study, None))
 
-    def write_importance(self, study: str, importance: Mapping[str, float]) -> None:
-        """Store each hyperparameter's share of the variance of the score, and mark the study for delivery."""
-        self.write_study_files(study, {IMPORTANCE: dump_importance(importance)})
+    def importance_trials(self, study: str) -> int | None:
+        """Return how many completed trials there were for the stored importance; None where none is stored."""
+        return importance_trials(self._folder(study) / "files" / IMPORTANCE)
+
+    def write_importance(self, study: str, importance: Mapping[str, float], trials: int) -> None:
+        """Store each hyperparameter's share of the variance of the score, of so many completed trials, and mark the
+        study for delivery.
+        """
+        self.write_study_files(study, {IMPORTANCE: dump_importance(importance, trials)})
 
     def write_settings(self, study: str, settings: RunSettings) -> None:
         """Store the settings of the latest run of `study`: with paths, without passwords, and delivered to nobody."""

@@ -42,6 +42,7 @@ class _References(Record):
 
 class _Importance(Record):
     importance: dict[str, float]
+    trials: int | None = None
 
 
 class LazyPredictions(Mapping[KeyT, Predictions]):
@@ -96,9 +97,19 @@ def dump_references(references: Iterable[ReferenceRecord]) -> bytes:
     return dump_record(_References(references=tuple(references)))
 
 
-def dump_importance(importance: Mapping[str, float]) -> bytes:
-    """Return the content of the file `IMPORTANCE`: each hyperparameter's share of the variance of the score."""
-    return dump_record(_Importance(importance=dict(importance)))
+def dump_importance(importance: Mapping[str, float], trials: int | None = None) -> bytes:
+    """Return the content of the file `IMPORTANCE`: each hyperparameter's share of the variance of the score, and how
+    many completed trials there were.
+    """
+    return dump_record(_Importance(importance=dict(importance), trials=trials))
+
+
+def importance_trials(path: Path) -> int | None:
+    """Return how many completed trials there were when the file `IMPORTANCE` at `path` was made; None if none says."""
+    try:
+        return load_record(_Importance, path).trials
+    except WorkspaceError:
+        return None
 
 
 def parse_record(kind: type[RecordT], content: bytes, where: Path | str) -> RecordT:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from harness.features.input_spec import MFCC_INPUT
 from harness.models import Config
 from harness.records.study import StudyRecord, StudyResults
 from harness.records.trial import EpochRecord, Outcome, RunningTrial, TrialRecord
+from harness.search.optuna_study import OptunaStudy
 from harness.search.storage import open_storage
 from harness.search.study import REFUSED_PER_TRIAL, StudyRunner
 from harness.testing.backends import FakeBackend, FoldFakeBackend
@@ -378,6 +379,24 @@ def test_the_importance_of_hyperparameters_is_kept(bench: Bench) -> None:
     shares = json.loads(bench.ledger.files(RECORD.name)["importance.json"])["importance"]
     assert sum(shares.values()) == pytest.approx(1)
     assert set(shares) <= set(bench.told[0].params)
+
+
+def test_importance_is_computed_again_only_when_more_trials_completed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[int] = []
+
+    def importance(self: OptunaStudy, ended: Mapping[int, TrialRecord]) -> dict[str, float]:
+        computed.append(len(ended))
+        return {"width": 1.0}
+
+    monkeypatch.setattr(OptunaStudy, "importance", importance)
+    for trials in (2, 2, 3, 3):
+        bench.run(fake(), trials)
+    assert computed == [2, 3]
+    (bench.ledger.workspace.results / RECORD.name / "files" / "importance.json").unlink()
+    assert bench.run(fake(), 3).importance == {"width": 1.0}
+    assert computed == [2, 3, 3]
 
 
 def test_no_trial_starts_when_time_is_up(bench: Bench) -> None:
