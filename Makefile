@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOG := $(VENV)/second-tests.log
 
-.PHONY: env demo test check gpu-check lock clean
+.PHONY: env demo test check gpu-check bench bench-quick bench-report lock clean
 
 env: $(STAMP)
 
@@ -38,6 +38,16 @@ check: env
 # On a machine with an NVIDIA card; see docs/gpu.md.
 gpu-check: env
 	$(BIN)/python -m benchmarks.gpu.check
+
+# Figures of docs/performance.md, on an idle machine: make bench [ROWS="child features"] [BENCH_DATA=DIR] [AGAIN=1]
+bench: env build/peers/.installed
+	$(BIN)/python -m benchmarks.performance $(ROWS) $(if $(BENCH_DATA),--data $(BENCH_DATA)) $(if $(AGAIN),--again)
+
+bench-quick: env
+	$(BIN)/python -m benchmarks.performance --quick --again
+
+bench-report: env
+	$(BIN)/python -m benchmarks.performance --report
 
 # Resolves pyproject.toml anew. pip-tools lives in an environment of its own.
 lock:
