@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -55,23 +54,14 @@ def rows(setting: Setting) -> tuple[Row, ...]:
 @contenders.command()
 def search(trials: int = 30, epochs: int = 50, every_epoch: bool = False) -> dict[str, Any]:
     """Run a study whose trials end at once; what is made once is made by a few trials before."""
-    from harness.records.trial import EpochRecord, Outcome, ValidationScores
+    from benchmarks.performance.searches import open_search
     from harness.settings import StoreSettings
-    from harness.testing.backends import FakeBackend
     from harness.testing.records import RECORD, study_config
     from harness.tracking.ledger import Ledger
     from harness.tracking.mlflow.tracker import MLflowTracker
-    from harness.trials.job import TrialSpec
-    from harness.trials.report import TrialReport
-    from harness.workflows import publish
+    from harness.workflows.publish import open_tracker
 
-    predictions = _predictions()
-
-    def end(spec: TrialSpec, passed: Sequence[EpochRecord]) -> TrialReport:
-        scores = ValidationScores(valid_accuracy=0.5, valid_macro_f1=0.5, train_accuracy=0.5)
-        return TrialReport(Outcome.COMPLETED, "", tuple(passed), len(passed), scores, predictions=predictions)
-
-    def score(spec: TrialSpec, epoch: int) -> float:
+    def score(epoch: int) -> float:
         if every_epoch:
             time.sleep(0.05)
         return epoch / epochs
@@ -81,35 +71,18 @@ def search(trials: int = 30, epochs: int = 50, every_epoch: bool = False) -> dic
         ledger = Ledger(stores.place)
         record = ledger.open_study(RECORD.model_copy(update={"epochs": epochs}))
         for total in (2, 2 + trials):
-            runner_config = study_config(record, trials=total)
             with spent() as whole:
-                tracker = publish.open_tracker(stores, ledger, lambda event: None)
+                tracker = open_tracker(stores, ledger, lambda event: None)
                 assert isinstance(tracker, MLflowTracker)
                 tracker._interval = 0.01 if every_epoch else tracker._interval
                 with spent() as ours:
-                    open_runner(runner_config, FakeBackend(end=end, score=score), ledger, tracker).run()
+                    open_search(study_config(record, trials=total), ledger, score, tracker).run()
                 tracker.close()
     return {
         "trial_cpu_seconds": whole.cpu / trials,
         "search_cpu_seconds": ours.thread / trials,
         "trial_wall_seconds": ours.wall / trials,
     }
-
-
-def open_runner(config: Any, backend: Any, ledger: Any, tracker: Any = None, notify: Any = None) -> Any:
-    """Return a study in progress as `harness run` opens one: rows need this in one place."""
-    from harness.search.storage import open_storage
-    from harness.search.study import StudyRunner
-    from harness.tracking.base import NullTracker
-
-    storage = open_storage(ledger.workspace.optuna_url, ledger.workspace.root)
-    return StudyRunner.open(config, storage, backend, ledger, tracker or NullTracker(), notify or (lambda event: None))
-
-
-def _predictions() -> Any:
-    from benchmarks.performance.workspaces import made_up_predictions
-
-    return made_up_predictions()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def machine(music: str) -> dict[str, str]:
     return {
         "processor": f"{_processor()}, {os.cpu_count()} cores",
         "memory": f"{psutil.virtual_memory().total / GIB:.0f} GiB",
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "versions": ", ".join(f"{name} {number}" for name, number in versions.items() if name != "harness"),
         "commit": about.commit,
         "music": _music(Path(music)),

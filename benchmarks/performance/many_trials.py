@@ -140,10 +140,9 @@ def resume(workspace: Path, music: Path, trials: int = 10_000) -> Figures:
 @contenders.command()
 def sample(workspace: Path, trials: int = 20) -> Figures:
     """Run more trials of the one study of a workspace, which train nothing; medians of a trial."""
-    from benchmarks.performance.bookkeeping import open_runner
+    from benchmarks.performance.searches import open_search
     from harness.events import EpochFinished, Event, TrialFinished, TrialStarted
     from harness.families import families
-    from harness.testing.backends import FakeBackend
     from harness.testing.records import study_config
     from harness.tracking.ledger import Ledger
     from harness.workspace import Workspace
@@ -151,13 +150,12 @@ def sample(workspace: Path, trials: int = 20) -> Figures:
     ledger = Ledger(Workspace(workspace))
     (record,) = ledger.studies()
     moments: list[tuple[type[Event], float]] = []
-    runner = open_runner(
+    open_search(
         study_config(record, family=families()[record.family], trials=len(ledger.trials(record.name)) + trials),
-        FakeBackend(score=lambda spec, epoch: 0.8 * epoch / EPOCHS),
         ledger,
+        lambda epoch: 0.8 * epoch / EPOCHS,
         notify=lambda event: moments.append((type(event), time.thread_time())),
-    )
-    runner.run()
+    ).run()
     pairs = list(pairwise(moments))
 
     def between(first: type[Event], then: type[Event]) -> list[float]:

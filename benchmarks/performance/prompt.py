@@ -21,11 +21,11 @@ def rows(setting: Setting) -> tuple[Row, ...]:
     prompt = Row(
         name="prompt",
         contenders=(
-            Contender(_TENSORFLOW, ("python", "-c", "import tensorflow"), prints=False),
             Contender(_HELP, ("harness", "--help"), prints=False),
             Contender(_DOCTOR, ("harness", "doctor"), prints=False),
             Contender(_REPORT, ("harness", "report", "--workspace", ordinary), prints=False),
             Contender(_PREDICT, ("harness", "predict", song, "--workspace", small), prints=False),
+            *setting.full(Contender(_TENSORFLOW, ("python", "-c", "import tensorflow"), prints=False)),
         ),
         columns=_COLUMNS,
         aims=(

@@ -46,7 +46,7 @@ class Setting:
     @property
     def make_music(self) -> Command:
         """Makes a synthetic set there, unless there is music."""
-        size = ("--artists", str(self.size(5, 2)), "--seconds", str(self.size(30, 10)))
+        size = ("--artists", str(self.size(5, 2)), "--seconds", str(self.size(30, 6)))
         return ("python", "-m", "benchmarks.performance.music", "make", self.music, *size)
 
     @property
@@ -57,8 +57,12 @@ class Setting:
     @property
     def make_many(self) -> Command:
         """Makes them, unless they are there."""
-        size = ("--tracks", str(self.size(1_000, 20)), "--seconds", str(self.size(30, 10)))
+        size = ("--tracks", str(self.size(1_000, 20)), "--seconds", str(self.size(30, 6)))
         return ("python", "-m", "benchmarks.performance.music", "many", self.many_tracks, self.music, *size)
+
+    def full(self, *contenders: Contender) -> tuple[Contender, ...]:
+        """Return contenders that show nothing more than others do but their figures."""
+        return () if self.quick else contenders
 
     def few(self, *contenders: Contender) -> tuple[Contender, ...]:
         """Return contenders that differ by arguments alone; the first shows that they work."""
