@@ -118,8 +118,8 @@ def _cell(figure: str, values: Sequence[float]) -> str:
     """Return the median of a figure, and between which values its rounds lay."""
     if not values:
         return NOTHING
-    between = f" ({told(figure, min(values))} to {told(figure, max(values))})" if len(values) > 1 else ""
-    return told(figure, statistics.median(values)) + between
+    low, high = told(figure, min(values)), told(figure, max(values))
+    return told(figure, statistics.median(values)) + ("" if low == high else f" ({low} to {high})")
 
 
 def _verdicts(row: Row, measured: Measured) -> list[tuple[Aim, str, bool | None]]:

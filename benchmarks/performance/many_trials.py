@@ -134,6 +134,8 @@ def resume(workspace: Path, music: Path, trials: int = 10_000) -> Figures:
     run.open_tracker = lambda *arguments: NullTracker()  # type: ignore[attr-defined]
     with suppress(KeyboardInterrupt):
         run.run(settings(workspace, music, [_FAMILY], trials + 1), [families()[_FAMILY]], notify)
+    if not found:
+        raise RuntimeError(f"no trial started in {workspace}")
     return found
 
 
