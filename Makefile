@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOG := $(VENV)/second-tests.log
 
-.PHONY: env demo test check gpu-check lock clean
+.PHONY: env demo test check gpu-check bench bench-quick bench-report lock clean
 
 env: $(STAMP)
 
@@ -44,6 +44,16 @@ build/peers/.installed: benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv build/peers
 	build/peers/bin/python -m pip install --quiet -r $<
 	touch $@
+
+# Figures of docs/performance.md, on an idle machine: make bench [ROWS="child features"] [BENCH_DATA=DIR] [AGAIN=1]
+bench: env build/peers/.installed
+	$(BIN)/python -m benchmarks.performance $(ROWS) $(if $(BENCH_DATA),--data $(BENCH_DATA)) $(if $(AGAIN),--again)
+
+bench-quick: env
+	$(BIN)/python -m benchmarks.performance --quick --again
+
+bench-report: env
+	$(BIN)/python -m benchmarks.performance --report
 
 # Resolves pyproject.toml anew. pip-tools lives in an environment of its own.
 lock:

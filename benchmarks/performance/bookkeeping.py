@@ -1,0 +1,89 @@
+"""What a search spends on its books: Optuna, the ledger and MLflow, while nothing is trained."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.performance.contenders import Contenders, spent
+from benchmarks.performance.processes import PEERS
+from benchmarks.performance.row import Aim, Contender, Row, Setting
+
+_HERE = ("python", "-m", "benchmarks.performance.bookkeeping")
+_OURS, _SLOW, _NOTEBOOK = "harness", "harness, every epoch sent by itself", "a call a value"
+
+contenders = Contenders()
+
+
+def rows(setting: Setting) -> tuple[Row, ...]:
+    trials = ("--trials", str(setting.size(30, 3)))
+    return (
+        Row(
+            name="bookkeeping",
+            contenders=setting.few(
+                Contender(_OURS, (*_HERE, "search", *trials)),
+                Contender(_SLOW, (*_HERE, "search", "--every-epoch", *trials)),
+                Contender(_NOTEBOOK, (PEERS, "-m", "benchmarks.peers.notebook_tracking", "--epochs", "50")),
+            ),
+            columns={
+                "trial_cpu_seconds": "CPU a trial",
+                "search_cpu_seconds": "CPU in the search's way",
+                "trial_wall_seconds": "wall a trial",
+            },
+            compared=("trial_cpu_seconds", _OURS),
+            aims=(
+                Aim(
+                    "in the search's way, of a trial",
+                    lambda found: found.median(_OURS, "search_cpu_seconds"),
+                    at_most=0.02,
+                    unit="s",
+                ),
+                Aim(
+                    "CPU of all, in times a notebook's",
+                    lambda found: found.times("trial_cpu_seconds", _OURS, _NOTEBOOK),
+                    at_most=0.1,
+                ),
+            ),
+            rounds=3,
+        ),
+    )
+
+
+@contenders.command()
+def search(trials: int = 30, epochs: int = 50, every_epoch: bool = False) -> dict[str, Any]:
+    """Run a study whose trials end at once; what is made once is made by a few trials before."""
+    from benchmarks.performance.searches import open_search
+    from harness.settings import StoreSettings
+    from harness.testing.records import RECORD, study_config
+    from harness.tracking.ledger import Ledger
+    from harness.tracking.mlflow.tracker import MLflowTracker
+    from harness.workflows.publish import open_tracker
+
+    def score(epoch: int) -> float:
+        if every_epoch:
+            time.sleep(0.05)
+        return epoch / epochs
+
+    with TemporaryDirectory() as folder:
+        stores = StoreSettings(workspace=Path(folder))
+        ledger = Ledger(stores.place)
+        record = ledger.open_study(RECORD.model_copy(update={"epochs": epochs}))
+        for total in (2, 2 + trials):
+            with spent() as whole:
+                tracker = open_tracker(stores, ledger, lambda event: None)
+                assert isinstance(tracker, MLflowTracker)
+                tracker._interval = 0.01 if every_epoch else tracker._interval
+                with spent() as ours:
+                    open_search(study_config(record, trials=total), ledger, score, tracker).run()
+                tracker.close()
+    return {
+        "trial_cpu_seconds": whole.cpu / trials,
+        "search_cpu_seconds": ours.thread / trials,
+        "trial_wall_seconds": ours.wall / trials,
+    }
+
+
+if __name__ == "__main__":
+    contenders.print_figures()
