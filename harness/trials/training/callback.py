@@ -89,7 +89,6 @@ class BestEpoch:
 
     record: EpochRecord
     weights: list[np.ndarray]
-    predictions: Predictions
 
 
 class TrialCallback(keras.callbacks.Callback):
@@ -152,7 +151,7 @@ class TrialCallback(keras.callbacks.Callback):
             raise StopTraining(Outcome.DIVERGED, f"the validation loss became {record.val_loss} in epoch {epoch + 1}")
         self.records.append(record)
         if self.best is None or _rank(record) > _rank(self.best.record):
-            self.best = BestEpoch(record, self.model.get_weights(), predictions)
+            self.best = BestEpoch(record, self.model.get_weights())
         if not self.report(record):
             raise StopTraining(Outcome.PRUNED, f"behind the other trials of the study after epoch {epoch + 1}")
         if epoch + 1 - self.best.record.epoch >= self.schedule.patience:

@@ -57,19 +57,21 @@ def train_fold(
     crops = _crops(spec, number, store)
     compile_model(model, spec.config, crops.updates * spec.epochs, spec.batch.accumulation)
 
-    def predict(examples: Sequence[LabelledTrack]) -> Predictions:
-        return predict_tracks(model, store, spec.input_spec, examples, spec.genres, max(spec.batch.micro_batch, 8))
+    def predict(examples: Sequence[LabelledTrack], every_crop: bool) -> Predictions:
+        size = max(spec.batch.micro_batch, 8)
+        return predict_tracks(model, store, spec.input_spec, examples, spec.genres, size, every_crop=every_crop)
 
     schedule = Schedule(spec.epochs, len(crops), spec.config["patience"], fold=number if len(spec.folds) > 1 else None)
-    callback = TrialCallback(lambda: predict(fold.valid), report, schedule, time_limit)
+    callback = TrialCallback(lambda: predict(fold.valid, every_crop=False), report, schedule, time_limit)
     # Keras would shuffle whole micro-batches, and mix those of one update with another's.
     model.fit(crops, epochs=spec.epochs, shuffle=False, callbacks=[callback], verbose=0)
     best = callback.best
     assert best is not None  # an epoch ended, or `fit` raised
     model.set_weights(best.weights)
-    train_accuracy, _ = track_scores(predict(evenly_spaced_subset(fold.train, len(fold.valid))))
-    test = predict(fold.test) if fold.test else None
-    return TrainedFold(best.record, best.predictions, train_accuracy, test, time.perf_counter() - started)
+    predictions = predict(fold.valid, every_crop=True)
+    train_accuracy, _ = track_scores(predict(evenly_spaced_subset(fold.train, len(fold.valid)), every_crop=False))
+    test = predict(fold.test, every_crop=True) if fold.test else None
+    return TrainedFold(best.record, predictions, train_accuracy, test, time.perf_counter() - started)
 
 
 def _crops(spec: TrainingSpec, number: int, store: FeatureStore) -> TrainingCrops:
