@@ -349,6 +349,49 @@ def test_training_ends_early_with_the_weights_of_its_best_epoch(spec: Spec, run:
     assert [path.name for path in run.model.parent.iterdir()] == ["model.keras"]
 
 
+def answers(right: int) -> Predictions:
+    """What a model says of four tracks, of which it knows the first so many."""
+    labels = np.array([0, 0, 1, 1])
+    said = np.where(np.arange(4) < right, labels, 1 - labels)
+    return Predictions(("a", "b", "c", "d"), ("blues", "rock"), labels, np.eye(2, dtype=np.float32)[said] * 0.8 + 0.1)
+
+
+@pytest.mark.slow
+def test_all_crops_vote_only_where_a_third_comes_up_to_the_best_epoch(keras: ModuleType) -> None:
+    """Imports Keras."""
+    from harness.trials.training.callback import Schedule, TimeLimit, TrialCallback
+
+    by_third, by_all = [2, 1, 2, 3, 3, 2, 1], {1: 2, 3: 1, 4: 3, 5: 3}
+    asked: list[int] = []
+
+    class Stub:
+        stop_training = False
+
+        def get_weights(self) -> list[np.ndarray]:
+            return [np.array(asked)]
+
+    def predict(every_crop: bool) -> Predictions:
+        number = len(callback.records) + 1
+        if every_crop:
+            asked.append(number)
+        return answers(by_all[number] if every_crop else by_third[number - 1])
+
+    schedule = Schedule(epochs=9, steps=1, patience=3, fold=None)
+    limit = TimeLimit(0.0, None, lambda seconds: 0.0)
+    callback = TrialCallback(predict, lambda record: True, schedule, limit)
+    model = Stub()
+    callback.set_model(model)
+    for epoch in range(7):
+        assert not model.stop_training
+        callback.on_epoch_end(epoch, {"loss": 1.0, "accuracy": 0.5})
+    assert model.stop_training
+    assert asked == [1, 3, 4, 5]
+    assert callback.best is not None
+    assert (callback.best.number, callback.best.weights[0].tolist()) == (4, [1, 3, 4])
+    assert callback.best.predictions.predicted.tolist() == answers(3).predicted.tolist()
+    assert [record.val_accuracy for record in callback.records] == [right / 4 for right in by_third]
+
+
 @pytest.mark.slow
 def test_a_third_of_the_crops_score_an_epoch_and_all_of_them_the_trial(
     spec: Spec, run: Trainer, tone_store: ToneStore, keras: ModuleType

@@ -85,10 +85,21 @@ class Schedule:
 
 @dataclass(frozen=True)
 class BestEpoch:
-    """The epoch that a fold's model is taken from."""
+    """The epoch that a fold's model is taken from.
 
-    record: EpochRecord
+    Attributes:
+        number: counted from 1.
+        predictions: for the validation tracks, all of whose crops voted.
+    """
+
+    number: int
     weights: list[np.ndarray]
+    predictions: Predictions
+
+    @property
+    def macro_f1(self) -> float:
+        """Macro F1 of the predictions."""
+        return track_scores(self.predictions).macro_f1
 
 
 class TrialCallback(keras.callbacks.Callback):
@@ -96,7 +107,7 @@ class TrialCallback(keras.callbacks.Callback):
 
     def __init__(
         self,
-        predict: Callable[[], Predictions],
+        predict: Callable[[bool], Predictions],
         report: Callable[[EpochRecord], bool],
         schedule: Schedule,
         time_limit: TimeLimit,
@@ -104,7 +115,7 @@ class TrialCallback(keras.callbacks.Callback):
         """Prepare for one fold.
 
         Args:
-            predict: answers for the validation tracks.
+            predict: answers for the validation tracks, by every crop or by a third of them.
             report: told of every epoch; answers whether to go on.
         """
         super().__init__()
@@ -135,26 +146,26 @@ class TrialCallback(keras.callbacks.Callback):
             self.time_limit.check(step * (whole - self.seen_steps), step * whole)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        predictions = self.predict()
+        predictions = self.predict(False)
         accuracy, macro_f1 = track_scores(predictions)
+        val_loss = -float(log_likelihoods(predictions).mean())
+        if not math.isfinite(val_loss):
+            raise StopTraining(Outcome.DIVERGED, f"the validation loss became {val_loss} in epoch {epoch + 1}")
+        self.best = self._better(self.best, epoch + 1, macro_f1)
         record = EpochRecord(
             epoch=epoch + 1,
             loss=float((logs or {})["loss"]),
             accuracy=float((logs or {})["accuracy"]),
-            val_loss=-float(log_likelihoods(predictions).mean()),
+            val_loss=val_loss,
             val_accuracy=accuracy,
             val_macro_f1=macro_f1,
             seconds=time.perf_counter() - self.epoch_started,
             fold=self.schedule.fold,
         )
-        if not math.isfinite(record.val_loss):
-            raise StopTraining(Outcome.DIVERGED, f"the validation loss became {record.val_loss} in epoch {epoch + 1}")
         self.records.append(record)
-        if self.best is None or _rank(record) > _rank(self.best.record):
-            self.best = BestEpoch(record, self.model.get_weights())
         if not self.report(record):
             raise StopTraining(Outcome.PRUNED, f"behind the other trials of the study after epoch {epoch + 1}")
-        if epoch + 1 - self.best.record.epoch >= self.schedule.patience:
+        if epoch + 1 - self.best.number >= self.schedule.patience:
             self.model.stop_training = True
         elif epoch + 1 < self.schedule.epochs:
             # The first epoch also traced and compiled; later ones tell what the rest will cost.
@@ -162,6 +173,15 @@ class TrialCallback(keras.callbacks.Callback):
             mean = sum(later) / max(1, len(later))
             self.time_limit.check((self.schedule.epochs - epoch - 1) * mean, self.schedule.epochs * mean)
 
+    def _better(self, best: BestEpoch | None, number: int, macro_f1: float) -> BestEpoch:
+        """Return `best` or this epoch, whose macro F1 by a third of the crops is known, whichever is better by all."""
+        if best is not None and macro_f1 < best.macro_f1:
+            return best
+        predictions = self.predict(True)
+        if best is not None and _rank(predictions) <= _rank(best.predictions):
+            return best
+        return BestEpoch(number, self.model.get_weights(), predictions)
 
-def _rank(record: EpochRecord) -> tuple[float, float]:
-    return record.val_macro_f1, -record.val_loss
+
+def _rank(predictions: Predictions) -> tuple[float, float]:
+    return track_scores(predictions).macro_f1, float(log_likelihoods(predictions).mean())

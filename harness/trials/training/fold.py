@@ -26,7 +26,7 @@ from harness.trials.training.predict import evenly_spaced_subset, predict_tracks
 class TrainedFold:
     """What one fold left."""
 
-    best: EpochRecord
+    best_epoch: int
     predictions: Predictions
     train_accuracy: float
     test_predictions: Predictions | None
@@ -62,16 +62,15 @@ def train_fold(
         return predict_tracks(model, store, spec.input_spec, examples, spec.genres, size, every_crop=every_crop)
 
     schedule = Schedule(spec.epochs, len(crops), spec.config["patience"], fold=number if len(spec.folds) > 1 else None)
-    callback = TrialCallback(lambda: predict(fold.valid, every_crop=False), report, schedule, time_limit)
+    callback = TrialCallback(lambda every_crop: predict(fold.valid, every_crop), report, schedule, time_limit)
     # Keras would shuffle whole micro-batches, and mix those of one update with another's.
     model.fit(crops, epochs=spec.epochs, shuffle=False, callbacks=[callback], verbose=0)
     best = callback.best
     assert best is not None  # an epoch ended, or `fit` raised
     model.set_weights(best.weights)
-    predictions = predict(fold.valid, every_crop=True)
     train_accuracy, _ = track_scores(predict(evenly_spaced_subset(fold.train, len(fold.valid)), every_crop=False))
     test = predict(fold.test, every_crop=True) if fold.test else None
-    return TrainedFold(best.record, predictions, train_accuracy, test, time.perf_counter() - started)
+    return TrainedFold(best.number, best.predictions, train_accuracy, test, time.perf_counter() - started)
 
 
 def _crops(spec: TrainingSpec, number: int, store: FeatureStore) -> TrainingCrops:

@@ -107,7 +107,7 @@ def _with_scores(report: TrialReport, done: Sequence[TrainedFold]) -> TrialRepor
     accuracy, macro_f1 = track_scores(predictions)
     return replace(
         report,
-        best_epoch=statistics.median_low([fold.best.epoch for fold in done]),
+        best_epoch=statistics.median_low([fold.best_epoch for fold in done]),
         scores=ValidationScores(
             valid_accuracy=accuracy,
             valid_macro_f1=macro_f1,
