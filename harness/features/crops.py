@@ -39,8 +39,8 @@ def crop_starts(length: int, crop_length: int) -> np.ndarray:
 
 
 def some_starts(starts: np.ndarray) -> np.ndarray:
-    """Return a third of `starts`, but at least three if there are so many: the middles of equal parts of a track."""
-    count = min(len(starts), max(3, len(starts) // 3))
+    """Return a fifth of `starts`, but two if there are so many: the middles of equal parts of a track."""
+    count = min(len(starts), max(2, len(starts) // 5))
     return starts[(2 * np.arange(count) + 1) * len(starts) // (2 * count)]
 
 

@@ -63,7 +63,7 @@ NOT_MEASURED = Reading()
 
 
 class EpochRecord(Record):
-    """One training epoch. `val_*` are over tracks (a third of their crops voted), the others over training crops.
+    """One training epoch. `val_*` are over tracks (some of their crops voted), the others over training crops.
 
     `fold` counts from 0; None where the split is a single one.
     """

@@ -24,6 +24,9 @@ PROJECTION_STEPS = 5
 EARLY_ABORT_FACTOR = 3.0
 """A trial that would take this many times its limit by its first timed step ends there."""
 
+CANDIDATES = 2
+"""The best epochs by some crops: they are kept until all crops vote, in the end. Each takes memory for its weights."""
+
 
 class StopTraining(Exception):
     """Training ends here, with an outcome other than `completed`."""
@@ -84,22 +87,11 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class BestEpoch:
-    """The epoch that a fold's model is taken from.
+class Candidate:
+    """An epoch that a fold's model may be taken from."""
 
-    Attributes:
-        number: counted from 1.
-        predictions: for the validation tracks, all of whose crops voted.
-    """
-
-    number: int
+    record: EpochRecord
     weights: list[np.ndarray]
-    predictions: Predictions
-
-    @property
-    def macro_f1(self) -> float:
-        """Macro F1 of the predictions."""
-        return track_scores(self.predictions).macro_f1
 
 
 class TrialCallback(keras.callbacks.Callback):
@@ -107,7 +99,7 @@ class TrialCallback(keras.callbacks.Callback):
 
     def __init__(
         self,
-        predict: Callable[[bool], Predictions],
+        predict: Callable[[], Predictions],
         report: Callable[[EpochRecord], bool],
         schedule: Schedule,
         time_limit: TimeLimit,
@@ -115,13 +107,13 @@ class TrialCallback(keras.callbacks.Callback):
         """Prepare for one fold.
 
         Args:
-            predict: answers for the validation tracks, by every crop or by a third of them.
+            predict: answers for the validation tracks.
             report: told of every epoch; answers whether to go on.
         """
         super().__init__()
         self.predict, self.report, self.schedule, self.time_limit = predict, report, schedule, time_limit
         self.records: list[EpochRecord] = []
-        self.best: BestEpoch | None = None
+        self.candidates: list[Candidate] = []
         self.seen_steps = 0
         self.timed_from = self.epoch_started = time_limit.started
 
@@ -146,26 +138,25 @@ class TrialCallback(keras.callbacks.Callback):
             self.time_limit.check(step * (whole - self.seen_steps), step * whole)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        predictions = self.predict(False)
+        predictions = self.predict()
         accuracy, macro_f1 = track_scores(predictions)
-        val_loss = -float(log_likelihoods(predictions).mean())
-        if not math.isfinite(val_loss):
-            raise StopTraining(Outcome.DIVERGED, f"the validation loss became {val_loss} in epoch {epoch + 1}")
-        self.best = self._better(self.best, epoch + 1, macro_f1)
         record = EpochRecord(
             epoch=epoch + 1,
             loss=float((logs or {})["loss"]),
             accuracy=float((logs or {})["accuracy"]),
-            val_loss=val_loss,
+            val_loss=-float(log_likelihoods(predictions).mean()),
             val_accuracy=accuracy,
             val_macro_f1=macro_f1,
             seconds=time.perf_counter() - self.epoch_started,
             fold=self.schedule.fold,
         )
+        if not math.isfinite(record.val_loss):
+            raise StopTraining(Outcome.DIVERGED, f"the validation loss became {record.val_loss} in epoch {epoch + 1}")
         self.records.append(record)
+        self._consider(record)
         if not self.report(record):
             raise StopTraining(Outcome.PRUNED, f"behind the other trials of the study after epoch {epoch + 1}")
-        if epoch + 1 - self.best.number >= self.schedule.patience:
+        if epoch + 1 - self.candidates[0].record.epoch >= self.schedule.patience:
             self.model.stop_training = True
         elif epoch + 1 < self.schedule.epochs:
             # The first epoch also traced and compiled; later ones tell what the rest will cost.
@@ -173,15 +164,14 @@ class TrialCallback(keras.callbacks.Callback):
             mean = sum(later) / max(1, len(later))
             self.time_limit.check((self.schedule.epochs - epoch - 1) * mean, self.schedule.epochs * mean)
 
-    def _better(self, best: BestEpoch | None, number: int, macro_f1: float) -> BestEpoch:
-        """Return `best` or this epoch, whose macro F1 by a third of the crops is known, whichever is better by all."""
-        if best is not None and macro_f1 < best.macro_f1:
-            return best
-        predictions = self.predict(True)
-        if best is not None and _rank(predictions) <= _rank(best.predictions):
-            return best
-        return BestEpoch(number, self.model.get_weights(), predictions)
+    def _consider(self, record: EpochRecord) -> None:
+        """Keep the epoch if it is among the best, of which the first stands first."""
+        if len(self.candidates) == CANDIDATES and _rank(record) <= _rank(self.candidates[-1].record):
+            return
+        del self.candidates[CANDIDATES - 1 :]
+        self.candidates.append(Candidate(record, self.model.get_weights()))
+        self.candidates.sort(key=lambda candidate: _rank(candidate.record), reverse=True)
 
 
-def _rank(predictions: Predictions) -> tuple[float, float]:
-    return track_scores(predictions).macro_f1, float(log_likelihoods(predictions).mean())
+def _rank(record: EpochRecord) -> tuple[float, float]:
+    return record.val_macro_f1, -record.val_loss

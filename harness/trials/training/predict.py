@@ -31,7 +31,7 @@ def predict_tracks(
     *,
     every_crop: bool = True,
 ) -> Predictions:
-    """Let the crops of every track vote, all or a third of them; `size` crops go through the model at once."""
+    """Let the crops of every track vote, all or some of them; `size` crops go through the model at once."""
     probabilities, owners = [], []
     for inputs, batch_owners in voting_batches(store, input_spec, examples, size, every_crop=every_crop):
         real = batch_owners >= 0
