@@ -8,7 +8,6 @@ from benchmarks.performance.workspaces import made_up_predictions
 from harness.events import Notify
 from harness.records.trial import EpochRecord, Outcome, ValidationScores
 from harness.search.config import StudyConfig
-from harness.search.storage import open_storage
 from harness.search.study import StudyRunner
 from harness.testing.backends import FakeBackend
 from harness.tracking.base import NullTracker, Tracker
@@ -38,5 +37,4 @@ def open_search(
         return TrialReport(Outcome.COMPLETED, "", tuple(epochs), len(epochs), scores, predictions=predictions)
 
     backend = FakeBackend(end=end, score=lambda spec, epoch: score(epoch))
-    storage = open_storage(ledger.workspace.optuna_url, ledger.workspace.root)
-    return StudyRunner.open(config, storage, backend, ledger, tracker or NullTracker(), notify)
+    return StudyRunner.open(config, None, backend, ledger, tracker or NullTracker(), notify)

@@ -1,4 +1,4 @@
-"""Crops are cut out of stored tracks, and every crop of a track for voting; numpy only."""
+"""Crops are cut out of stored tracks: at random, all that cover a track, or a part of these; numpy only."""
 
 from __future__ import annotations
 
@@ -38,19 +38,32 @@ def crop_starts(length: int, crop_length: int) -> np.ndarray:
     return np.linspace(0, max(0, length - crop_length), count).round().astype(np.int64)
 
 
-def voting_batches(
-    store: FeatureStore, input_spec: InputSpec, examples: Sequence[LabelledTrack], size: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield every crop of every track in batches of `size`: (size, *input_spec.shape) float32, owners int64 (size,).
+def some_starts(starts: np.ndarray) -> np.ndarray:
+    """Return a fifth of `starts`, but two if there are so many: the middles of equal parts of a track."""
+    count = min(len(starts), max(2, len(starts) // 5))
+    return starts[(2 * np.arange(count) + 1) * len(starts) // (2 * count)]
 
-    An owner is the index in `examples` of the track that the crop was cut from. All batches have the same
-    size, so that a compiled model is traced once: the last is filled with zeros, whose owner is -1.
+
+def voting_batches(
+    store: FeatureStore,
+    input_spec: InputSpec,
+    examples: Sequence[LabelledTrack],
+    size: int,
+    *,
+    every_crop: bool = True,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield crops of every track in batches of `size`: (size, *input_spec.shape) float32, owners int64 (size,).
+
+    They are all that cover the track, or `some_starts` of these. An owner is the index in `examples` of the track that
+    the crop was cut from. All batches have the same size, so that a compiled model is traced once: the last is filled
+    with zeros, whose owner is -1.
     """
     inputs, owners = np.zeros((size, *input_spec.shape), np.float32), np.full(size, -1)
     filled = 0
     for owner, example in enumerate(examples):
         track = store.load(input_spec, example.digest)
-        for start in crop_starts(track.shape[-1], input_spec.length):
+        starts = crop_starts(track.shape[-1], input_spec.length)
+        for start in starts if every_crop else some_starts(starts):
             inputs[filled], owners[filled] = crop(track, input_spec, int(start)), owner
             filled += 1
             if filled == size:

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-FORMAT = 1
+FORMAT = 2
 """The format of what a ledger, MLflow or a model's folder holds: it stands in every file, and no other is read."""
 
 

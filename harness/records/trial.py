@@ -65,7 +65,7 @@ NOT_MEASURED = Reading()
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
 class EpochRecord:
-    """One training epoch. `val_*` are over tracks (crops voted), the others over training crops.
+    """One training epoch. `val_*` are over tracks (some of their crops voted), the others over training crops.
 
     As a `Record`, each of the hundreds of thousands of a long study would take 1.3 kB; so it takes a quarter of that.
 

@@ -36,6 +36,7 @@ from harness.inference.card import facts, introduction, model_card
 from harness.inference.pipeline import BATCH, Classifier, TrackPrediction, crop_spans
 from harness.inference.text import line, timeline
 from harness.processes import kill_group, redirected
+from harness.records.base import FORMAT
 from harness.records.study import DatasetRecord, StudyResults
 from harness.records.trial import Outcome, TrialRecord
 from harness.tracking.ledger import Ledger
@@ -236,7 +237,7 @@ def error_output() -> tuple[int, int]:
 def bare_bundle(folder: Path) -> Path:
     """A bundle without a network: enough for files that cannot be read."""
     folder.mkdir()
-    (folder / "model.json").write_text(json.dumps({"format": 1, "input_spec": asdict(MFCC_INPUT), "about": {}}))
+    (folder / "model.json").write_text(json.dumps({"format": FORMAT, "input_spec": asdict(MFCC_INPUT), "about": {}}))
     (folder / "labels.json").write_text('["a", "b"]')
     return folder
 
@@ -302,7 +303,7 @@ def test_a_workspace_that_is_not_there_is_named_and_not_made(tmp_path: Path) -> 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"holds no whole model \(No such file or directory: model\.json\)"):
         Classifier.load(tmp_path)
-    (tmp_path / "model.json").write_text('{"format": 1}')
+    (tmp_path / "model.json").write_text(json.dumps({"format": FORMAT}))
     (tmp_path / "labels.json").write_text("[]")
     with pytest.raises(ModelError, match=r"model\.json: not of a model that this version can read \('input_spec'\)"):
         Classifier.load(tmp_path)
@@ -314,7 +315,9 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
 def test_a_model_of_another_format_says_which(tmp_path: Path, content: str, written: str) -> None:
     (tmp_path / "model.json").write_text(content)
     (tmp_path / "labels.json").write_text("[]")
-    with pytest.raises(ModelError, match=f"model.json: written in format {written}.* reads format 1. Use the version"):
+    with pytest.raises(
+        ModelError, match=f"model.json: written in format {written}.* reads format {FORMAT}. Use the version"
+    ):
         Classifier.load(tmp_path)
 
 

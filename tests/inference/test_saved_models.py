@@ -24,6 +24,7 @@ from harness.inference import bundle as bundles
 from harness.inference import pipeline, resolve
 from harness.inference.pipeline import Classifier
 from harness.inference.saved import check_network, load_network
+from harness.records.base import FORMAT
 from harness.tracking.ledger import Ledger
 from harness.workflows.model import classify
 from harness.workspace import Workspace
@@ -36,7 +37,7 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 165
 def write_bundle(folder: Path) -> Path:
     """A bundle with a file that is no network, but whole."""
     folder.mkdir()
-    (folder / "model.json").write_text(json.dumps({"format": 1, "input_spec": asdict(MFCC_INPUT), "about": {}}))
+    (folder / "model.json").write_text(json.dumps({"format": FORMAT, "input_spec": asdict(MFCC_INPUT), "about": {}}))
     (folder / "labels.json").write_text('["a", "b"]')
     with zipfile.ZipFile(folder / "model.keras", "w") as file:
         file.writestr("config.json", "{}" * 1000)

@@ -78,7 +78,7 @@ def test_what_the_allocator_took_is_a_metric_where_it_is_known() -> None:
 def test_a_study_without_importance_has_none(tmp_path: Path) -> None:
     ledger = new_ledger(tmp_path)
     assert ledger.results(STUDY.name).importance == {}
-    ledger.write_study_files(STUDY.name, {IMPORTANCE: b'{"format": 1, "importance": {"rate": "much"}}'})
+    ledger.write_study_files(STUDY.name, {IMPORTANCE: b'{"format": 2, "importance": {"rate": "much"}}'})
     with pytest.raises(WorkspaceError, match=r"importance\.json: not a result that this version can read"):
         ledger.results(STUDY.name)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.records.base import FORMAT
 from harness.tracking.ledger import Ledger
 from harness.workspace import Workspace
 from tests.helpers.command import command
@@ -31,13 +32,13 @@ def test_a_command_names_the_format_of_its_workspace(tmp_path: Path, arguments: 
     ledger.open_study(STUDY)
     ledger.write_trial(completed(0), PREDICTIONS)
     path = tmp_path / "results" / STUDY.name / "study.json"
-    path.write_text(json.dumps({**json.loads(path.read_bytes()), "format": 2}))
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "format": FORMAT + 1}))
     before = path.read_bytes()
     done = subprocess.run(command(*arguments, "--workspace", tmp_path), capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        f"error: {path}: written in format 2, and this version reads format 1. Use the version of harness that wrote "
-        "it, or start a new --workspace.\n"
+        f"error: {path}: written in format {FORMAT + 1}, and this version reads format {FORMAT}. Use the version of "
+        "harness that wrote it, or start a new --workspace.\n"
     )
     assert path.read_bytes() == before
     assert {found.name for found in tmp_path.iterdir()} <= {"results", "lock"}

@@ -17,6 +17,7 @@ import pytest
 
 import harness.files
 from harness.errors import WorkspaceError
+from harness.records.base import FORMAT
 from harness.records.trial import Outcome, RunningTrial
 from harness.settings import RunSettings
 from harness.tracking.ledger import Ledger
@@ -140,7 +141,7 @@ def test_a_kill_while_writing_leaves_no_trial_or_a_whole_one_to_deliver(
 
 @pytest.mark.parametrize(
     "content",
-    [b"", dump_record(completed(0))[:-9], b'{"format": 1, "name": "not ours"}'],
+    [b"", dump_record(completed(0))[:-9], b'{"format": 2, "name": "not ours"}'],
     ids=["empty", "torn", "foreign"],
 )
 def test_a_file_that_is_no_record_is_named(ledger: Ledger, tmp_path: Path, content: bytes) -> None:
@@ -194,7 +195,7 @@ def test_another_format_is_named_with_what_to_do(
     rewrite(tmp_path / "results" / STUDY.name / name, found)
     with pytest.raises(
         WorkspaceError,
-        match=rf"{name.rpartition('/')[2]}: written in {written} and this version reads format 1\. "
+        match=rf"{name.rpartition('/')[2]}: written in {written} and this version reads format {FORMAT}\. "
         r"Use the version of harness that wrote it, or start a new --workspace\.$",
     ):
         ledger.settings(ledger.results(STUDY.name).study.name)
@@ -202,9 +203,12 @@ def test_another_format_is_named_with_what_to_do(
 
 def test_a_workspace_of_another_format_is_refused_before_anything_is_done(ledger: Ledger, tmp_path: Path) -> None:
     ledger.check_readable()
-    rewrite(tmp_path / "results" / STUDY.name / "study.json", 2)
+    rewrite(tmp_path / "results" / STUDY.name / "study.json", FORMAT + 1)
     for read in (ledger.check_readable, ledger.studies, lambda: ledger.open_study(STUDY)):
-        with pytest.raises(WorkspaceError, match=r"study\.json: written in format 2, and this version reads format 1"):
+        with pytest.raises(
+            WorkspaceError,
+            match=rf"study\.json: written in format {FORMAT + 1}, and this version reads format {FORMAT}\.",
+        ):
             read()
     assert Ledger(Workspace(tmp_path / "new")).check_readable() is None
     assert not (tmp_path / "new").exists()

@@ -17,6 +17,7 @@ import pytest
 from mlflow import MlflowClient
 
 from harness.errors import TrackingError, WorkspaceError
+from harness.records.base import FORMAT
 from harness.records.predictions import Predictions
 from harness.records.study import StudyResults
 from harness.records.trial import EpochRecord, Outcome
@@ -80,7 +81,7 @@ def test_a_trial_s_run_follows_the_schema(ledger: Ledger, uri: str, root: Path) 
         child.data.tags.items()
         >= {
             "mlflow.parentRunId": parent.info.run_id,
-            "format": "1",
+            "format": str(FORMAT),
             "family": "cnn2d-fusion",
             "study": "cnn2d-fusion-ab12cd34",
             "trial": "7",
@@ -235,7 +236,7 @@ def test_what_was_delivered_in_another_format_is_not_read(
         MlflowClient(uri).set_tag(parent.info.run_id, "format", found)
     with pytest.raises(
         WorkspaceError,
-        match=f"{STUDY.name} in {uri}: written in {written}.* and this version reads format 1. Use the version",
+        match=f"{STUDY.name} in {uri}: written in {written}.* and this version reads format {FORMAT}. Use the version",
     ):
         read_studies(uri)
 

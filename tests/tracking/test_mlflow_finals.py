@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from harness.records.base import FORMAT
 from harness.records.final import FinalRole, FinalsRecord
 from harness.records.predictions import Predictions
 from harness.records.trial import Outcome
@@ -55,7 +56,7 @@ def test_a_final_run_follows_the_schema(ledger: Ledger, uri: str, root: Path) ->
             "mlflow.parentRunId": parent.info.run_id,
             "family": "cnn2d-fusion",
             "study": "cnn2d-fusion-ab12cd34",
-            "format": "1",
+            "format": str(FORMAT),
             "kind": "final",
             "final": "winner-2",
             "trial": "7",

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
-from harness.features.crops import crop, crop_starts, voting_batches
-from harness.features.fold import LabelledTrack
+from harness.features.crops import crop, crop_starts, some_starts, voting_batches
+from harness.features.fold import Fold, LabelledTrack
 from harness.features.input_spec import WAVEFORM_INPUT, InputSpec
 from harness.features.store import FeatureStore
 from harness.records.predictions import Predictions
@@ -77,6 +77,23 @@ def test_every_crop_of_every_track_votes_once_in_batches_of_one_size() -> None:
     assert [inputs.shape for inputs, _ in batches] == [(4, 3, 10, 1)] * 2
     assert np.concatenate([owners for _, owners in batches]).tolist() == [0, 0, 0, 1, 2, -1, -1, -1]
     assert not batches[-1][0][1:].any()
+
+
+@pytest.mark.parametrize(("crops", "chosen"), [(1, 1), (2, 2), (3, 2), (10, 2), (15, 3), (80, 16)])
+def test_a_fifth_of_the_crops_come_from_all_parts_of_a_track(crops: int, chosen: int) -> None:
+    places = some_starts(10 * np.arange(crops)) / 10
+    parts = np.linspace(0, crops, chosen + 1)
+    assert len(places) == chosen
+    assert ((parts[:-1] <= places) & (places < parts[1:])).all()
+
+
+def test_where_not_every_crop_votes_the_batches_hold_those_of_a_fifth() -> None:
+    store = Arrays({"a": ramp(8, 100), "b": ramp(8, 20)})
+    tracks = [LabelledTrack(name, name, 0) for name in "ab"]
+    (batch,) = voting_batches(store, ROWS, tracks, 8, every_crop=False)
+    inputs, owners = batch
+    assert owners.tolist() == [0, 0, 1, 1, -1, -1, -1, -1]
+    np.testing.assert_array_equal(inputs[:4, 0, 0, 0], [220, 270, 40, 50])
 
 
 Batches = Callable[..., Any]
@@ -330,6 +347,55 @@ def test_training_ends_early_with_the_weights_of_its_best_epoch(spec: Spec, run:
     assert report.inference_seconds is not None
     assert report.inference_seconds > 0
     assert [path.name for path in run.model.parent.iterdir()] == ["model.keras"]
+
+
+@pytest.mark.slow
+def test_all_crops_vote_for_the_two_best_epochs_in_the_end(
+    spec: Spec, run: Trainer, keras: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trains, with scores that are made up: by some crops epochs 2 and 4 are best, by all of them 4."""
+    from harness.trials.training import fold
+
+    asked = []
+
+    def answer(*arguments: Any, every_crop: bool) -> Predictions:
+        labels = np.arange(4)
+        asked.append(every_crop)
+        right = {True: [2, 3], False: [1, 3, 0, 2, 2, 4]}[every_crop][asked.count(every_crop) - 1]
+        said = np.where(labels < right, labels, (labels + 1) % 4)
+        return Predictions(tuple("abcd"), tuple("wxyz"), labels, np.eye(4, dtype=np.float32)[said] * 0.5 + 0.125)
+
+    monkeypatch.setattr(fold, "predict_tracks", answer)
+    report = run(replace(spec(), epochs=5))
+    # The last is for the training accuracy.
+    assert asked == [False] * 5 + [True] * 2 + [False]
+    assert report.best_epoch == 4
+    assert [epoch.val_accuracy for epoch in report.epochs] == [0.25, 0.75, 0, 0.5, 0.5]
+    assert (report.scores.valid_accuracy, report.scores.train_accuracy) == (0.75, 1.0)
+
+
+@pytest.mark.slow
+def test_a_fifth_of_the_crops_score_an_epoch_and_all_of_them_the_trial(
+    spec: Spec, run: Trainer, tone_store: ToneStore, keras: ModuleType
+) -> None:
+    """Trains an epoch, on crops that are so short that a track has seven."""
+    from harness.scoring.metrics import log_likelihoods
+    from harness.trials.training.predict import predict_tracks
+
+    short, (store, tracks) = replace(FAMILY.input_spec, length=26), tone_store
+    normalization = {short: FeatureStore(store).normalization(short, [track.digest for track in tracks])}
+    fold = Fold(tracks[::2], tracks[1::2], normalization)
+    report = run(replace(spec(head="average"), input_spec=short, folds=(fold,), epochs=1))
+
+    model = keras.models.load_model(run.model, compile=False)
+    every, some = (
+        predict_tracks(model, FeatureStore(store), short, fold.valid, ("a", "b", "c", "d"), 8, every_crop=every)
+        for every in (True, False)
+    )
+    assert report.predictions is not None
+    np.testing.assert_allclose(report.predictions.probabilities, every.probabilities, atol=1e-6)
+    assert report.epochs[0].val_loss == pytest.approx(-log_likelihoods(some).mean(), abs=1e-6)
+    assert abs(log_likelihoods(some).mean() - log_likelihoods(every).mean()) > 1e-5
 
 
 @pytest.mark.slow

@@ -24,6 +24,9 @@ PROJECTION_STEPS = 5
 EARLY_ABORT_FACTOR = 3.0
 """A trial that would take this many times its limit by its first timed step ends there."""
 
+CANDIDATES = 2
+"""The best epochs by some crops: they are kept until all crops vote, in the end. Each takes memory for its weights."""
+
 
 class StopTraining(Exception):
     """Training ends here, with an outcome other than `completed`."""
@@ -84,12 +87,11 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class BestEpoch:
-    """The epoch that a fold's model is taken from."""
+class Candidate:
+    """An epoch that a fold's model may be taken from."""
 
     record: EpochRecord
     weights: list[np.ndarray]
-    predictions: Predictions
 
 
 class TrialCallback(keras.callbacks.Callback):
@@ -111,7 +113,7 @@ class TrialCallback(keras.callbacks.Callback):
         super().__init__()
         self.predict, self.report, self.schedule, self.time_limit = predict, report, schedule, time_limit
         self.records: list[EpochRecord] = []
-        self.best: BestEpoch | None = None
+        self.candidates: list[Candidate] = []
         self.seen_steps = 0
         self.timed_from = self.epoch_started = time_limit.started
 
@@ -151,17 +153,24 @@ class TrialCallback(keras.callbacks.Callback):
         if not math.isfinite(record.val_loss):
             raise StopTraining(Outcome.DIVERGED, f"the validation loss became {record.val_loss} in epoch {epoch + 1}")
         self.records.append(record)
-        if self.best is None or _rank(record) > _rank(self.best.record):
-            self.best = BestEpoch(record, self.model.get_weights(), predictions)
+        self._consider(record)
         if not self.report(record):
             raise StopTraining(Outcome.PRUNED, f"behind the other trials of the study after epoch {epoch + 1}")
-        if epoch + 1 - self.best.record.epoch >= self.schedule.patience:
+        if epoch + 1 - self.candidates[0].record.epoch >= self.schedule.patience:
             self.model.stop_training = True
         elif epoch + 1 < self.schedule.epochs:
             # The first epoch also traced and compiled; later ones tell what the rest will cost.
             later = [record.seconds for record in self.records[1:]]
             mean = sum(later) / max(1, len(later))
             self.time_limit.check((self.schedule.epochs - epoch - 1) * mean, self.schedule.epochs * mean)
+
+    def _consider(self, record: EpochRecord) -> None:
+        """Keep the epoch if it is among the best, of which the first stands first."""
+        if len(self.candidates) == CANDIDATES and _rank(record) <= _rank(self.candidates[-1].record):
+            return
+        del self.candidates[CANDIDATES - 1 :]
+        self.candidates.append(Candidate(record, self.model.get_weights()))
+        self.candidates.sort(key=lambda candidate: _rank(candidate.record), reverse=True)
 
 
 def _rank(record: EpochRecord) -> tuple[float, float]:

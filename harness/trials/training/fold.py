@@ -14,10 +14,10 @@ from harness.features.store import FeatureStore
 from harness.hashing import nth_seed
 from harness.records.predictions import Predictions
 from harness.records.trial import EpochRecord
-from harness.scoring.metrics import track_scores
+from harness.scoring.metrics import log_likelihoods, track_scores
 from harness.trials.job import TrainingSpec
 from harness.trials.training.batches import CropSampling, TrainingCrops
-from harness.trials.training.callback import Schedule, TimeLimit, TrialCallback
+from harness.trials.training.callback import Candidate, Schedule, TimeLimit, TrialCallback
 from harness.trials.training.optimizer import compile_model
 from harness.trials.training.predict import evenly_spaced_subset, predict_tracks
 
@@ -26,7 +26,7 @@ from harness.trials.training.predict import evenly_spaced_subset, predict_tracks
 class TrainedFold:
     """What one fold left."""
 
-    best: EpochRecord
+    best_epoch: int
     predictions: Predictions
     train_accuracy: float
     test_predictions: Predictions | None
@@ -57,19 +57,32 @@ def train_fold(
     crops = _crops(spec, number, store)
     compile_model(model, spec.config, crops.updates * spec.epochs, spec.batch.accumulation)
 
-    def predict(examples: Sequence[LabelledTrack]) -> Predictions:
-        return predict_tracks(model, store, spec.input_spec, examples, spec.genres, max(spec.batch.micro_batch, 8))
+    def predict(examples: Sequence[LabelledTrack], every_crop: bool) -> Predictions:
+        size = max(spec.batch.micro_batch, 8)
+        return predict_tracks(model, store, spec.input_spec, examples, spec.genres, size, every_crop=every_crop)
 
     schedule = Schedule(spec.epochs, len(crops), spec.config["patience"], fold=number if len(spec.folds) > 1 else None)
-    callback = TrialCallback(lambda: predict(fold.valid), report, schedule, time_limit)
+    callback = TrialCallback(lambda: predict(fold.valid, every_crop=False), report, schedule, time_limit)
     # Keras would shuffle whole micro-batches, and mix those of one update with another's.
     model.fit(crops, epochs=spec.epochs, shuffle=False, callbacks=[callback], verbose=0)
-    best = callback.best
-    assert best is not None  # an epoch ended, or `fit` raised
-    model.set_weights(best.weights)
-    train_accuracy, _ = track_scores(predict(evenly_spaced_subset(fold.train, len(fold.valid))))
-    test = predict(fold.test) if fold.test else None
-    return TrainedFold(best.record, best.predictions, train_accuracy, test, time.perf_counter() - started)
+    best_epoch, predictions = _take_best(model, callback.candidates, lambda: predict(fold.valid, every_crop=True))
+    train_accuracy, _ = track_scores(predict(evenly_spaced_subset(fold.train, len(fold.valid)), every_crop=False))
+    test = predict(fold.test, every_crop=True) if fold.test else None
+    return TrainedFold(best_epoch, predictions, train_accuracy, test, time.perf_counter() - started)
+
+
+def _take_best(
+    model: keras.Model, candidates: Sequence[Candidate], predict: Callable[[], Predictions]
+) -> tuple[int, Predictions]:
+    """Give `model` the weights that are best by `predict`; return the number of their epoch, and their predictions."""
+    answers = []
+    for candidate in candidates:
+        model.set_weights(candidate.weights)
+        answers.append(predict())
+    ranks = [(track_scores(answer).macro_f1, float(log_likelihoods(answer).mean())) for answer in answers]
+    best = ranks.index(max(ranks))
+    model.set_weights(candidates[best].weights)
+    return candidates[best].record.epoch, answers[best]
 
 
 def _crops(spec: TrainingSpec, number: int, store: FeatureStore) -> TrainingCrops:

@@ -28,10 +28,12 @@ def predict_tracks(
     examples: Sequence[LabelledTrack],
     genres: tuple[str, ...],
     size: int,
+    *,
+    every_crop: bool = True,
 ) -> Predictions:
-    """Let every crop of every track vote; `size` crops go through the model at once."""
+    """Let the crops of every track vote, all or some of them; `size` crops go through the model at once."""
     probabilities, owners = [], []
-    for inputs, batch_owners in voting_batches(store, input_spec, examples, size):
+    for inputs, batch_owners in voting_batches(store, input_spec, examples, size, every_crop=every_crop):
         real = batch_owners >= 0
         probabilities.append(np.asarray(model.predict_on_batch(inputs))[real])
         owners.append(batch_owners[real])

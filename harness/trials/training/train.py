@@ -42,7 +42,8 @@ def train(
         listen: told of every epoch, and of the predictions of every fold but the last; answers whether to go on.
         limit_seconds: that the trial may take, all folds together; None for no limit.
         model_file: where to save the model of a trial that completed, as `.keras`; None for nowhere. It has the weights
-            of its best epoch: the highest validation macro F1, of equals the lowest validation loss.
+            of its best epoch: of the two that are best by some crops, the one that is better by all. Better is the
+            higher validation macro F1, of equals the lower validation loss.
 
     Returns:
         The end of the trial: `completed`, or why training stopped early.
@@ -107,7 +108,7 @@ def _with_scores(report: TrialReport, done: Sequence[TrainedFold]) -> TrialRepor
     accuracy, macro_f1 = track_scores(predictions)
     return replace(
         report,
-        best_epoch=statistics.median_low([fold.best.epoch for fold in done]),
+        best_epoch=statistics.median_low([fold.best_epoch for fold in done]),
         scores=ValidationScores(
             valid_accuracy=accuracy,
             valid_macro_f1=macro_f1,

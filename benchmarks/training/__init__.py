@@ -1,0 +1,1 @@
+"""How trials train, measured on a CPU."""
