@@ -1,35 +1,52 @@
-"""What it does to scores that a fifth of the crops vote after each epoch of a trial, and not all of them.
-
-    python -m benchmarks.training.voting DATA [--family NAME]... [--epochs 20] [--seeds 3]
-
-Baselines train on all folds of `kfold:5` but two: one chooses the epoch, the other is seen by no choice. Three choices
-watch the same trainings: by all crops in every epoch; by a fifth, with all in the end for the two best, as trials do;
-by a fifth alone. Macro F1 is of all crops, the five folds together. Prints a markdown table. A seed of
-`cnn2d-mfcc` on 50 tracks of 30 s takes about two minutes of a core.
-"""
+"""Row: what it does to scores that a fifth of the crops vote after each epoch of a trial, and not all of them."""
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from benchmarks.performance.contenders import Contenders, use_one_thread
+from benchmarks.performance.row import Contender, Row, Setting
 from harness.datasets.scan import scan
 from harness.families import Family, family
 from harness.features.fold import Fold
 from harness.features.store import FeatureStore
-from harness.markdown import table
 from harness.preparation import IN_SEARCH, PreparedData, extract_features, split_dataset
 from harness.records.predictions import Predictions
 from harness.records.trial import BatchShape, EpochRecord
 from harness.scoring.metrics import joined, log_likelihoods, track_scores
-from harness.trials import framework
 from harness.trials.job import TrainingSpec
 
 FOLDS = 5
-CHOICES = ("all", "a fifth, then all", "a fifth")
+CHOICES = ("all", "trial", "fifth")
+"""By all crops in every epoch; by a fifth, with all in the end for the two best, as trials do; by a fifth alone."""
+
+contenders = Contenders()
+
+
+def rows(setting: Setting) -> tuple[Row, ...]:
+    command = ("python", "-m", "benchmarks.performance.voting", "baseline", "cnn2d-mfcc", setting.music)
+    size = ("--epochs", str(setting.size(20, 1)))
+    seeds = range(setting.size(3, 1))
+    return (
+        Row(
+            name="voting",
+            contenders=tuple(Contender(f"seed {seed}", (*command, *size, "--seed", str(seed))) for seed in seeds),
+            columns={
+                "valid_all": "choosing tracks, by all crops",
+                "valid_trial": "as trials do",
+                "valid_fifth": "by a fifth",
+                "unseen_all": "unseen tracks, by all crops",
+                "unseen_trial": "as trials do",
+                "unseen_fifth": "by a fifth",
+            },
+            rounds=1,
+            prepare=(setting.make_music,),
+            in_quick=False,
+        ),
+    )
 
 
 @dataclass(frozen=True)
@@ -85,43 +102,29 @@ def train(chosen: Family, data: PreparedData, fold: Fold, epochs: int, seed: int
     )
 
 
-def row(chosen: Family, data: PreparedData, epochs: int, seed: int) -> list[str]:
-    """Train on all folds: macro F1 of the choosing tracks, then of unseen ones, by each of `CHOICES`."""
-    parts = [valid for _, valid in data.split.folds]
-    taken = []
-    for number, valid in enumerate(parts):
-        unseen = parts[(number + 1) % FOLDS]
-        training = sorted({track for part in parts for track in part} - {*valid, *unseen})
-        fold = data.fold((chosen.input_spec,), training, valid, unseen)
-        taken.append(train(chosen, data, fold, epochs, FOLDS * seed + number))
-    scores = [
-        track_scores(joined([getattr(epoch, side) for epoch in epochs_taken])).macro_f1
-        for side in ("valid", "unseen")
-        for epochs_taken in zip(*taken, strict=True)
-    ]
-    return [chosen.name, str(seed), *(f"{score:.3f}" for score in scores)]
+@contenders.command()
+def baseline(name: str, music: Path, epochs: int = 20, seed: int = 0) -> dict[str, float]:
+    """Train a family's baseline on all folds: macro F1 of the choosing tracks and of unseen ones, by each choice."""
+    use_one_thread()
+    from harness.trials import framework
 
-
-def main() -> None:
-    """Measure, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--family", action="append")
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--seeds", type=int, default=3)
-    options = parser.parse_args()
     framework.prepare(threads=1, deterministic=False, seed=0)
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in range(options.seeds):
-            found = split_dataset(scan(options.data), f"kfold:{FOLDS}", seed)
-            data = extract_features(found, FeatureStore(Path(folder)), IN_SEARCH, 0, lambda event: None)
-            for name in options.family or ["cnn2d-mfcc"]:
-                rows.append(row(family(name), data, options.epochs, seed))
-                print(*rows[-1], flush=True)
-    head = ["family", "seed", *(f"{tracks}, {choice}" for tracks in ("valid", "unseen") for choice in CHOICES)]
-    print(table(head, rows, numeric=head[1:]))
+    chosen, taken = family(name), []
+    with TemporaryDirectory() as folder:
+        found = split_dataset(scan(music), f"kfold:{FOLDS}", seed)
+        data = extract_features(found, FeatureStore(Path(folder)), IN_SEARCH, 0, lambda event: None)
+        parts = [valid for _, valid in data.split.folds]
+        for number, valid in enumerate(parts):
+            unseen = parts[(number + 1) % FOLDS]
+            training = sorted({track for part in parts for track in part} - {*valid, *unseen})
+            fold = data.fold((chosen.input_spec,), training, valid, unseen)
+            taken.append(train(chosen, data, fold, epochs, FOLDS * seed + number))
+    return {
+        f"{side}_{choice}": track_scores(joined([getattr(epoch, side) for epoch in epochs_taken])).macro_f1
+        for side in ("valid", "unseen")
+        for choice, epochs_taken in zip(CHOICES, zip(*taken, strict=True), strict=True)
+    }
 
 
 if __name__ == "__main__":
-    main()
+    contenders.print_figures()

@@ -1,1 +1,0 @@
-"""How trials train, measured on a CPU."""
