@@ -29,11 +29,11 @@ def rows(setting: Setting) -> tuple[Row, ...]:
         ),
         columns=_COLUMNS,
         aims=(
-            _most("`--help`", lambda found: found.median(_HELP, "wall_seconds"), 0.3),
-            _most("first line of `doctor`", lambda found: found.median(_DOCTOR, "first_line_seconds"), 1),
-            _most("`doctor`, beyond an import of TensorFlow", lambda found: _beyond(found, _DOCTOR), 3),
-            _most("`report`", lambda found: found.median(_REPORT, "wall_seconds"), 2),
-            _most("`predict`, beyond an import of TensorFlow", lambda found: _beyond(found, _PREDICT), 3),
+            _most("wall of `--help`", lambda found: found.median(_HELP, "wall_seconds"), 0.3),
+            _most("wall to the first line of `doctor`", lambda found: found.median(_DOCTOR, "first_line_seconds"), 1),
+            _most("CPU of `doctor`, beyond an import of TensorFlow", lambda found: _beyond(found, _DOCTOR), 3),
+            _most("wall of `report`", lambda found: found.median(_REPORT, "wall_seconds"), 2),
+            _most("CPU of `predict`, beyond an import of TensorFlow", lambda found: _beyond(found, _PREDICT), 3),
         ),
         prepare=(
             setting.make_music,
