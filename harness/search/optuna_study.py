@@ -81,7 +81,11 @@ class OpenTrial:
         self._passed = set()
 
     def report(self, values: Mapping[int, float]) -> bool:
-        """Report what the running attempt reached, by step, and return whether the trial should go on."""
+        """Report what the running attempt reached, by step, and return whether the trial should go on.
+
+        Raises:
+            WorkspaceError: another workspace took the study over, through a storage that the user named.
+        """
         self._passed.update(values)
         for step, value in values.items():
             if step not in self._reported:
