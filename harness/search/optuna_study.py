@@ -7,8 +7,9 @@ that were cut off. Nothing is read back from Optuna.
 
 **Numbers.** Trials are numbered from 0 without gaps, and no number is given twice. Trial 0 is the family's baseline.
 
-**Proposals.** What a trial samples depends on the study's seed, its number and what was told of others, and on nothing
-else: a study that is killed and taken up again proposes what an undisturbed one does.
+**Proposals.** What a trial samples depends on the study's seed, its number, what was told of others and what those
+sampled that run beside it, and on nothing else: a study that is killed and taken up again proposes what an undisturbed
+one does.
 
 **Reports.** A step of a trial is reported once, however many attempts reach it in one run. What a trial reported before
 a run was cut off is forgotten: it trains from its beginning again, and is judged by its own epochs.
