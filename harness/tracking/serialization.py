@@ -58,6 +58,9 @@ class LazyPredictions(Mapping[KeyT, Predictions]):
             raise KeyError(key)
         return self._load(key)
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys  # without reading them
+
     def __iter__(self) -> Iterator[KeyT]:
         return iter(self._keys)
 
