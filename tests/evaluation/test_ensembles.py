@@ -25,13 +25,13 @@ def test_trials_without_predictions_or_a_model_are_no_candidates(tmp_path: Path,
         trial = TrialRecord(
             family=RECORD.family, study=RECORD.name, number=number, outcome=Outcome.COMPLETED, params=FAMILY.baseline
         )
-        is_whole = number < 2
+        is_whole = number > 0
         ledger.write_trial(trial, PREDICTIONS if is_whole or lacks != "predictions" else None)
         if is_whole or lacks != "model":
             write_atomically(ledger.model_path(RECORD.name, number), b"")
 
     def predict(candidates: Sequence[ensembles.Candidate], tracks: Sequence[LabelledTrack]) -> MemberPredictions:
-        assert {candidate.number for candidate in candidates} <= {0, 1}
+        assert {candidate.number for candidate in candidates} <= {1, 2}
         return MemberPredictions([PREDICTIONS] * len(candidates), None, 0.5)
 
     tested = ensembles.TestedTracks(TRACKS, ())
