@@ -37,6 +37,7 @@ class RunStore:
         self._experiments: dict[str, str] = {}
         self._parents: dict[str, str] = {}
         # Of trials that were begun here: their runs, and the points that these have, which then need not be asked for.
+        # Of a run that a request failed on, the points are not known: its answer may have been lost.
         self._begun: dict[tuple[str, int], str] = {}
         self._logged: dict[str, set[Point]] = {}
 
@@ -126,8 +127,9 @@ class RunStore:
         run_id, logged = self._run_of(study, trial, points, params)
         self._upload(run_id, {**files, "trial.json": dump_record(trial)})
         score = trial.scores.valid_macro_f1 if trial.completed else None
-        name = schema.with_score(schema.trial_name(study, trial.number), score, trial.outcome)
-        self.client.update_run(run_id, name=name)
+        self.client.update_run(
+            run_id, name=schema.with_score(schema.trial_name(study, trial.number), score, trial.outcome)
+        )
         self.set_status(run_id, schema.status(trial.outcome), milliseconds(trial.timing.ended))
         missing = {point: moment for point, moment in points.items() if point not in logged}
         tags = {"outcome": trial.outcome, "vram.source": trial.memory.reading.source, schema.DELIVERED: digest}
@@ -175,6 +177,7 @@ class RunStore:
 
         Each of `points` comes with its time in ms since 1970.
         """
+        logged = self._logged.pop(run_id, None)
         metrics = [Metric(key, value, moment, step) for (key, step, value), moment in points.items()]
         head = [Param(key, str(value)) for key, value in (params or {}).items()]
         labels = [RunTag(key, str(value)) for key, value in (tags or {}).items()]
@@ -182,8 +185,8 @@ class RunStore:
             self.client.log_batch(run_id, metrics[start : start + METRICS_PER_BATCH])
         if head or labels or metrics:
             self.client.log_batch(run_id, metrics[:METRICS_PER_BATCH], head, labels)
-        if run_id in self._logged:
-            self._logged[run_id].update(points)
+        if logged is not None:
+            self._logged[run_id] = logged.union(points)
 
     def _experiment(self, study: StudyRecord) -> str:
         name = schema.experiment_name(study)
@@ -213,17 +216,16 @@ class RunStore:
         return run_id
 
     def _create_trial(self, study: StudyRecord, number: int, started: int) -> str:
-        return self._nest(
-            study, schema.trial_name(study, number), {"kind": RunKind.TRIAL, "trial": str(number)}, started
-        )
+        tags = {"kind": RunKind.TRIAL, "trial": str(number)}
+        return self._nest(study, schema.trial_name(study, number), tags, started)
 
     def _run_of(
         self, study: StudyRecord, trial: TrialRecord, points: Mapping[Point, int], params: Mapping[str, Value]
     ) -> tuple[str, set[Point]]:
         """Return the run of a trial with the points that it has already; one that disagrees is made anew."""
         begun = self._begun.pop((study.name, trial.number), "")
-        logged = self._logged.pop(begun, set())
-        if begun and logged <= points.keys():
+        logged = self._logged.pop(begun, None)
+        if logged is not None and logged <= points.keys():
             return begun, logged
         run = find_trial(self.client, study, trial.number)
         if run is not None:
