@@ -73,7 +73,7 @@ def train_fold(
     # Keras would shuffle whole micro-batches, and mix those of one update with another's.
     model.fit(crops, epochs=spec.epochs, shuffle=False, callbacks=[callback], verbose=0)
     best_epoch, predictions = _take_best(model, callback.candidates, lambda: predict(fold.valid, every_crop=True))
-    train_accuracy, _ = track_scores(predict(evenly_spaced_subset(fold.train, len(fold.valid)), every_crop=False))
+    train_accuracy, _ = track_scores(predict(evenly_spaced_subset(fold.train, len(fold.valid)), every_crop=True))
     test = predict(fold.test, every_crop=True) if fold.test else None
     return TrainedFold(best_epoch, predictions, train_accuracy, test, time.perf_counter() - started)
 
@@ -84,7 +84,7 @@ def final_votes(spec: TrainingSpec, number: int, store: FeatureStore) -> float:
         count_voting(store, spec.input_spec, spec.folds[number].valid, every_crop=every) for every in (True, False)
     )
     # One more, about, is for the training accuracy.
-    return min(CANDIDATES, spec.epochs) * every / some + 1
+    return (min(CANDIDATES, spec.epochs) + 1) * every / some
 
 
 def _take_best(
