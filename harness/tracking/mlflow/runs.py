@@ -36,8 +36,7 @@ class RunStore:
         self._artifact_root = artifact_root
         self._experiments: dict[str, str] = {}
         self._parents: dict[str, str] = {}
-        # Of trials that were begun here: their runs, and the points that these have, which then need not be asked for.
-        # Of a run that a request failed on, the points are not known: its answer may have been lost.
+        # Of trials that were begun here: their runs, and the points that these have, as long as no request has failed.
         self._begun: dict[tuple[str, int], str] = {}
         self._logged: dict[str, set[Point]] = {}
 
@@ -127,9 +126,8 @@ class RunStore:
         run_id, logged = self._run_of(study, trial, points, params)
         self._upload(run_id, {**files, "trial.json": dump_record(trial)})
         score = trial.scores.valid_macro_f1 if trial.completed else None
-        self.client.update_run(
-            run_id, name=schema.with_score(schema.trial_name(study, trial.number), score, trial.outcome)
-        )
+        name = schema.with_score(schema.trial_name(study, trial.number), score, trial.outcome)
+        self.client.update_run(run_id, name=name)
         self.set_status(run_id, schema.status(trial.outcome), milliseconds(trial.timing.ended))
         missing = {point: moment for point, moment in points.items() if point not in logged}
         tags = {"outcome": trial.outcome, "vram.source": trial.memory.reading.source, schema.DELIVERED: digest}
