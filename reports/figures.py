@@ -32,7 +32,7 @@ def confusion_matrix_png(matrix: np.ndarray, genres: Sequence[str], title: str) 
         genres: the C class names.
         title: what stands above the picture.
     """
-    return _confusion_frame(tuple(genres)).fill(lambda figure: _fill_confusion(figure, matrix, title))
+    return _confusion_frame(tuple(genres)).fill(lambda figure, drawn: _fill_confusion(figure, drawn, matrix, title))
 
 
 def confusion_matrix_svg(matrix: np.ndarray, genres: Sequence[str], title: str) -> bytes:
@@ -47,7 +47,7 @@ def confusion_matrix_svg(matrix: np.ndarray, genres: Sequence[str], title: str) 
 
     def draw(figure: Figure) -> None:
         _draw_confusion(figure, genres)
-        _fill_confusion(figure, matrix, title)
+        _fill_confusion(figure, [], matrix, title)
 
     return draw_svg(side, side, draw)
 
@@ -104,8 +104,8 @@ def _draw_confusion(figure: Figure, genres: Sequence[str]) -> None:
     axes.tick_params(length=0)
 
 
-def _fill_confusion(figure: Figure, matrix: np.ndarray, title: str) -> list[Artist]:
-    """Write the title, draw the counts, and return what these are drawn as."""
+def _fill_confusion(figure: Figure, drawn: list[Artist], matrix: np.ndarray, title: str) -> None:
+    """Write the title, draw the counts, and add what these are drawn as to `drawn`."""
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
@@ -118,13 +118,11 @@ def _fill_confusion(figure: Figure, matrix: np.ndarray, title: str) -> list[Arti
     # Opacity rather than a scale of colours: the paper shows through, light or dark.
     colours = [(SERIES[0], opacity) for opacity in (0.08 + 0.92 * shares[matrix > 0]).tolist()]
     cells = PatchCollection(squares, facecolor=colours, edgecolor="none")
-    drawn: list[Artist] = [axes.add_collection(cells, autolim=False)]
+    drawn.append(axes.add_collection(cells, autolim=False))
     for row, column in filled:
         colour = ON_COLOUR if shares[row, column] > 0.6 else INK
         count = str(int(matrix[row, column]))
-        text = axes.text(column, row, count, ha="center", va="center", color=colour, in_layout=False)
-        drawn.append(text)
-    return drawn
+        drawn.append(axes.text(column, row, count, ha="center", va="center", color=colour, in_layout=False))
 
 
 def _draw_history(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,7 @@ _STYLE = {
     "svg.hashsalt": "harness",
 }
 _PNG_DPI = 180
+_DRAWING = threading.Lock()
 
 Draw = Callable[["Figure"], None]
 
@@ -82,27 +84,35 @@ class PngFrame:
             self._figure.draw_without_rendering()
             self._figure.set_layout_engine("none")
 
-    def fill(self, draw: Callable[[Figure], Sequence[Artist]]) -> bytes:
-        """Return the frame with what `draw` draws in it as PNG; the artists that it returns are taken out again."""
+    def fill(self, draw: Callable[[Figure, list[Artist]], None]) -> bytes:
+        """Return the frame with what `draw` draws in it as PNG.
+
+        Args:
+            draw: adds each artist to the list that it is given; they are taken out again, whatever happens.
+        """
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
         picture = io.BytesIO()
+        artists: list[Artist] = []
         with _style():
-            artists = draw(self._figure)
-            canvas: Any = FigureCanvasAgg(self._figure)
-            # The version of matplotlib would otherwise stand in the file.
-            canvas.print_png(picture, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
-            for artist in artists:
-                artist.remove()
+            try:
+                draw(self._figure, artists)
+                canvas: Any = FigureCanvasAgg(self._figure)
+                # The version of matplotlib would otherwise stand in the file.
+                canvas.print_png(picture, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
+            finally:
+                for artist in artists:
+                    artist.remove()
         return picture.getvalue()
 
 
 @contextmanager
 def _style() -> Iterator[None]:
+    """Hold matplotlib to the style of all pictures, in one thread at a time: its settings are the process's."""
     import matplotlib.style
 
     # After a reset, so that a user's own settings do not change the bytes.
-    with matplotlib.style.context(_STYLE, after_reset=True):
+    with _DRAWING, matplotlib.style.context(_STYLE, after_reset=True):
         yield
 
 

@@ -95,6 +95,18 @@ class TestOptuna:
         (ended,) = study.trials
         assert (ended.value, ended.params, ended.intermediate_values) == (0.5, trial.params, {0: 0.25}), why
 
+    def test_what_a_trial_reported_stands_in_memory_and_in_the_trial(self) -> None:
+        why = reliance("_cached_frozen_trial", "both are emptied where another attempt at a trial begins.")
+        study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
+        trial = study.ask()
+        trial.report(0.25, step=1)
+        kept = study.get_trials(deepcopy=False)[0], trial._cached_frozen_trial
+        assert [each.intermediate_values for each in kept] == [{1: 0.25}] * 2, why
+        for each in kept:
+            each.intermediate_values = {}
+        trial.report(0.75, step=2)
+        assert study.trials[0].intermediate_values == {2: 0.75}, why
+
     def test_a_trial_is_kept_as_its_own_copy_of_it_says(self) -> None:
         why = reliance("__deepcopy__", "ten thousand trials share their distributions; Optuna's copy would not.")
         distribution = optuna.distributions.FloatDistribution(0.0, 1.0)

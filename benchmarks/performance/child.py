@@ -20,7 +20,7 @@ from benchmarks.performance.timed_job import run_timed_job
 
 _HERE = ("python", "-m", "benchmarks.performance.child")
 _OURS, _NEW, _RAY = "harness", "a new process a trial", "Ray Tune"
-_BEFORE, _AFTER = "as a trial compiles", "Keras alone"
+_OPTIMIZER_BUILT, _KERAS_ALONE = "as a trial compiles", "Keras alone"
 _STEPS = 10
 _STEP_FAMILIES = ("cnn2d-mfcc", "cnn-transformer")
 
@@ -40,8 +40,8 @@ def rows(setting: Setting) -> tuple[Row, ...]:
         columns={
             "ready_cpu_seconds": "CPU until ready",
             "ready_wall_seconds": "wall until ready",
+            "ready_all_cpu_seconds": "CPU of all that comes before",
             "build_cpu_seconds": "CPU of the build",
-            "footprint_cpu_seconds": "CPU of the prediction",
             "start_cpu_seconds": "CPU once a run",
         },
         compared=("ready_cpu_seconds", _OURS),
@@ -54,12 +54,12 @@ def rows(setting: Setting) -> tuple[Row, ...]:
         ),
         rounds=3,
     )
-    steps = [(f"{family}, {way}", family, way) for family in _STEP_FAMILIES for way in (_BEFORE, _AFTER)]
+    steps = [(f"{family}, {way}", family, way) for family in _STEP_FAMILIES for way in (_OPTIMIZER_BUILT, _KERAS_ALONE)]
     first = Row(
         name="trace",
         contenders=setting.few(
             *(
-                Contender(name, (*_HERE, "first-step", family, *(["--keras-alone"] if way == _AFTER else [])))
+                Contender(name, (*_HERE, "first-step", family, *(["--keras-alone"] if way == _KERAS_ALONE else [])))
                 for name, family, way in steps
             )
         ),
@@ -68,7 +68,7 @@ def rows(setting: Setting) -> tuple[Row, ...]:
             Aim(
                 f"first step of {family}, as a share of Keras's own",
                 lambda found, family=family: found.times(  # type: ignore[misc]
-                    "first_cpu_seconds", f"{family}, {_BEFORE}", f"{family}, {_AFTER}"
+                    "first_cpu_seconds", f"{family}, {_OPTIMIZER_BUILT}", f"{family}, {_KERAS_ALONE}"
                 ),
                 at_most=0.5,
             )
@@ -81,7 +81,7 @@ def rows(setting: Setting) -> tuple[Row, ...]:
 
 @contenders.command()
 def forked(trials: int = 12) -> dict[str, Any]:
-    """Run jobs through the local back end whose children build a model and train nothing; medians of a job."""
+    """Run jobs through the local back end whose children build a model and train nothing."""
     from benchmarks.gpu.trials import Bench, Point, Size, short_job
     from harness.families import family
     from harness.trials.backend import run_to_end
@@ -108,7 +108,7 @@ def forked(trials: int = 12) -> dict[str, Any]:
         server = psutil.Process(json.loads(run_to_end(backend, spec, CPU_SLOT).report.message)["server"])
         once = process_seconds(server.pid)
         for _ in range(trials):
-            before, started = _tree(server), time.time()
+            before = _tree(server)
             backend.estimate_footprints(mfcc.name, mfcc.input_spec, [mfcc.baseline], 10)
             footprints.append(_tree(server) - before)
             before, started = cpu_seconds() + process_seconds(server.pid), time.time()
@@ -121,7 +121,8 @@ def forked(trials: int = 12) -> dict[str, Any]:
         "ready_cpu_seconds": ready,
         "ready_wall_seconds": wall,
         "build_cpu_seconds": build,
-        "footprint_cpu_seconds": statistics.fmean(footprints),
+        # The clock of children that ended counts in hundredths of a second.
+        "ready_all_cpu_seconds": ready + statistics.fmean(footprints),
         "start_cpu_seconds": once,
     }
 

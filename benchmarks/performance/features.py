@@ -18,6 +18,10 @@ _PLAIN, _SAME, _SHARED = (
     "librosa, four calls with the same options",
     "librosa, the same from one spectrogram",
 )
+_WHY = (
+    "About half of a track's time is decoding, which both do, and the transform, in double precision as librosa's: in "
+    "single precision contrast would differ by more than 0.05 dB."
+)
 _ONE, _TWO = "one worker", "two workers"
 
 contenders = Contenders()
@@ -47,14 +51,20 @@ def rows(setting: Setting) -> tuple[Row, ...]:
         },
         compared=("track_cpu_seconds", _OURS),
         aims=(
-            Aim("four calls, in times ours", lambda found: found.times("track_cpu_seconds", _PLAIN, _OURS), at_least=5),
+            Aim(
+                "four calls, in times ours",
+                lambda found: found.times("track_cpu_seconds", _PLAIN, _OURS),
+                at_least=5,
+                why_missed=_WHY,
+            ),
             Aim(
                 "four calls with the same options, in times ours",
                 lambda found: found.times("track_cpu_seconds", _SAME, _OURS),
                 at_least=3.5,
+                why_missed=_WHY,
             ),
             Aim(
-                "largest difference to librosa",
+                "largest difference of mel and contrast to librosa",
                 lambda found: max(found.median(_SHARED, "mel_db"), found.median(_SHARED, "contrast_db")),
                 at_most=0.05,
                 unit="dB",

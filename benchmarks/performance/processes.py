@@ -84,12 +84,18 @@ def run(command: Command, environment: Mapping[str, str], log: Path) -> tuple[di
         )
         watch = threading.Timer(_LIMIT_SECONDS, os.killpg, (process.pid, signal.SIGKILL))
         watch.start()
-        assert process.stdout is not None
-        for line in process.stdout:
-            first_line = first_line if first_line is not None else time.perf_counter() - started
-            last_line = line
-        _, status, used = os.wait4(process.pid, 0)
-        watch.cancel()
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                first_line = first_line if first_line is not None else time.perf_counter() - started
+                last_line = line
+            _, status, used = os.wait4(process.pid, 0)
+        except BaseException:
+            # Its session is its own: Ctrl-C reaches this process alone.
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        finally:
+            watch.cancel()
         process.returncode = os.waitstatus_to_exitcode(status)
         wall = time.perf_counter() - started
     ended = [used, *_orphans()]

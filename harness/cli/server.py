@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import TrackingUri, Workspace
+from harness.errors import UsageError
 
 
 def ui(
@@ -49,6 +50,10 @@ def sync(
     from harness.workflows.sync import sync as bring_up_to_date
     from harness.workflows.sync import sync_dashboard
 
+    if optuna is not None and tracking_uri is not None:
+        raise UsageError(
+            "--optuna writes a file and nothing else, so --tracking-uri does nothing. Give one of the two."
+        )
     with watching(False) as notify:
         if optuna is not None:
             written = sync_dashboard(workspace, optuna, notify)

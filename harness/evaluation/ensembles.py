@@ -130,6 +130,8 @@ def ensemble(
 ) -> EnsembleRecord | None:
     """Choose an ensemble among the completed trials of `studies` and score it; None with fewer than two trials.
 
+    Trials whose predictions or model are not here, as those that another workspace ran, are no candidates.
+
     With a test set, members are chosen by their validation predictions, and their saved models predict the test
     tracks. With outer folds, they are chosen anew for each fold without its tracks, by predictions that every trial
     made of tracks it had not seen; nothing is predicted again but for the cost.
@@ -142,7 +144,7 @@ def ensemble(
         Candidate(results.study.name, results.study.family, trial.number): results.predictions[trial.number]
         for results in studies
         for trial in results.trials
-        if trial.completed and ledger.model_path(results.study.name, trial.number).exists()
+        if trial.number in results.predictions and ledger.model_path(results.study.name, trial.number).exists()
     }
     if len(candidates) < 2:
         return None

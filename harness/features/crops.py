@@ -44,6 +44,19 @@ def some_starts(starts: np.ndarray) -> np.ndarray:
     return starts[(2 * np.arange(count) + 1) * len(starts) // (2 * count)]
 
 
+def count_voting(
+    store: FeatureStore, input_spec: InputSpec, examples: Sequence[LabelledTrack], *, every_crop: bool = True
+) -> int:
+    """Return how many crops `voting_batches` yields."""
+    lengths = [store.load(input_spec, example.digest).shape[-1] for example in examples]
+    return sum(len(_voting_starts(length, input_spec, every_crop=every_crop)) for length in lengths)
+
+
+def _voting_starts(length: int, input_spec: InputSpec, *, every_crop: bool) -> np.ndarray:
+    starts = crop_starts(length, input_spec.length)
+    return starts if every_crop else some_starts(starts)
+
+
 def voting_batches(
     store: FeatureStore,
     input_spec: InputSpec,
@@ -62,8 +75,7 @@ def voting_batches(
     filled = 0
     for owner, example in enumerate(examples):
         track = store.load(input_spec, example.digest)
-        starts = crop_starts(track.shape[-1], input_spec.length)
-        for start in starts if every_crop else some_starts(starts):
+        for start in _voting_starts(track.shape[-1], input_spec, every_crop=every_crop):
             inputs[filled], owners[filled] = crop(track, input_spec, int(start)), owner
             filled += 1
             if filled == size:

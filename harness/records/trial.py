@@ -187,6 +187,11 @@ class TrialRecord(Record):
         """Whether it counts toward the number of trials that was asked for: a refused one never trained."""
         return self.outcome is not Outcome.REFUSED
 
+    @property
+    def feasible(self) -> bool:
+        """Whether it kept to every limit; Optuna's best trial is the best of these."""
+        return all(share <= 0 for share in self.constraints.values())
+
 
 class RunningTrial(Record):
     """One trial that was sampled and has not ended: `params` are the hyperparameters by their names in the space."""

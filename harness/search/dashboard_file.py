@@ -15,10 +15,13 @@ from optuna.trial import FrozenTrial
 from harness.addresses import sqlite_url
 from harness.errors import WorkspaceError, first_line
 from harness.families import Family
-from harness.files import replacing
+from harness.files import replacing, writing
 from harness.records.study import StudyRecord
 from harness.records.trial import RunningTrial, TrialRecord
 from harness.search.frozen_trials import FrozenTrials
+
+_MARK = 0x68726E73
+"""The `application_id` of SQLite files that were written here: no others are replaced."""
 
 
 def frozen_trials(
@@ -34,22 +37,26 @@ def frozen_trials(
 
 
 def write_dashboard_file(path: Path, studies: Iterable[tuple[str, Sequence[FrozenTrial]]]) -> None:
-    """Write a SQLite file that Optuna opens as a storage, in the place of one that is there.
+    """Write a SQLite file that Optuna opens as a storage, in the place of one that was written here before.
 
     Args:
         path: with the suffix `.db`, or any.
         studies: by name, each with its trials by number.
 
     Raises:
-        WorkspaceError: it cannot be written.
+        WorkspaceError: it cannot be written, or another file is there.
     """
-    from sqlalchemy.exc import SQLAlchemyError  # of Optuna
+    from sqlalchemy import text  # of Optuna
+    from sqlalchemy.exc import SQLAlchemyError
 
+    _check_replaceable(path)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with replacing(path) as unfinished:
         try:
             storage = optuna.storages.RDBStorage(sqlite_url(unfinished.resolve()))
             try:
+                with storage.engine.begin() as connection:
+                    connection.execute(text(f"PRAGMA application_id = {_MARK}"))
                 for name, trials in studies:
                     optuna.create_study(study_name=name, storage=storage, direction="maximize")
                     _insert(storage, storage.get_study_id_from_name(name), trials)
@@ -58,6 +65,18 @@ def write_dashboard_file(path: Path, studies: Iterable[tuple[str, Sequence[Froze
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
             reason = first_line(error.__cause__ or error)
             raise WorkspaceError(f"{path}: cannot be written ({reason}). Free some space, or name another.") from error
+
+
+def _check_replaceable(path: Path) -> None:
+    with writing(path):
+        head = b""
+        if path.exists():
+            with path.open("rb") as file:
+                head = file.read(100)
+    if head and (head[:16], head[68:72]) != (b"SQLite format 3\0", _MARK.to_bytes(4, "big")):
+        raise WorkspaceError(
+            f"{path}: is there already, and was not written for optuna-dashboard. Move it away, or name another file."
+        )
 
 
 def _insert(storage: optuna.storages.RDBStorage, study: int, trials: Sequence[FrozenTrial]) -> None:

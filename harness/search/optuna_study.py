@@ -7,11 +7,12 @@ that were cut off. Nothing is read back from Optuna.
 
 **Numbers.** Trials are numbered from 0 without gaps, and no number is given twice. Trial 0 is the family's baseline.
 
-**Proposals.** What a trial samples depends on the study's seed, its number and what was told of others, and on nothing
-else: a study that is killed and taken up again proposes what an undisturbed one does.
+**Proposals.** What a trial samples depends on the study's seed, its number, what was told of others and what those
+sampled that run beside it, and on nothing else: a study that is killed and taken up again proposes what an undisturbed
+one does.
 
-**Reports.** A step of a trial is reported once, however many attempts reach it in one run. What a trial reported before
-a run was cut off is forgotten: it trains from its beginning again, and is judged by its own epochs.
+**Reports.** What a trial reported is what its latest attempt reported, as on record: an earlier one, in this run or one
+that was cut off, is forgotten, for the trial trains from its beginning again.
 
 **Ends.** A trial is told once, after the ledger has its record, constraints first. Outcomes that say something about a
 configuration are told as PRUNED, never as FAIL, for samplers ignore failed trials.
@@ -49,15 +50,10 @@ IMPORTANCE_TRIALS = 500
 
 
 class OpenTrial:
-    """A trial that Optuna waits to be told of.
-
-    Reports are write-once: steps that an interrupted or an earlier attempt reported are not reported again.
-    """
+    """A trial that Optuna waits to be told of."""
 
     def __init__(self, study: optuna.Study, trial: optuna.Trial, shared: SharedStudy | None) -> None:
         self._study, self._trial, self._shared = study, trial, shared
-        self._reported: frozenset[int] = frozenset()
-        self._passed: set[int] = set()
 
     @property
     def number(self) -> int:
@@ -76,20 +72,21 @@ class OpenTrial:
         return None if step is None else (step, frozen.intermediate_values[step])
 
     def begin_attempt(self) -> None:
-        """Count steps anew; those that were reported before stay reported."""
-        self._reported = frozenset(self._frozen().intermediate_values)
-        self._passed = set()
+        """Forget what an earlier attempt reported; Optuna itself takes a step once, and looks in both places."""
+        for each in (self._frozen(), self._trial._cached_frozen_trial):
+            each.intermediate_values = {}
 
     def report(self, values: Mapping[int, float]) -> bool:
-        """Report what the running attempt reached, by step, and return whether the trial should go on."""
-        self._passed.update(values)
+        """Report what the running attempt reached, by step, and return whether the trial should go on.
+
+        Raises:
+            WorkspaceError: another workspace took the study over, through a storage that the user named.
+        """
         for step, value in values.items():
-            if step not in self._reported:
-                self._trial.report(value, step)
+            self._trial.report(value, step)
         if self._shared is not None:
             self._shared.report(self.number, values)
-        # Before the last step that an earlier attempt reported, the pruner would judge by that one.
-        return not (self._reported <= self._passed and self._trial.should_prune())
+        return not self._trial.should_prune()
 
     def tell(self, record: TrialRecord) -> None:
         """Tell how the trial ended; constraints first, for nothing can be set on a trial that has ended.

@@ -30,7 +30,7 @@ def reported(config: StudyConfig, ledger: Ledger, best: TrialRecord | None, tria
     With folds, that is all of the best trial, by its predictions, and the last report of those that did not complete.
 
     Args:
-        best: the best trial of the study.
+        best: the best trial of the study that kept to all limits, which is the one that Optuna compares others with.
     """
     if len(config.folds) == 1:
         return {epoch.epoch: epoch.val_macro_f1 for epoch in trial.epochs}

@@ -27,6 +27,8 @@ class ResumableTPE(optuna.samplers.BaseSampler):
     Optuna's draws trial after trial from one stream, which a run that is taken up again would begin anew. Here, a seed
     is made from the study's and the trial's number, and from that one for each parameter that is drawn by itself: a
     trial that was cut off between two suggestions keeps the first ones.
+
+    Trials that run beside it count as bad ones, so that what is tried at the same time differs.
     """
 
     def __init__(self, seed: int, startup: int) -> None:
@@ -56,11 +58,14 @@ class ResumableTPE(optuna.samplers.BaseSampler):
         with warnings.catch_warnings():
             # `group` splits conditional spaces into their parts; Optuna calls it experimental.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.samplers.TPESampler(seed=seed, n_startup_trials=self._startup, multivariate=True, group=True)
+            return optuna.samplers.TPESampler(
+                seed=seed, n_startup_trials=self._startup, multivariate=True, group=True, constant_liar=True
+            )
 
 
 class _Observed:
-    """What a sampler sees of a study's trials: a function of those that ended, whenever it was asked before.
+    """What a sampler sees of a study's trials: a function of those that ended and of those that run, whenever it was
+    asked before.
 
     Attributes:
         trials: those that are modelled, by number.

@@ -80,7 +80,12 @@ class SharedStudy:
         self._write(trial, record, before)
 
     def report(self, number: int, values: Mapping[int, float]) -> None:
-        """Write what a running trial reached, by step; a later attempt replaces what an earlier one did."""
+        """Write what a running trial reached, by step; a later attempt replaces what an earlier one did.
+
+        Raises:
+            WorkspaceError: another workspace took the study over.
+        """
+        self._check_owner()
         for step, value in values.items():
             self._storage.set_trial_intermediate_value(self._trial_id(number), step, value)
 

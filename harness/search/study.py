@@ -80,7 +80,7 @@ class StudyRunner:
             {number: trial.params for number, trial in running.items()},
             family.baseline,
             family.space,
-            partial(reported, config, ledger, best_trial(trials.ended.values())),
+            partial(reported, config, ledger, best_trial(trial for trial in trials.ended.values() if trial.feasible)),
         )
         trials.add_unfinished(unfinished)
         return cls(config, proposals, backend, ledger, tracker, notify, trials)

@@ -11,24 +11,26 @@ from harness.search.optuna_study import OpenTrial
 from harness.trials.job import JobKey
 from harness.vram.placement import Placed
 
-Entry = OpenTrial | Attempt | RunningAttempt | TrialRecord
-"""A trial that an earlier run was cut off in, that waits for a device, that runs, or that ended."""
+Open = OpenTrial | Attempt | RunningAttempt
+"""A trial that an earlier run was cut off in, that waits for a device, or that runs."""
 
 
 class TrialTable:
-    """All trials of the study of that name that are known, by number."""
+    """All trials of the study of that name that are known, by number.
+
+    Attributes:
+        ended: the trials that ended; for reading.
+    """
 
     def __init__(self, study: str, ended: Iterable[TrialRecord]) -> None:
         self._study = study
-        self._entries: dict[int, Entry] = {trial.number: trial for trial in ended}
-
-    @property
-    def ended(self) -> dict[int, TrialRecord]:
-        return {number: entry for number, entry in self._entries.items() if isinstance(entry, TrialRecord)}
+        # Apart from the others: there may be thousands, and what is open is looked through at every event.
+        self.ended: dict[int, TrialRecord] = {trial.number: trial for trial in ended}
+        self._open: dict[int, Open] = {}
 
     @property
     def running(self) -> dict[int, RunningAttempt]:
-        return {number: entry for number, entry in self._entries.items() if isinstance(entry, RunningAttempt)}
+        return {number: entry for number, entry in self._open.items() if isinstance(entry, RunningAttempt)}
 
     @property
     def counted(self) -> int:
@@ -38,33 +40,35 @@ class TrialTable:
     @property
     def next_waiting(self) -> Attempt | None:
         """The attempt whose turn is next: one that was tried before goes first, then the oldest."""
-        waiting = [entry for entry in self._entries.values() if isinstance(entry, Attempt)]
+        waiting = [entry for entry in self._open.values() if isinstance(entry, Attempt)]
         return min(waiting, key=lambda attempt: (attempt.number == 0, attempt.trial.number), default=None)
 
     @property
     def next_unfinished(self) -> OpenTrial | None:
         """The oldest trial that an earlier run was cut off in."""
-        return next((entry for entry in self._entries.values() if isinstance(entry, OpenTrial)), None)
+        return next((entry for entry in self._open.values() if isinstance(entry, OpenTrial)), None)
 
     def add_unfinished(self, trials: Iterable[OpenTrial]) -> None:
-        self._entries.update({trial.number: trial for trial in trials})
+        self._open.update({trial.number: trial for trial in trials})
 
     def wait(self, attempt: Attempt) -> None:
         """Let an attempt wait for a device."""
-        self._entries[attempt.trial.number] = attempt
+        self._open[attempt.trial.number] = attempt
 
     def start(self, attempt: Attempt, placed: Placed) -> RunningAttempt:
         """Let an attempt run, and return it; it and those that run on the same slot are co-located from now on."""
         neighbours = [number for number, running in self.running.items() if running.placed.slot == placed.slot]
         for number in neighbours:
-            self._entries[number] = replace(self.running[number], co_located=True)
+            self._open[number] = replace(self.running[number], co_located=True)
         started = RunningAttempt(attempt, placed, co_located=bool(neighbours))
-        self._entries[attempt.trial.number] = started
+        self._open[attempt.trial.number] = started
         return started
 
     def end(self, record: TrialRecord) -> None:
         """Keep how a trial ended, for good."""
-        self._entries[record.number] = record
+        # A trial that was refused was never open.
+        self._open.pop(record.number, None)
+        self.ended[record.number] = record
 
     def placed(self, in_use: Mapping[JobKey, int | None]) -> list[Placed]:
         """Return where trials run, with what each was seen to hold."""

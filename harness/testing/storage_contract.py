@@ -96,11 +96,17 @@ class StorageContract(StudyContract):
         second, (again,) = self.take_up(storages, ended, workspace="theirs")
         assert again.number == 2
         assert second.sample(again, space) == sampled
-        for tell in (lambda: running.tell(record_of(running)), lambda: first.sample(first.ask(), space)):
+        again.report({1: 0.5})
+        for tell in (
+            lambda: running.report({1: 0.25}),
+            lambda: running.tell(record_of(running)),
+            lambda: first.sample(first.ask(), space),
+        ):
             with pytest.raises(WorkspaceError, match="was taken over by another workspace"):
                 tell()
         again.tell(record_of(again))
         assert [told.state for told in self.told(storages)] == [TrialState.COMPLETE] * 3
+        assert self.told(storages)[2].intermediate_values == {1: 0.5}
 
     def test_a_trial_that_ended_without_its_record_cannot_be_taken_over(self, storages: Storages) -> None:
         study = optuna.create_study(study_name=RECORD.name, storage=storages(), direction="maximize")

@@ -155,17 +155,21 @@ class StudyContract:
         assert unfinished == []
         assert facts(again.study.trials) == facts(study.study.trials)
 
-    def test_a_step_is_reported_once_however_many_attempts_reach_it(self, storages: Storages) -> None:
+    def test_a_later_attempt_replaces_all_that_an_earlier_one_reported(self, storages: Storages) -> None:
         # Optuna warns of another report of a step, and a warning is an error in these tests.
         study, _ = self.take_up(storages, {})
         trial = study.ask()
         study.sample(trial, space)
-        assert trial.report({1: 0.25})
+        assert trial.report({1: 0.25, 2: 0.125})
         trial.begin_attempt()
+        assert trial.last_report is None
         assert trial.report({1: 0.75})
-        assert trial.report({2: 0.5})
-        assert study.study.trials[0].intermediate_values == {1: 0.25, 2: 0.5}
-        assert trial.last_report == (2, 0.5)
+        assert study.study.trials[0].intermediate_values == {1: 0.75}
+        assert trial.last_report == (1, 0.75)
+        trial.begin_attempt()
+        trial.tell(record_of(trial, Outcome.OOM))
+        (told,) = study.study.trials
+        assert (told.state, told.value, told.intermediate_values) == (TrialState.PRUNED, None, {})
 
     @pytest.mark.parametrize(
         ("outcome", "state"),

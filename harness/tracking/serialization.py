@@ -7,9 +7,10 @@ those of the record; an archive of predictions as an array. A file of another fo
 from __future__ import annotations
 
 import gc
+import threading
 import zipfile
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,6 +57,9 @@ class LazyPredictions(Mapping[KeyT, Predictions]):
         if key not in self._keys:
             raise KeyError(key)
         return self._load(key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys  # without reading them
 
     def __iter__(self) -> Iterator[KeyT]:
         return iter(self._keys)
@@ -136,16 +140,36 @@ def parse_record(kind: type[RecordT], content: bytes, where: Path | str) -> Reco
         raise unreadable(where, f"{field + ': ' if field else ''}{reason['msg']}") from error
 
 
-@contextmanager
-def many_records() -> Iterator[None]:
-    """Let no garbage be looked for while thousands of records are made or shown: that takes as long, and finds none."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+class _Pause(AbstractContextManager[None]):
+    """Garbage collection, switched off by the first who enters, and on again by the last who leaves, if it was on."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside, self._was_enabled = 0, False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._was_enabled = gc.isenabled()
+                gc.disable()
+            self._inside += 1
+
+    def __exit__(self, *raised: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside and self._was_enabled:
+                gc.enable()
+
+
+_pause = _Pause()
+
+
+def many_records() -> AbstractContextManager[None]:
+    """Let no garbage be looked for while thousands of records are made or shown: that takes as long, and finds none.
+
+    Several threads may do so at once.
+    """
+    return _pause
 
 
 def load_record(kind: type[RecordT], path: Path) -> RecordT:

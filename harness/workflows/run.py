@@ -16,7 +16,7 @@ from harness.search.study import StudyRunner
 from harness.settings import RunSettings
 from harness.units import format_duration
 from harness.workflows.champion import register_best_model
-from harness.workflows.dashboard import write_dashboard
+from harness.workflows.dashboard import renew_dashboard
 from harness.workflows.devices import Compute, computing
 from harness.workflows.open_study import describe_study, open_study, study_config
 from harness.workflows.prepare_data import prepare_search
@@ -64,7 +64,7 @@ def _run_studies(
                 notify(Note(_none_started(family, config.time_limit_seconds), warning=True))
             write_report(ledger)
             if storage is None:
-                write_dashboard(ledger, ledger.workspace.dashboard_file, notify)
+                renew_dashboard(ledger, notify)
     finally:
         tracker.close()
     for family, result in zip(families, results, strict=True):

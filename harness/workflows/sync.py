@@ -37,7 +37,7 @@ def sync_dashboard(workspace: Path, file: Path, notify: Notify) -> int:
     """Write the studies of a workspace to a file for optuna-dashboard; return how many. A run may go on meanwhile.
 
     Raises:
-        WorkspaceError: there are no results, or the file cannot be written.
+        WorkspaceError: there are no results, the file cannot be written, or another one is there.
     """
     place = Workspace(workspace)
     place.check_results()

@@ -476,6 +476,10 @@ def test_studies_are_written_for_optuna_dashboard(harness: Harness, tmp_path: Pa
     (found,) = optuna.get_all_study_summaries(f"sqlite:///{tmp_path / 'studies.db'}")
     assert (found.study_name, found.n_trials) == (study.name, 2)
     assert not (tmp_path / "ws" / "mlflow.db").exists()
+    both = ("--optuna", tmp_path / "studies.db", "--tracking-uri", "http://localhost:1")
+    status, out, err = harness("sync", "--workspace", tmp_path / "ws", *both)
+    assert (status, out) == (2, "")
+    assert "Give one of the two." in err
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,6 @@ def make_bench(folder: Path, tones: Path, tone_store: ToneStore, monkeypatch: py
     monkeypatch.setattr("harness.workflows.devices.ForkServer", SimpleNamespace(start=FakeServer))
     bench = Bench(folder / "workspace", tones, groups)
     monkeypatch.setattr(
-        "harness.workflows.run.write_dashboard", lambda ledger, *about: bench.dashboards.append(about[0])
+        "harness.workflows.dashboard.write_dashboard", lambda ledger, *about: bench.dashboards.append(about[0])
     )
     return bench

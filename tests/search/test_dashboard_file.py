@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -68,7 +70,8 @@ def test_a_file_that_cannot_be_written_leaves_the_one_that_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "studies.db"
-    file.write_bytes(b"as it was")
+    write_dashboard_file(file, {"earlier": []}.items())
+    before = file.read_bytes()
 
     def full(*about: object) -> None:
         raise optuna.exceptions.StorageInternalError from OSError("database or disk is full")
@@ -76,4 +79,21 @@ def test_a_file_that_cannot_be_written_leaves_the_one_that_is_there(
     monkeypatch.setattr("harness.search.dashboard_file._insert", full)
     with pytest.raises(WorkspaceError, match=r"studies.db: cannot be written \(database or disk is full\)"):
         write_dashboard_file(file, {"first": []}.items())
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("studies.db", b"as it was")]
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("studies.db", before)]
+
+
+def test_only_a_file_that_was_written_so_is_replaced(tmp_path: Path) -> None:
+    storage, text, empty = (tmp_path / name for name in ("storage.db", "text.db", "empty.db"))
+    with closing(sqlite3.connect(storage)) as other:
+        other.execute("CREATE TABLE studies (name)")
+    text.write_text("as it was")
+    empty.touch()
+    for file in (storage, text):
+        before = file.read_bytes()
+        with pytest.raises(WorkspaceError, match=f"{file.name}: is there already, and was not written for optuna-dash"):
+            write_dashboard_file(file, {"first": []}.items())
+        assert file.read_bytes() == before
+    with pytest.raises(WorkspaceError, match="cannot be written"):
+        write_dashboard_file(tmp_path, {"first": []}.items())
+    write_dashboard_file(empty, {"first": []}.items())
+    assert optuna.get_all_study_names(sqlite_url(empty)) == ["first"]

@@ -100,6 +100,15 @@ def test_a_study_that_is_taken_up_again_goes_on_as_it_would_have(monkeypatch: py
         tell(study, trial)
 
 
+def test_a_trial_that_runs_beside_is_looked_at_too() -> None:
+    study = searched(new_study(), FEW)
+    alone, beside = again(study.trials), again(study.trials)
+    space(beside.ask(), quick=True)
+    # The same number, and so the same seed.
+    alone.add_trial(optuna.trial.create_trial(state=TrialState.FAIL))
+    assert proposed(alone) != proposed(beside)
+
+
 def test_the_best_trials_and_the_latest_of_the_others_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "OBSERVED_TRIALS", FEW)
     study = searched(new_study(), 4 * FEW)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -561,6 +561,31 @@ def test_an_interrupted_study_with_folds_ends_like_an_undisturbed_one(stop_at: i
         return [essence(trial) for trial in results.trials]
 
     assert ended("interrupted", stop_at) == ended("undisturbed", None)
+
+
+def test_with_folds_others_are_judged_by_the_best_trial_that_kept_to_its_limits(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"folds": FIVE_FOLDS, "trial_time_limit_seconds": 10.0}
+
+    def slow_at_best() -> FoldFakeBackend:
+        backend = fold_fake()
+        end = backend.end
+        backend.end = lambda spec, epochs: replace(
+            end(spec, epochs), train_seconds=20.0 if score(spec.training.config) > 0.37 else 2.0
+        )
+        return backend
+
+    whole, parted = Bench(tmp_path / "whole"), Bench(tmp_path / "parted")
+    whole.run(slow_at_best(), 8, **options)
+    first = parted.run(slow_at_best(), 6, **options)
+    assert first.best is not None
+    assert not first.best.feasible
+    study = parted.study(slow_at_best(), 8, **options)
+    best = study.proposals.study.best_trial
+    assert best.number != first.best.number
+    assert best.intermediate_values == pytest.approx(whole.told[best.number].intermediate_values)
+    assert [essence(trial) for trial in study.run().trials] == [
+        essence(trial) for trial in whole.ledger.trials(RECORD.name)
+    ]
 
 
 @pytest.mark.parametrize("moment", ["before it is on record", "after it is on record"])

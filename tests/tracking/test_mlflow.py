@@ -11,10 +11,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from harness.errors import TrackingError, WorkspaceError
 from harness.records.base import FORMAT
@@ -24,8 +26,10 @@ from harness.records.trial import EpochRecord, Outcome
 from harness.tracking.ledger import Ledger
 from harness.tracking.mlflow.delivery import Delivery, sync
 from harness.tracking.mlflow.logged_model import ModelFiles, download_model
+from harness.tracking.mlflow.points import epoch_points
 from harness.tracking.mlflow.reading import read_studies
 from harness.tracking.mlflow.registry import champion_name, describe_champion, register_champion
+from harness.tracking.mlflow.runs import RunStore
 from harness.tracking.mlflow.tracker import MLflowTracker
 from harness.tracking.mlflow.views import addresses, experiment_tags, runs_page
 from harness.tracking.outbox import Entry
@@ -319,6 +323,30 @@ def test_what_was_shown_of_a_trial_is_not_asked_for_again(
     monkeypatch.undo()
     assert asked == []
     (child,) = runs_of(uri, "trial")
+    assert curve(uri, child, "loss") == [(0, 1 / 3), (1, 1 / 4), (2, 1 / 5)]
+
+
+def test_points_whose_request_failed_are_not_sent_twice(
+    ledger: Ledger, uri: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RunStore.open(uri, root)
+    run_id = store.restart_trial(STUDY, 0, PARAMS, 0)
+    log_batch = MlflowClient.log_batch
+
+    def lost(*arguments: Any, **options: Any) -> None:
+        log_batch(*arguments, **options)
+        raise MlflowException("the connection broke before the answer")
+
+    shown = dict.fromkeys(epoch_points(EPOCHS[0]), 1)
+    monkeypatch.setattr(MlflowClient, "log_batch", lost)
+    with pytest.raises(MlflowException):
+        store.log(run_id, shown)
+    monkeypatch.undo()
+    # What is sent after it brings no trust back.
+    store.log(run_id, dict.fromkeys(epoch_points(EPOCHS[1]), 2))
+    store.deliver_trial(STUDY, trial(0), {}, "digest")
+    (child,) = runs_of(uri, "trial")
+    assert child.info.run_id == run_id
     assert curve(uri, child, "loss") == [(0, 1 / 3), (1, 1 / 4), (2, 1 / 5)]
 
 

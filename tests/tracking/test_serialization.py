@@ -83,6 +83,22 @@ def test_garbage_is_looked_for_again_after_many_records(enabled: bool) -> None:
         (gc.enable if before else gc.disable)()
 
 
+def test_garbage_is_looked_for_again_when_the_last_of_several_has_left() -> None:
+    before = gc.isenabled()
+    first, last = many_records(), many_records()
+    try:
+        gc.enable()
+        # As two threads may: who came first leaves first.
+        first.__enter__()
+        last.__enter__()
+        first.__exit__(None, None, None)
+        assert not gc.isenabled()
+        last.__exit__(None, None, None)
+        assert gc.isenabled()
+    finally:
+        (gc.enable if before else gc.disable)()
+
+
 @pytest.mark.parametrize("content", [b"[]", b"3", b"{}"])
 def test_what_has_no_format_is_of_the_time_before(content: bytes) -> None:
     with pytest.raises(WorkspaceError, match=r"^here: written in format 0 \(before formats were numbered\), and this"):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import h5py
@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
-from harness.features.crops import crop, crop_starts, some_starts, voting_batches
+from harness.features.crops import count_voting, crop, crop_starts, some_starts, voting_batches
 from harness.features.fold import Fold, LabelledTrack
 from harness.features.input_spec import WAVEFORM_INPUT, InputSpec
 from harness.features.store import FeatureStore
 from harness.records.predictions import Predictions
 from harness.records.trial import BatchShape, EpochRecord, Outcome
+from harness.testing.records import PREDICTIONS
 from harness.trials.job import TrainingSpec
 from harness.trials.report import TrialReport
 from tests.helpers.models import FAMILY, GENRES, ToneStore, fold_of, noise, shapes, small, training_of
@@ -94,6 +95,52 @@ def test_where_not_every_crop_votes_the_batches_hold_those_of_a_fifth() -> None:
     inputs, owners = batch
     assert owners.tolist() == [0, 0, 1, 1, -1, -1, -1, -1]
     np.testing.assert_array_equal(inputs[:4, 0, 0, 0], [220, 270, 40, 50])
+
+
+def test_what_votes_in_the_end_is_counted_in_votes_of_an_epoch(keras: ModuleType) -> None:
+    from harness.trials.training.fold import final_votes
+
+    store = Arrays({"a": ramp(8, 100), "b": ramp(8, 20)})
+    tracks = tuple(LabelledTrack(name, name, 0) for name in "ab")
+    spec: Any = SimpleNamespace(input_spec=ROWS, epochs=3, folds=[Fold((), tracks, {})])
+    assert [count_voting(store, ROWS, tracks, every_crop=every) for every in (True, False)] == [12, 4]
+    assert final_votes(spec, 0, store) == 3 * 12 / 4
+    spec.epochs = 1
+    assert final_votes(spec, 0, store) == 2 * 12 / 4
+
+
+@pytest.mark.parametrize(("patience", "projected"), [(5, 4 * 4 + 10), (1, 2 * 4 + 10)])
+def test_the_votes_of_the_end_count_in_the_projection(
+    keras: ModuleType, monkeypatch: pytest.MonkeyPatch, patience: int, projected: float
+) -> None:
+    from harness.trials.training import callback as module
+
+    now = 0.0
+
+    def predict() -> Predictions:
+        nonlocal now
+        now += 1.0
+        return PREDICTIONS
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now))
+    schedule = module.Schedule(epochs=4, steps=1, patience=patience, final_votes=10.0, fold=None)
+    later: list[float] = []
+    limit = module.TimeLimit(0.0, 17.5, lambda whole: later.append(whole) or 0.0)
+    callback = module.TrialCallback(predict, lambda record: True, schedule, limit)
+    callback.set_model(SimpleNamespace(get_weights=list, stop_training=False))
+
+    def train() -> None:
+        nonlocal now
+        for epoch in range(schedule.epochs):
+            callback.on_epoch_begin(epoch)
+            now += 3.0
+            callback.on_epoch_end(epoch, {"loss": 1.0, "accuracy": 1.0})
+
+    with pytest.raises(module.StopTraining) as stop:
+        train()
+    assert len(callback.records) == 2
+    assert stop.value.projected_seconds == projected
+    assert later == [0.0, 4 * 4 + 10]
 
 
 Batches = Callable[..., Any]

@@ -111,6 +111,19 @@ def test_after_more_trials_the_test_is_reopened_on_demand_only_and_counted(bench
     assert len(finals.runs) == 2
 
 
+def test_a_run_goes_on_where_its_file_for_optuna_dashboard_cannot_be_written(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*about: object) -> None:
+        raise WorkspaceError("optuna.db: cannot be written")
+
+    monkeypatch.setattr("harness.workflows.dashboard.write_dashboard", full)
+    (results,) = bench.run("group", trials=2)
+    assert len(results.trials) == 2
+    notes = [event.text for event in bench.events if isinstance(event, Note) and event.warning]
+    assert "optuna-dashboard is not served: optuna.db: cannot be written" in notes
+
+
 def test_another_study_on_the_same_test_set_is_no_first_look(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.run("group")
     bench.final(seeds=1)

@@ -36,7 +36,7 @@ class RunStore:
         self._artifact_root = artifact_root
         self._experiments: dict[str, str] = {}
         self._parents: dict[str, str] = {}
-        # Of trials that were begun here: their runs, and the points that these have, which then need not be asked for.
+        # Of trials that were begun here: their runs, and the points that these have, as long as no request has failed.
         self._begun: dict[tuple[str, int], str] = {}
         self._logged: dict[str, set[Point]] = {}
 
@@ -175,6 +175,7 @@ class RunStore:
 
         Each of `points` comes with its time in ms since 1970.
         """
+        logged = self._logged.pop(run_id, None)
         metrics = [Metric(key, value, moment, step) for (key, step, value), moment in points.items()]
         head = [Param(key, str(value)) for key, value in (params or {}).items()]
         labels = [RunTag(key, str(value)) for key, value in (tags or {}).items()]
@@ -182,8 +183,8 @@ class RunStore:
             self.client.log_batch(run_id, metrics[start : start + METRICS_PER_BATCH])
         if head or labels or metrics:
             self.client.log_batch(run_id, metrics[:METRICS_PER_BATCH], head, labels)
-        if run_id in self._logged:
-            self._logged[run_id].update(points)
+        if logged is not None:
+            self._logged[run_id] = logged.union(points)
 
     def _experiment(self, study: StudyRecord) -> str:
         name = schema.experiment_name(study)
@@ -213,17 +214,16 @@ class RunStore:
         return run_id
 
     def _create_trial(self, study: StudyRecord, number: int, started: int) -> str:
-        return self._nest(
-            study, schema.trial_name(study, number), {"kind": RunKind.TRIAL, "trial": str(number)}, started
-        )
+        tags = {"kind": RunKind.TRIAL, "trial": str(number)}
+        return self._nest(study, schema.trial_name(study, number), tags, started)
 
     def _run_of(
         self, study: StudyRecord, trial: TrialRecord, points: Mapping[Point, int], params: Mapping[str, Value]
     ) -> tuple[str, set[Point]]:
         """Return the run of a trial with the points that it has already; one that disagrees is made anew."""
         begun = self._begun.pop((study.name, trial.number), "")
-        logged = self._logged.pop(begun, set())
-        if begun and logged <= points.keys():
+        logged = self._logged.pop(begun, None)
+        if logged is not None and logged <= points.keys():
             return begun, logged
         run = find_trial(self.client, study, trial.number)
         if run is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ class TimeLimit:
 
         Args:
             remaining: seconds that this fold is projected to take from now on.
-            whole: seconds of this fold from its start to its last epoch.
+            whole: seconds of this fold from its start to its end.
 
         Raises:
             StopTraining: the projected end lies beyond the limit.
@@ -77,12 +77,14 @@ class Schedule:
         epochs: the most that there are.
         steps: micro-batches of one.
         patience: epochs without a better score after which training stops.
+        final_votes: what is voted after the last epoch, in votes of as many crops as vote after each.
         fold: number of this fold; None where there is but one.
     """
 
     epochs: int
     steps: int
     patience: int
+    final_votes: float
     fold: int | None
 
 
@@ -113,6 +115,7 @@ class TrialCallback(keras.callbacks.Callback):
         super().__init__()
         self.predict, self.report, self.schedule, self.time_limit = predict, report, schedule, time_limit
         self.records: list[EpochRecord] = []
+        self.vote_seconds: list[float] = []
         self.candidates: list[Candidate] = []
         self.seen_steps = 0
         self.timed_from = self.epoch_started = time_limit.started
@@ -138,7 +141,9 @@ class TrialCallback(keras.callbacks.Callback):
             self.time_limit.check(step * (whole - self.seen_steps), step * whole)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        vote_started = time.perf_counter()
         predictions = self.predict()
+        self.vote_seconds.append(time.perf_counter() - vote_started)
         accuracy, macro_f1 = track_scores(predictions)
         record = EpochRecord(
             epoch=epoch + 1,
@@ -158,11 +163,11 @@ class TrialCallback(keras.callbacks.Callback):
             raise StopTraining(Outcome.PRUNED, f"behind the other trials of the study after epoch {epoch + 1}")
         if epoch + 1 - self.candidates[0].record.epoch >= self.schedule.patience:
             self.model.stop_training = True
-        elif epoch + 1 < self.schedule.epochs:
-            # The first epoch also traced and compiled; later ones tell what the rest will cost.
-            later = [record.seconds for record in self.records[1:]]
-            mean = sum(later) / max(1, len(later))
-            self.time_limit.check((self.schedule.epochs - epoch - 1) * mean, self.schedule.epochs * mean)
+        left = 0 if self.model.stop_training else self.schedule.epochs - epoch - 1
+        # The first epoch also traced and compiled; later ones tell what the rest will cost.
+        mean = _mean([record.seconds for record in self.records[1:]])
+        end = self.schedule.final_votes * _mean(self.vote_seconds[1:])
+        self.time_limit.check(left * mean + end, self.schedule.epochs * mean + end)
 
     def _consider(self, record: EpochRecord) -> None:
         """Keep the epoch if it is among the best, of which the first stands first."""
@@ -171,6 +176,11 @@ class TrialCallback(keras.callbacks.Callback):
         del self.candidates[CANDIDATES - 1 :]
         self.candidates.append(Candidate(record, self.model.get_weights()))
         self.candidates.sort(key=lambda candidate: _rank(candidate.record), reverse=True)
+
+
+def _mean(seconds: Sequence[float]) -> float:
+    """Return the mean; 0 where nothing was timed."""
+    return sum(seconds) / max(1, len(seconds))
 
 
 def _rank(record: EpochRecord) -> tuple[float, float]:

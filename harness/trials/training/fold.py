@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import keras
 
 from harness.features.augment import AUGMENTED_COPIES
+from harness.features.crops import count_voting
 from harness.features.fold import LabelledTrack
 from harness.features.store import FeatureStore
 from harness.hashing import nth_seed
@@ -17,7 +18,7 @@ from harness.records.trial import EpochRecord
 from harness.scoring.metrics import log_likelihoods, track_scores
 from harness.trials.job import TrainingSpec
 from harness.trials.training.batches import CropSampling, TrainingCrops
-from harness.trials.training.callback import Candidate, Schedule, TimeLimit, TrialCallback
+from harness.trials.training.callback import CANDIDATES, Candidate, Schedule, TimeLimit, TrialCallback
 from harness.trials.training.optimizer import compile_model
 from harness.trials.training.predict import evenly_spaced_subset, predict_tracks
 
@@ -61,14 +62,29 @@ def train_fold(
         size = max(spec.batch.micro_batch, 8)
         return predict_tracks(model, store, spec.input_spec, examples, spec.genres, size, every_crop=every_crop)
 
-    schedule = Schedule(spec.epochs, len(crops), spec.config["patience"], fold=number if len(spec.folds) > 1 else None)
+    schedule = Schedule(
+        epochs=spec.epochs,
+        steps=len(crops),
+        patience=spec.config["patience"],
+        final_votes=final_votes(spec, number, store),
+        fold=number if len(spec.folds) > 1 else None,
+    )
     callback = TrialCallback(lambda: predict(fold.valid, every_crop=False), report, schedule, time_limit)
     # Keras would shuffle whole micro-batches, and mix those of one update with another's.
     model.fit(crops, epochs=spec.epochs, shuffle=False, callbacks=[callback], verbose=0)
     best_epoch, predictions = _take_best(model, callback.candidates, lambda: predict(fold.valid, every_crop=True))
-    train_accuracy, _ = track_scores(predict(evenly_spaced_subset(fold.train, len(fold.valid)), every_crop=False))
+    train_accuracy, _ = track_scores(predict(evenly_spaced_subset(fold.train, len(fold.valid)), every_crop=True))
     test = predict(fold.test, every_crop=True) if fold.test else None
     return TrainedFold(best_epoch, predictions, train_accuracy, test, time.perf_counter() - started)
+
+
+def final_votes(spec: TrainingSpec, number: int, store: FeatureStore) -> float:
+    """Return what is voted after the last epoch of a fold, in votes of as many crops as vote after each."""
+    every, some = (
+        count_voting(store, spec.input_spec, spec.folds[number].valid, every_crop=every) for every in (True, False)
+    )
+    # One more, about, is for the training accuracy.
+    return (min(CANDIDATES, spec.epochs) + 1) * every / some
 
 
 def _take_best(
