@@ -24,7 +24,7 @@ _MARK = 0x68726E73
 """The `application_id` of SQLite files that were written here: no others are replaced."""
 
 
-def frozen_trials(
+def trials_on_record(
     family: Family, study: StudyRecord, ended: Iterable[TrialRecord], running: Iterable[RunningTrial]
 ) -> list[FrozenTrial]:
     """Return the trials of a study as Optuna holds them, by number; with folds, without what they reported."""

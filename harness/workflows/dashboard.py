@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.errors import UsageError, WorkspaceError
 from harness.events import Note, Notify
 from harness.inference.resolve import available
-from harness.search.dashboard_file import frozen_trials, write_dashboard_file
+from harness.search.dashboard_file import trials_on_record, write_dashboard_file
 from harness.settings import cache
 from harness.tracking.ledger import Ledger
 
@@ -37,6 +37,6 @@ def write_dashboard(ledger: Ledger, path: Path, notify: Notify) -> int:
         except UsageError as error:
             notify(Note(f"{study.name}: left out of {path}: {error}", warning=True))
         else:
-            studies[study.name] = frozen_trials(family, study, ended.values(), running.values())
+            studies[study.name] = trials_on_record(family, study, ended.values(), running.values())
     write_dashboard_file(path, studies.items())
     return len(studies)

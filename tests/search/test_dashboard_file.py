@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from harness.addresses import sqlite_url
 from harness.errors import WorkspaceError
 from harness.records.trial import EpochRecord, Outcome, RunningTrial, TimingRecord, TrialRecord, ValidationScores
-from harness.search.dashboard_file import frozen_trials, write_dashboard_file
+from harness.search.dashboard_file import trials_on_record, write_dashboard_file
 from harness.testing.backends import an_epoch
 from harness.testing.records import FAMILY, RECORD
 
@@ -47,7 +47,7 @@ def test_optuna_opens_it_with_what_is_on_record(tmp_path: Path) -> None:
         record(3, Outcome.CRASHED, an_epoch(1, math.nan)),
     ]
     running = [RunningTrial(study=RECORD.name, number=1, params=PARAMS)]
-    trials = frozen_trials(FAMILY, RECORD, ended, running)
+    trials = trials_on_record(FAMILY, RECORD, ended, running)
     file = tmp_path / "studies.db"
     for _ in range(2):
         write_dashboard_file(file, {"first": trials, "empty": [], "last": trials}.items())
