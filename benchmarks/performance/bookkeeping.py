@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.performance.contenders import Contenders, spent
 from benchmarks.performance.processes import PEERS
-from benchmarks.performance.row import Aim, Contender, Row, Setting
+from benchmarks.performance.row import Aim, Contender, Row, Setting, median_of, ratio_of
 
 _HERE = ("python", "-m", "benchmarks.performance.bookkeeping")
 _OURS, _SLOW, _NOTEBOOK = "harness", "harness, every epoch sent by itself", "a call a value"
@@ -43,19 +43,19 @@ def rows(setting: Setting) -> tuple[Row, ...]:
             aims=(
                 Aim(
                     "in the search's way, of a trial",
-                    lambda found: found.median(_OURS, "search_cpu_seconds"),
+                    median_of(_OURS, "search_cpu_seconds"),
                     at_most=0.02,
                     unit="s",
                 ),
                 Aim(
                     "CPU of all, in times a notebook's",
-                    lambda found: found.times("trial_cpu_seconds", _OURS, _NOTEBOOK),
+                    ratio_of("trial_cpu_seconds", _OURS, _NOTEBOOK),
                     at_most=0.1,
                     why_missed=_WHY,
                 ),
                 Aim(
                     "the same, every epoch sent by itself",
-                    lambda found: found.times("trial_cpu_seconds", _SLOW, _NOTEBOOK),
+                    ratio_of("trial_cpu_seconds", _SLOW, _NOTEBOOK),
                     at_most=0.1,
                     why_missed="Each of the 50 requests is a transaction of MLflow's.",
                 ),

@@ -15,7 +15,7 @@ import psutil
 
 from benchmarks.performance.contenders import Contenders, cpu_seconds, process_seconds, spent, use_one_thread
 from benchmarks.performance.processes import PEERS
-from benchmarks.performance.row import Aim, Contender, Row, Setting
+from benchmarks.performance.row import Aim, Contender, Row, Setting, ratio_of
 from benchmarks.performance.timed_job import run_timed_job
 
 _HERE = ("python", "-m", "benchmarks.performance.child")
@@ -48,7 +48,7 @@ def rows(setting: Setting) -> tuple[Row, ...]:
         aims=(
             Aim(
                 "CPU of a new process until the child may build, in times ours",
-                lambda found: found.times("ready_cpu_seconds", _NEW, _OURS),
+                ratio_of("ready_cpu_seconds", _NEW, _OURS),
                 at_least=50,
             ),
         ),
@@ -67,9 +67,7 @@ def rows(setting: Setting) -> tuple[Row, ...]:
         aims=tuple(
             Aim(
                 f"first step of {family}, as a share of Keras's own",
-                lambda found, family=family: found.times(  # type: ignore[misc]
-                    "first_cpu_seconds", f"{family}, {_OPTIMIZER_BUILT}", f"{family}, {_KERAS_ALONE}"
-                ),
+                ratio_of("first_cpu_seconds", f"{family}, {_OPTIMIZER_BUILT}", f"{family}, {_KERAS_ALONE}"),
                 at_most=0.5,
             )
             for family in _STEP_FAMILIES

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.performance.contenders import Contenders, spent
 from benchmarks.performance.processes import PEERS
-from benchmarks.performance.row import Aim, Contender, Row, Setting
+from benchmarks.performance.row import Aim, Contender, Row, Setting, median_of, ratio_of
 from harness.keras_backend import ONE_THREAD
 
 _HERE = ("python", "-m", "benchmarks.performance.features")
@@ -53,13 +53,13 @@ def rows(setting: Setting) -> tuple[Row, ...]:
         aims=(
             Aim(
                 "four calls, in times ours",
-                lambda found: found.times("track_cpu_seconds", _PLAIN, _OURS),
+                ratio_of("track_cpu_seconds", _PLAIN, _OURS),
                 at_least=5,
                 why_missed=_WHY,
             ),
             Aim(
                 "four calls with the same options, in times ours",
-                lambda found: found.times("track_cpu_seconds", _SAME, _OURS),
+                ratio_of("track_cpu_seconds", _SAME, _OURS),
                 at_least=3.5,
                 why_missed=_WHY,
             ),
@@ -84,7 +84,7 @@ def rows(setting: Setting) -> tuple[Row, ...]:
         aims=(
             Aim(
                 "wall of one worker, in times that of two",
-                lambda found: found.times("prepare_wall_seconds", _ONE, _TWO),
+                ratio_of("prepare_wall_seconds", _ONE, _TWO),
                 at_least=1.8,
             ),
         ),
@@ -95,7 +95,7 @@ def rows(setting: Setting) -> tuple[Row, ...]:
         name="reopen",
         contenders=(Contender("harness", (*_HERE, "reopen", many)),),
         columns={"reopen_cpu_seconds": "CPU", "reopen_wall_seconds": "wall"},
-        aims=(Aim("wall", lambda found: found.median("harness", "reopen_wall_seconds"), at_most=0.2, unit="s"),),
+        aims=(Aim("wall", median_of("harness", "reopen_wall_seconds"), at_most=0.2, unit="s"),),
         prepare=(*made, (*_HERE, "reopen", many)),
     )
     return one, two, again

@@ -11,7 +11,18 @@ from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.performance.contenders import Contenders
-from benchmarks.performance.row import Aim, Contender, Figures, Lines, Measured, Picture, Row, Setting
+from benchmarks.performance.row import (
+    Aim,
+    Contender,
+    Figures,
+    Lines,
+    Measured,
+    Picture,
+    Row,
+    Setting,
+    median_of,
+    ratio_of,
+)
 from benchmarks.performance.workspaces import EPOCHS, MAKE
 from harness.units import MIB
 
@@ -46,10 +57,10 @@ def rows(setting: Setting) -> tuple[Row, ...]:
             "peak_rss_bytes": "the largest process",
         },
         aims=(
-            Aim("CPU of the report", lambda found: found.median(_REPORT, "cpu_seconds"), at_most=4, unit="s"),
+            Aim("CPU of the report", median_of(_REPORT, "cpu_seconds"), at_most=4, unit="s"),
             Aim(
                 "CPU to the first ask, without MLflow",
-                lambda found: found.median(_RESUME, "driver_cpu_seconds"),
+                median_of(_RESUME, "driver_cpu_seconds"),
                 at_most=5,
                 unit="s",
             ),
@@ -111,13 +122,13 @@ def rows(setting: Setting) -> tuple[Row, ...]:
 
 def _beside_optuna(count: int) -> Aim:
     said = f"CPU of a trial after {count:,}, in times Optuna's own"
-    return Aim(said, lambda found: found.times("trial_cpu_seconds[0]", _ours(count), _theirs(count)), at_most=1.25)
+    return Aim(said, ratio_of("trial_cpu_seconds[0]", _ours(count), _theirs(count)), at_most=1.25)
 
 
 def _growing(what: str, figure: str, counts: Sequence[int], why_missed: str = "") -> Aim:
     most, fewer = counts[-1], counts[max(0, len(counts) - 2)]
     said = f"CPU of {what} after {most:,}, in times that after {fewer:,}, ours"
-    return Aim(said, lambda found: found.times(figure, _ours(most), _ours(fewer)), at_most=1.25, why_missed=why_missed)
+    return Aim(said, ratio_of(figure, _ours(most), _ours(fewer)), at_most=1.25, why_missed=why_missed)
 
 
 def _ours(count: int) -> str:

@@ -11,7 +11,7 @@ import psutil
 
 from benchmarks.performance.contenders import Contenders
 from benchmarks.performance.processes import PEERS
-from benchmarks.performance.row import Aim, Contender, Lines, Measured, Picture, Row, Setting
+from benchmarks.performance.row import Aim, Contender, Lines, Measured, Picture, Row, Setting, ratio_of
 from harness.units import MIB
 
 _HERE = ("python", "-m", "benchmarks.performance.memory")
@@ -58,7 +58,7 @@ def rows(setting: Setting) -> tuple[Row, ...]:
         aims=(
             Aim(
                 "anonymous memory at 20,000 tracks, in times that at 1,000",
-                lambda found: found.times("anonymous_bytes", _MANY, _FEW),
+                ratio_of("anonymous_bytes", _MANY, _FEW),
                 at_most=1.05,
             ),
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.performance.row import Aim, Contender, Measured, Row, Setting
+from benchmarks.performance.row import Aim, Contender, Measured, Row, Setting, median_of
 from benchmarks.performance.workspaces import MAKE
 
 _TENSORFLOW = "an import of TensorFlow"
@@ -29,10 +29,10 @@ def rows(setting: Setting) -> tuple[Row, ...]:
         ),
         columns=_COLUMNS,
         aims=(
-            _most("wall of `--help`", lambda found: found.median(_HELP, "wall_seconds"), 0.3),
-            _most("wall to the first line of `doctor`", lambda found: found.median(_DOCTOR, "first_line_seconds"), 1),
+            _most("wall of `--help`", median_of(_HELP, "wall_seconds"), 0.3),
+            _most("wall to the first line of `doctor`", median_of(_DOCTOR, "first_line_seconds"), 1),
             _most("wall of `doctor`, beyond an import of TensorFlow", lambda found: _beyond(found, _DOCTOR), 3),
-            _most("wall of `report`", lambda found: found.median(_REPORT, "wall_seconds"), 2),
+            _most("wall of `report`", median_of(_REPORT, "wall_seconds"), 2),
             _most("wall of `predict`, beyond an import of TensorFlow", lambda found: _beyond(found, _PREDICT), 3),
         ),
         prepare=(
@@ -56,8 +56,8 @@ def rows(setting: Setting) -> tuple[Row, ...]:
         ),
         columns=_COLUMNS,
         aims=(
-            _most("the first time", lambda found: found.median(_FIRST, "wall_seconds"), 20),
-            _most("the second time", lambda found: found.median(_AGAIN, "wall_seconds"), 2),
+            _most("the first time", median_of(_FIRST, "wall_seconds"), 20),
+            _most("the second time", median_of(_AGAIN, "wall_seconds"), 2),
         ),
         rounds=3,
         prepare=(setting.make_music, setting.make_many),

@@ -125,6 +125,16 @@ class Measured:
         return [statistics.median(place) for place in zip(*courses, strict=False)]
 
 
+def median_of(contender: str, figure: str) -> Callable[[Measured], float]:
+    """Return what reads the median of a contender's figure."""
+    return lambda found: found.median(contender, figure)
+
+
+def ratio_of(figure: str, contender: str, reference: str) -> Callable[[Measured], float]:
+    """Return what reads how many times as large a figure is for a contender as it is for another."""
+    return lambda found: found.times(figure, contender, reference)
+
+
 @dataclass(frozen=True)
 class Aim:
     """What a row should reach.

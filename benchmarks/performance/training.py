@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.performance.contenders import Contenders, spent, use_one_thread
 from benchmarks.performance.music import four_fifths, prepared
-from benchmarks.performance.row import Aim, Contender, Measured, Row, Setting
+from benchmarks.performance.row import Aim, Contender, Row, Setting, median_of
 
 if TYPE_CHECKING:
     import keras
@@ -38,7 +38,7 @@ def rows(setting: Setting) -> tuple[Row, ...]:
             "resident_cpu_seconds": "one array",
             "throughput": "throughput, in times that of the array",
         },
-        aims=tuple(_at_least(f"throughput of {name}", name, "throughput", 0.97) for name in names),
+        aims=tuple(Aim(f"throughput of {name}", median_of(name, "throughput"), at_least=0.97) for name in names),
         rounds=3,
         prepare=(setting.make_music,),
     )
@@ -60,18 +60,11 @@ def rows(setting: Setting) -> tuple[Row, ...]:
             "end_cpu_seconds": "end",
             "share": "share of steps",
         },
-        aims=tuple(_at_least(f"share of {name}", name, "share", 0.85) for name in names),
+        aims=tuple(Aim(f"share of {name}", median_of(name, "share"), at_least=0.85) for name in names),
         rounds=2,
         prepare=(setting.make_music,),
     )
     return batches, share
-
-
-def _at_least(what: str, contender: str, figure: str, limit: float) -> Aim:
-    def value(found: Measured) -> float:
-        return found.median(contender, figure)
-
-    return Aim(what, value, at_least=limit)
 
 
 @contenders.command()
